@@ -1,0 +1,124 @@
+# relayd: one Makefile, no recursion but for the sanitizer variants.
+# Every folder becomes one archive, so a new file needs no line here.
+#
+#   make            build/relayd, build/relayctl, build/relay-sendmail
+#   make run        install what is missing, build, show one message's way
+#   make test       install what the tests need, run all of them
+#   make bench | soak | fuzz | static | install | deps
+#   make layers | sizes | format | analyze      checks of the code itself
+
+B      ?= build
+SAN    ?=
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell cat .version 2>/dev/null || echo 0.1)
+
+CC ?= cc
+PKGS := libevent_core libevent_pthreads libssl libcrypto libconfig libunbound libpcre2-8 \
+	jansson libidn2
+ifeq ($(filter deps clean layers sizes format help,$(MAKECMDGOALS)),)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum \
+	-Wvla -Wformat=2 -Wconversion -Wundef -Werror
+HARDEN := -fPIE -fstack-protector-strong -fstack-clash-protection -fno-strict-aliasing
+ifeq ($(shell uname -m),x86_64)
+HARDEN += -fcf-protection
+endif
+LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+CFLAGS ?= -O2 -g
+O := $(B)
+ifeq ($(SAN),)
+HARDEN += -D_FORTIFY_SOURCE=2
+endif
+ifeq ($(SAN),asan)
+O := $(B)/asan
+CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LDHARDEN += -fsanitize=address,undefined
+endif
+ifeq ($(SAN),tsan)
+O := $(B)/tsan
+CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+LDHARDEN += -fsanitize=thread
+endif
+ifeq ($(SAN),fuzz)
+O := $(B)/fuzz
+CC := clang
+CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link
+LDHARDEN += -fsanitize=address,undefined
+endif
+
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -DRELAYD_VERSION='"$(VERSION)"' $(WARN) $(HARDEN) \
+	$(CFLAGS) $(PKG_CFLAGS) -MMD -MP
+LIBS = $(PKG_LIBS) -lopendkim -lcrypt -lpthread
+# libopendkim's call of this function must find ours (dkim/keys.h)
+EXPORT := -Wl,--export-dynamic-symbol=PEM_read_bio_PrivateKey
+
+# What has a main(); all else goes into the archives.
+MAINS := relayd/relayd.c relayd/relayctl.c relayd/sendmail.c relayd/catcher.c
+LIBSRC := $(filter-out $(MAINS),$(wildcard relayd/*.c))
+ARCHIVES := $(O)/librelay.a $(O)/libsmtp.a $(O)/libdkim.a $(O)/libqueue.a $(O)/libconf.a \
+	$(O)/libbase.a
+obj = $(patsubst %.c,$(O)/%.o,$(1))
+
+PROGRAMS := $(O)/relayd $(O)/relayctl $(O)/relay-sendmail $(O)/relay-catcher
+
+.PHONY: all run test unit deps clean bench soak fuzz fuzz-build static install layers sizes \
+	format analyze FORCE
+all: $(PROGRAMS)
+
+$(O)/relayd: $(O)/relayd/relayd.o $(ARCHIVES)
+$(O)/relayctl: $(O)/relayd/relayctl.o $(ARCHIVES)
+$(O)/relay-sendmail: $(O)/relayd/sendmail.o $(ARCHIVES)
+$(O)/relay-catcher: $(O)/relayd/catcher.o $(ARCHIVES)
+$(PROGRAMS):
+	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(EXPORT) -o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS)
+
+$(O)/librelay.a: $(call obj,$(LIBSRC))
+$(O)/libsmtp.a: $(call obj,$(wildcard smtp/*.c))
+$(O)/libdkim.a: $(call obj,$(wildcard dkim/*.c))
+$(O)/libqueue.a: $(call obj,$(wildcard queue/*.c))
+$(O)/libconf.a: $(call obj,$(wildcard conf/*.c))
+$(O)/libbase.a: $(call obj,$(wildcard relayd/base/*.c))
+$(O)/lib%.a:
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $(filter %.o,$^)
+
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# tests/unit/test_NOUN.c: one cmocka program each; tests/unit/*.c else is shared.
+UNIT := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/test_*.c))
+UNITLIB := $(call obj,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
+unit: $(UNIT)
+$(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(UNITLIB) $(ARCHIVES)
+	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(EXPORT) -o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS) -lcmocka
+
+# tests/fuzz/fuzz_NOUN.c: libFuzzer targets; tests/fuzz/corpus/NOUN/ their seeds.
+# With other variants than fuzz they link replay.c, which runs the corpus once.
+FUZZ := $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz-build: $(FUZZ)
+$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(ARCHIVES) $(if $(filter fuzz,$(SAN)),,$(O)/tests/fuzz/replay.o)
+	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer) $(EXPORT) \
+		-o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS)
+
+deps:
+	tests/deps.sh build
+test-deps:
+	tests/deps.sh test
+
+clean:
+	rm -rf $(B)
+
+layers:
+	tests/layers.sh
+sizes:
+	tests/sizes.sh
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

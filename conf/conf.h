@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT
+ * The configuration as the rest of the program sees it: plain structs, all
+ * defaults filled in, all names resolved and checked. It is read-only once
+ * loaded; a reload makes a new one and swaps. Functions take the part they
+ * need, not all of it.
+ *
+ * Strings are NUL-terminated, owned by the conf, never NULL unless it says so.
+ * Durations are milliseconds, sizes bytes.
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "relayd/base/attr.h"
+#include "relayd/base/buf.h"
+#include "relayd/base/why.h"
+
+enum conf_listen_tls { CONF_LISTEN_TLS_NONE, CONF_LISTEN_TLS_STARTTLS, CONF_LISTEN_TLS_IMPLICIT };
+
+struct conf_listen {
+	char *address; /* numeric IPv4/IPv6, or the absolute path of a Unix socket */
+	int64_t port;  /* 0 for a Unix socket */
+	enum conf_listen_tls tls;
+	bool auth;     /* offer AUTH here */
+};
+
+/* One network of trusted_networks, parsed. */
+struct conf_network {
+	char *text;
+	int family; /* AF_INET or AF_INET6 */
+	unsigned char address[16];
+	unsigned bits;
+};
+
+struct conf_tls {
+	char *certificate; /* "" when none */
+	char *key;
+};
+
+struct conf_dkim_key {
+	char *selector;
+	char *key; /* path of the PEM file */
+};
+
+struct conf_domain {
+	char *name;        /* lower case, A-label form */
+	char *return_path; /* default: postmaster@name */
+	struct conf_dkim_key *dkim;
+	size_t dkim_count;
+};
+
+enum conf_return_path_mode {
+	CONF_RETURN_PATH_REPAIR,
+	CONF_RETURN_PATH_ALWAYS,
+	CONF_RETURN_PATH_MASQUERADE,
+	CONF_RETURN_PATH_OFF,
+};
+
+enum conf_foreign_from { CONF_FOREIGN_FROM_REFUSE, CONF_FOREIGN_FROM_PASS };
+
+struct conf_return_path {
+	enum conf_return_path_mode mode;
+	char *default_domain; /* default: the first of domains; "" when there is none */
+};
+
+struct conf_source {
+	char *name;
+	char *ipv4; /* "" when none: then IPv4 is not bound (if ipv6 is "" too) */
+	char *ipv6;
+	char *hostname; /* EHLO name; default: the global hostname */
+	char *since;    /* "YYYY-MM-DD" or "" : warm-up counts from here */
+};
+
+enum conf_smarthost_tls { CONF_TLS_MAY, CONF_TLS_NONE, CONF_TLS_ENCRYPT, CONF_TLS_VERIFY,
+	CONF_TLS_IMPLICIT };
+
+struct conf_smarthost {
+	char *name;
+	char *host; /* a name (A/AAAA, no MX) or a numeric address */
+	int64_t port;
+	enum conf_smarthost_tls tls;
+	char *user; /* "" : no AUTH */
+	char *password_file;
+	char *password; /* what the file held, "" when none; wiped on free */
+};
+
+/* One entry of a route's via: exactly one of the two is set. */
+struct conf_via {
+	const struct conf_source *source;
+	const struct conf_smarthost *smarthost;
+};
+
+struct conf_route {
+	char *match;  /* recipient domain: "*", "example.org", "*.example.org" */
+	char *sender; /* sender domain, same forms; default "*" */
+	char **via_names;
+	struct conf_via *via;
+	size_t via_count;
+};
+
+enum conf_bare_newline { CONF_BARE_REFUSE, CONF_BARE_REPAIR };
+enum conf_received { CONF_RECEIVED_SHOW, CONF_RECEIVED_HIDE };
+
+/* What a client of ours may do. */
+struct conf_limits {
+	int64_t message_size;     /* 25M */
+	int64_t header_size;      /* 1M: all header fields of a message together */
+	int64_t text_line;        /* 1M: longest line of message text */
+	int64_t command_line;     /* 4096; AUTH lines may have 12288 */
+	int64_t recipients;       /* 1000 per message */
+	int64_t errors;           /* 20: then 421 */
+	int64_t hops;             /* 100 Received fields: then 554 5.4.6 */
+	int64_t connections;      /* 2000 in all */
+	int64_t connections_per_client; /* 100 */
+	int64_t messages_per_connection; /* 0: no limit */
+	int64_t queue_messages;   /* 2000000: then 452 */
+	int64_t command_timeout;  /* 5m: idle between commands */
+	int64_t data_timeout;     /* 3m: longest pause within DATA */
+	int64_t data_total;       /* 1h: whole DATA */
+	int64_t session_total;    /* 2h */
+};
+
+struct conf_queue {
+	int64_t lifetime;        /* queue_lifetime, 5d */
+	int64_t delay_notice;    /* 4h; 0: never */
+	int64_t bounce_lifetime; /* 1d: of reports that we send */
+	int64_t *backoff;        /* 2m 5m 10m 20m 40m 1h 2h; the last one repeats */
+	size_t backoff_count;
+	int64_t window_start;    /* 2: concurrent connections to a destination at first */
+	int64_t window_max;      /* 20 */
+	int64_t connections;     /* 200 outgoing in all */
+};
+
+/* What we do as an SMTP client. RFC 5321 4.5.3.2 gives the minima. */
+struct conf_delivery {
+	int64_t port;              /* 25; tests use another */
+	int64_t connect_timeout;   /* 30s */
+	int64_t banner_timeout;    /* 5m */
+	int64_t command_timeout;   /* 5m: EHLO, MAIL, RCPT, RSET, STARTTLS, AUTH */
+	int64_t data_timeout;      /* 2m: reply to DATA */
+	int64_t block_timeout;     /* 3m: each piece of the message to be taken */
+	int64_t end_timeout;       /* 10m: reply to the final dot */
+	int64_t reuse_idle;        /* 5s: a connection waits that long for more mail */
+	int64_t reuse_messages;    /* 50 messages per connection */
+	int64_t recipients;        /* 100 per transaction */
+	bool starttls;             /* true: use it where it is offered */
+	bool allow_private;        /* false: refuse MX at private or loopback addresses */
+	bool ipv4, ipv6;           /* true, true */
+};
+
+struct conf_spool {
+	char *path;
+	int64_t segment_size;   /* 64M */
+	int64_t big_message;    /* 1M: from here on a file of its own */
+	int64_t spare_segments; /* 2 kept ready */
+	int64_t free_space;     /* 64M: under this much free disk, 452 */
+};
+
+struct conf_dns {
+	char **servers; /* "127.0.0.1@53"; none: those of resolv.conf */
+	size_t server_count;
+	int64_t timeout; /* 10s for one look-up */
+	bool dnssec;     /* true; off by itself where the servers strip it */
+};
+
+struct conf_notify {
+	char *mail;    /* "" : none */
+	char *command; /* "" : none */
+};
+
+struct conf {
+	char *file;     /* where it was read from */
+	char *hostname; /* default: the machine's name */
+	char *user;     /* "relayd"; used when started as root; "" : do not change */
+	char *control;
+	char *drop;     /* drop folder for relay-sendmail; default SPOOL/drop */
+	char *log;      /* "stderr" | "syslog" | "journal" */
+	char *log_level;
+	struct conf_listen *listen;
+	size_t listen_count;
+	struct conf_network *trusted_networks;
+	size_t trusted_count;
+	struct conf_tls tls;
+	struct conf_domain *domains;
+	size_t domain_count;
+	struct conf_return_path return_path;
+	enum conf_foreign_from foreign_from; /* From: a domain that is not ours */
+	enum conf_received received;
+	enum conf_bare_newline bare_newline;
+	struct conf_source *sources; /* default: one, "default", unbound */
+	size_t source_count;
+	struct conf_smarthost *smarthosts;
+	size_t smarthost_count;
+	struct conf_route *routes; /* default: everything via the first source */
+	size_t route_count;
+	struct conf_limits limits;
+	struct conf_queue queue;
+	struct conf_delivery delivery;
+	struct conf_spool spool;
+	struct conf_dns dns;
+	struct conf_notify notify;
+	int64_t workers; /* signing threads; 0: one per processor */
+};
+
+/* Every mistake of a configuration, in the order of the file. */
+struct conf_errors {
+	struct buf text; /* one line each: FILE:LINE: KEY: what was wrong, what was expected */
+	size_t count;
+};
+void conf_errors_free(struct conf_errors *errors);
+
+/* Read, check and complete FILE. NULL: ERRORS says all that is wrong with it
+ * (unknown key with the nearest name, wrong type, out of range, unreadable
+ * key file, a name that nothing defines, ...). Free with conf_free. */
+struct conf *conf_load(const char *file, struct conf_errors *errors);
+
+/* The same from text; FILE is the name for messages. Used by tests and fuzz. */
+struct conf *conf_parse(const char *text, const char *file, struct conf_errors *errors);
+
+void conf_free(struct conf *conf);
+
+/* The effective configuration, every key, in the syntax of the file: what
+ * `relayd -T` prints. It parses to an equal configuration. Secrets: the path
+ * of the password file only. */
+void conf_print(const struct conf *conf, struct buf *out);
+
+/* The commented sample and the section of the man page, from the table. */
+void conf_print_sample(struct buf *out);
+void conf_print_manual(struct buf *out);
+
+/* The configured domain that NAME is or is under (the longest one); NULL: none. */
+const struct conf_domain *conf_domain_of(const struct conf_domain *domains, size_t count,
+    const char *name, size_t n);
+
+/* Does a route pattern ("*", "example.org", "*.example.org") fit DOMAIN? */
+bool conf_pattern_fits(const char *pattern, const char *domain, size_t n);
+
+/* Is the address (FAMILY AF_INET/AF_INET6, network order; IPv4 in IPv6 is
+ * taken as IPv4) in one of the networks? */
+bool conf_network_holds(const struct conf_network *networks, size_t count, int family,
+    const void *address);
+
+#endif

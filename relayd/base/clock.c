@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#include "relayd/base/clock.h"
+
+#include <time.h>
+
+static bool fake;
+static int64_t fake_wall;
+static int64_t fake_mono;
+
+static int64_t read_ms(clockid_t id)
+{
+	struct timespec t;
+	clock_gettime(id, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int64_t clock_wall_ms(void)
+{
+	return fake ? fake_wall : read_ms(CLOCK_REALTIME);
+}
+
+int64_t clock_mono_ms(void)
+{
+	return fake ? fake_mono : read_ms(CLOCK_MONOTONIC);
+}
+
+void clock_fake(int64_t wall_ms)
+{
+	fake = true;
+	fake_wall = wall_ms;
+	fake_mono = 1000000;
+}
+
+void clock_advance(int64_t ms)
+{
+	fake_wall += ms;
+	fake_mono += ms;
+}
+
+bool clock_is_fake(void)
+{
+	return fake;
+}

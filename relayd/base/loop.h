@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * The one event loop: libevent's base, timers on our clock, and the graveyard.
+ * A turn is: I/O events, due timers, deferred calls. With a fake clock a turn
+ * that finds nothing to do jumps to the next timer, unless jobs are under way
+ * in another thread (loop_hold), so a test never waits and never races.
+ * Only the thread that runs the loop may call in, except loop_wake.
+ */
+#ifndef RELAYD_BASE_LOOP_H
+#define RELAYD_BASE_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "relayd/base/heap.h"
+
+struct event_base;
+struct loop;
+
+struct loop *loop_new(void);
+void loop_free(struct loop *loop); /* runs what was deferred, then frees */
+
+/* For those who add events of their own (conn, dns, listen). */
+struct event_base *loop_base(struct loop *loop);
+
+/* Turn until loop_stop. */
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+/* One turn. WAIT: sleep until something happens (fake clock: jump to the next
+ * timer). Result: false when nothing is left that could ever happen (no timer,
+ * no event ready, no hold): a test's end or deadlock. */
+bool loop_turn(struct loop *loop, bool wait);
+
+/* Make a sleeping loop turn. The only call that other threads may make. */
+void loop_wake(struct loop *loop);
+
+/* While held more often than released, a fake clock does not jump: a job in
+ * another thread will still report. */
+void loop_hold(struct loop *loop);
+void loop_release(struct loop *loop);
+
+/* Call FN(ARG) at the end of this turn. What frees itself does it here, since
+ * nothing is freed inside its own callback. Calls run in the order of
+ * loop_defer; one deferred meanwhile runs in the next turn. */
+void loop_defer(struct loop *loop, void (*fn)(void *arg), void *arg);
+
+/* A timer is embedded in what waits. It fires once; FN may start it again.
+ * After timer_stop no call comes. Durations in milliseconds, under 0 is 0. */
+struct timer {
+	struct heap_node node;
+	struct loop *loop;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+void timer_init(struct timer *timer, struct loop *loop, void (*fn)(void *arg), void *arg);
+void timer_start(struct timer *timer, int64_t after_ms); /* again: moves it */
+void timer_stop(struct timer *timer);
+bool timer_is_running(const struct timer *timer);
+
+#endif

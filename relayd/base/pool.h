@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ * Worker threads for what must not stall the loop: CPU work (signing, password
+ * hashes) and the disk. The only file that knows pthread. A job owns its data:
+ * between pool_add and its done call the loop does not touch it. Finished jobs
+ * come back to the loop in one wake-up however many they are.
+ *
+ * Two shapes: a worker pool hands each job to whichever thread is free; a
+ * batch pool has one thread that takes everything that waits in one go, which
+ * is what makes group commit of the spool.
+ */
+#ifndef RELAYD_BASE_POOL_H
+#define RELAYD_BASE_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "relayd/base/loop.h"
+
+struct pool;
+
+/* Embedded in the caller's own job struct. */
+struct job {
+	struct job *next;
+	/* Worker: do it. NULL in a batch pool. */
+	void (*run)(struct job *job, void *thread_state);
+	/* Loop: it is done; the job belongs to the caller again and may be freed. */
+	void (*done)(struct job *job);
+};
+
+struct pool_options {
+	const char *name;  /* of the threads, at most 15 characters */
+	unsigned threads;  /* 1 to 64; 1 for a batch pool */
+	void *(*begin)(void *arg); /* in each thread, first; its result is thread_state */
+	void (*end)(void *thread_state);
+	/* batch pool: all jobs that waited, a list by next in the order of adding */
+	void (*run_batch)(struct job *first, void *thread_state);
+	void *arg;         /* for begin */
+};
+
+/* Threads start with all signals blocked. Fails (fatal) only when a thread
+ * can not be made; ends the process then, since this is start-up. */
+struct pool *pool_new(struct loop *loop, const struct pool_options *options);
+
+/* Queue JOB (its run and done are set). done is never called inside here. */
+void pool_add(struct pool *pool, struct job *job);
+
+/* How many jobs are queued, running, or done but not reported yet. */
+size_t pool_pending(const struct pool *pool);
+
+/* Finish everything queued, report it (done calls happen inside), end threads. */
+void pool_free(struct pool *pool);
+
+#endif
