@@ -22,7 +22,7 @@ void loop_free(struct loop *loop); /* runs what was deferred, then frees */
 /* For those who add events of their own (conn, dns, listen). */
 struct event_base *loop_base(struct loop *loop);
 
-/* Turn until loop_stop. */
+/* Turn until loop_stop, or until nothing is left that could ever happen. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
@@ -31,7 +31,8 @@ void loop_stop(struct loop *loop);
  * no event ready, no hold): a test's end or deadlock. */
 bool loop_turn(struct loop *loop, bool wait);
 
-/* Make a sleeping loop turn. The only call that other threads may make. */
+/* Make a sleeping loop turn. The only call that other threads may make; a
+ * write to an eventfd, so it is also safe in a signal handler. */
 void loop_wake(struct loop *loop);
 
 /* While held more often than released, a fake clock does not jump: a job in

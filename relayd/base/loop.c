@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT
+ * The event loop: libevent waits for descriptors, the rest is here. Timers
+ * live in a heap on our own clock, of which libevent gets the first only as
+ * the length of its sleep; it never fires one by itself.
+ *
+ * Due timers move to a second heap before the first of them is called, so a
+ * timer that starts itself again with 0 ms comes in the next turn, behind
+ * the I/O, and can still be stopped by those that are called before it.
+ *
+ * Other threads wake the loop through an eventfd: libevent then needs no locks.
+ */
+#include "relayd/base/loop.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "relayd/base/clock.h"
+#include "relayd/base/mem.h"
+
+/* With a fake clock: how long the sockets must be silent in real time after
+ * bytes have moved before the clock jumps. Loopback delivery is synchronous
+ * unless the kernel is busy and puts it off. */
+#define QUIET_MS 1
+
+/* The longest sleep; what waits longer costs a turn in between. */
+#define SLEEP_MAX_MS (3600 * 1000)
+
+struct deferred {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+struct call_list {
+	struct deferred *calls;
+	size_t count;
+	size_t cap;
+};
+
+struct loop {
+	struct event_base *base;
+	struct event *wake_event;
+	struct event *sleep_event; /* bounds a sleep */
+	int wake_fd;
+	bool stopped;
+	bool moved; /* I/O has happened since the clock last stood still */
+	int holds;
+	struct heap timers; /* waiting */
+	struct heap due;    /* being called in this turn */
+	struct call_list next;    /* deferred */
+	struct call_list running; /* empty outside of run_deferred */
+};
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t count;
+	(void)what;
+	(void)arg;
+	ssize_t n = read(fd, &count, sizeof(count));
+	(void)n;
+}
+
+static void on_sleep_end(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
+static struct event_base *make_base(void)
+{
+	struct event_config *config = event_config_new();
+	if (!config)
+		bug("no event configuration");
+	event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV);
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+	struct event_base *base = event_base_new_with_config(config);
+	event_config_free(config);
+	if (!base)
+		bug("no event base; is the descriptor limit too low?");
+	return base;
+}
+
+struct loop *loop_new(void)
+{
+	struct loop *loop = mem_zero(sizeof(*loop));
+	loop->base = make_base();
+	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (loop->wake_fd < 0)
+		bug("no eventfd; is the descriptor limit too low?");
+	loop->wake_event =
+	    event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, NULL);
+	loop->sleep_event = event_new(loop->base, -1, 0, on_sleep_end, NULL);
+	if (!loop->wake_event || !loop->sleep_event || event_add(loop->wake_event, NULL) != 0)
+		bug("no event");
+	return loop;
+}
+
+struct event_base *loop_base(struct loop *loop)
+{
+	return loop->base;
+}
+
+void loop_wake(struct loop *loop)
+{
+	uint64_t one = 1;
+	while (write(loop->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+void loop_hold(struct loop *loop)
+{
+	loop->holds++;
+}
+
+void loop_release(struct loop *loop)
+{
+	if (loop->holds == 0)
+		bug("loop released more often than held");
+	loop->holds--;
+}
+
+void loop_defer(struct loop *loop, void (*fn)(void *arg), void *arg)
+{
+	struct call_list *list = &loop->next;
+	if (list->count == list->cap) {
+		list->cap = list->cap ? list->cap * 2 : 32;
+		list->calls = mem_resize(list->calls, list->cap, sizeof(struct deferred));
+	}
+	list->calls[list->count++] = (struct deferred){fn, arg};
+}
+
+static void run_deferred(struct loop *loop)
+{
+	struct call_list list = loop->next;
+	loop->next = loop->running; /* collects what is deferred meanwhile */
+	for (size_t i = 0; i < list.count; i++)
+		list.calls[i].fn(list.calls[i].arg);
+	list.count = 0;
+	loop->running = list;
+}
+
+void loop_free(struct loop *loop)
+{
+	if (!loop)
+		return;
+	while (loop->next.count)
+		run_deferred(loop);
+	event_free(loop->wake_event);
+	event_free(loop->sleep_event);
+	event_base_free(loop->base);
+	close(loop->wake_fd);
+	heap_free(&loop->timers);
+	heap_free(&loop->due);
+	mem_free(loop->next.calls);
+	mem_free(loop->running.calls);
+	mem_free(loop);
+}
+
+/* Milliseconds to the first timer (0: it is due), -1 when there is none. */
+static int64_t first_timer(const struct loop *loop)
+{
+	struct heap_node *node = heap_first(&loop->timers);
+	if (!node)
+		return -1;
+	int64_t left = node->key - clock_mono_ms();
+	return left > 0 ? left : 0;
+}
+
+static bool run_timers(struct loop *loop)
+{
+	int64_t now = clock_mono_ms();
+	struct heap_node *node;
+	while ((node = heap_first(&loop->timers)) && node->key <= now) {
+		heap_remove(&loop->timers, node);
+		heap_add(&loop->due, node, node->key);
+	}
+	bool any = false;
+	while ((node = heap_first(&loop->due))) {
+		struct timer *timer = heap_owner(node, struct timer, node);
+		heap_remove(&loop->due, node);
+		timer->fn(timer->arg);
+		any = true;
+	}
+	return any;
+}
+
+/* Let libevent wait at most MS milliseconds (-1: without end, 0: not at all)
+ * and call what is ready. Result: whether a callback other than our own ran. */
+static bool run_io(struct loop *loop, int64_t ms)
+{
+	int flags = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY;
+	if (ms == 0)
+		flags |= EVLOOP_NONBLOCK;
+	if (ms > SLEEP_MAX_MS)
+		ms = SLEEP_MAX_MS;
+	if (ms > 0) {
+		struct timeval time = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+		event_add(loop->sleep_event, &time);
+	}
+	event_base_get_max_events(loop->base, EVENT_BASE_COUNT_ACTIVE, 1);
+	event_base_loop(loop->base, flags);
+	int ran = event_base_get_max_events(loop->base, EVENT_BASE_COUNT_ACTIVE, 0);
+	if (ms > 0) {
+		if (!event_pending(loop->sleep_event, EV_TIMEOUT, NULL))
+			ran--;
+		event_del(loop->sleep_event);
+	}
+	return ran > 0;
+}
+
+/* Has anybody registered an event (apart from our own)? */
+static bool has_events(const struct loop *loop)
+{
+	return event_base_get_num_events(loop->base,
+		   EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_ACTIVE) > 1;
+}
+
+static bool turn_real(struct loop *loop, bool wait)
+{
+	int64_t sleep = first_timer(loop);
+	bool waiting = sleep >= 0 || has_events(loop) || loop->holds > 0;
+	if (loop->next.count || !wait || !waiting)
+		sleep = 0;
+	run_io(loop, sleep);
+	run_timers(loop);
+	bool more = loop->next.count > 0;
+	run_deferred(loop);
+	return waiting || more || has_events(loop) || loop->timers.count || loop->next.count;
+}
+
+/* Nothing was ready: be sure of it, then let time pass. */
+static bool idle_fake(struct loop *loop)
+{
+	if (loop->holds > 0) {
+		run_io(loop, -1);
+		return true;
+	}
+	if (loop->moved) {
+		loop->moved = run_io(loop, QUIET_MS);
+		if (loop->moved || loop->next.count)
+			return true;
+	}
+	int64_t left = first_timer(loop);
+	if (left < 0)
+		return false;
+	clock_advance(left);
+	run_timers(loop);
+	return true;
+}
+
+static bool turn_fake(struct loop *loop, bool wait)
+{
+	bool ran = run_io(loop, 0);
+	if (ran)
+		loop->moved = true;
+	ran |= run_timers(loop);
+	ran |= loop->next.count > 0;
+	if (!ran && wait)
+		ran = idle_fake(loop);
+	run_deferred(loop);
+	return ran || loop->timers.count || loop->holds > 0 || loop->next.count;
+}
+
+bool loop_turn(struct loop *loop, bool wait)
+{
+	return clock_is_fake() ? turn_fake(loop, wait) : turn_real(loop, wait);
+}
+
+void loop_run(struct loop *loop)
+{
+	while (!loop->stopped && loop_turn(loop, true))
+		;
+	loop->stopped = false;
+}
+
+void loop_stop(struct loop *loop)
+{
+	loop->stopped = true;
+}
+
+void timer_init(struct timer *timer, struct loop *loop, void (*fn)(void *arg), void *arg)
+{
+	heap_node_init(&timer->node);
+	timer->loop = loop;
+	timer->fn = fn;
+	timer->arg = arg;
+}
+
+void timer_start(struct timer *timer, int64_t after_ms)
+{
+	int64_t now = clock_mono_ms();
+	int64_t most = INT64_MAX - now;
+	int64_t key = now + (after_ms < 0 ? 0 : after_ms > most ? most : after_ms);
+	timer_stop(timer); /* it may be in either heap */
+	heap_add(&timer->loop->timers, &timer->node, key);
+}
+
+void timer_stop(struct timer *timer)
+{
+	struct heap *due = &timer->loop->due;
+	uint32_t place = timer->node.place;
+	bool is_due = place < due->count && due->nodes[place] == &timer->node;
+	heap_remove(is_due ? due : &timer->loop->timers, &timer->node);
+}
+
+bool timer_is_running(const struct timer *timer)
+{
+	return heap_holds(&timer->node);
+}
