@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ * Delivery status notifications (RFC 3461 to 3464, 6522, 3834): the report of
+ * a failure, and the notice of a delay, as a complete message. Words first that
+ * a person understands, then the machine's part, then the original header.
+ * Pure: texts in, a message out.
+ */
+#ifndef QUEUE_BOUNCE_H
+#define QUEUE_BOUNCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "relayd/base/buf.h"
+#include "relayd/base/text.h"
+
+enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED };
+
+struct bounce_recipient {
+	const char *address;
+	const char *status;   /* enhanced code "5.1.1" */
+	const char *mx;       /* who said it, "" nobody */
+	const char *reply;    /* what was said, raw bytes; "" nothing */
+	const char *reason;   /* in words: what it means and what to do */
+	int64_t last_attempt_ms;
+};
+
+struct bounce {
+	enum bounce_kind kind;
+	const char *hostname; /* ours */
+	const char *from;     /* "MAILER-DAEMON@example.jp": a domain of ours */
+	const char *to;       /* the envelope sender of the message */
+	const char *id;       /* queue id of the report itself, for its Message-ID */
+	const char *original_id; /* queue id of the message */
+	int64_t now_ms, arrived_ms, expires_ms;
+	const struct bounce_recipient *recipients;
+	size_t recipient_count;
+	struct span header;   /* of the message, without the empty line; cut at 64 KiB */
+	bool smtputf8;        /* addresses hold UTF-8: message/global-delivery-status */
+};
+
+/* Append the whole message (header, empty line, body; CRLF; 7-bit, lines under
+ * 998) to OUT. Text of others is escaped and cannot end a MIME part. */
+void bounce_print(const struct bounce *bounce, struct buf *out);
+
+#endif

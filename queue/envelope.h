@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ * The envelope of a queued message and its form on disk: length-prefixed
+ * fields, never lines of text, so nothing that a peer wrote can become another
+ * field. Read back with the same suspicion as the wire.
+ */
+#ifndef QUEUE_ENVELOPE_H
+#define QUEUE_ENVELOPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "relayd/base/buf.h"
+#include "relayd/base/text.h"
+#include "relayd/base/why.h"
+
+#define ENVELOPE_RECIPIENTS_MAX 100000
+#define ENVELOPE_TEXT_MAX 4096 /* bytes of any one text */
+
+struct envelope {
+	int64_t arrived_ms; /* wall clock */
+	char *sender;       /* as it will be sent, "" for <> */
+	char *sender_was;   /* as it came, when it was replaced; else "" */
+	char *sender_reason; /* "" or why it was replaced */
+	char *from_was;     /* the From: field as it came, when it was repaired; else "" */
+	char *domain;       /* of ours that sends it (DKIM d=); "" none */
+	char *client;       /* where from: address text, "unix:1000", "drop", "bounce" */
+	char *user;         /* login, "" none */
+	char *message_id;   /* its Message-ID, "" none */
+	bool eightbit;
+	bool smtputf8;
+	bool report;        /* a bounce or notice of ours */
+	char **recipients;  /* wire form without <> */
+	size_t recipient_count;
+};
+
+/* Append the stored form. */
+void envelope_write(const struct envelope *e, struct buf *out);
+
+/* Read a stored form (the whole span). -1: damaged or not valid (control bytes,
+ * limits); E is empty then. */
+int envelope_read(struct envelope *e, struct span s, struct why *why) ATTR_MUST_CHECK;
+
+void envelope_free(struct envelope *e); /* what it holds, not E itself */
+
+#endif

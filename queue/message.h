@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ * The queue in memory. A message knows where it stands in the spool and which
+ * batches of it wait; a batch is those recipients of one message that go to one
+ * destination and are tried together. Addresses stay on disk. Kept small: a
+ * million waiting messages are normal (at most 300 bytes each, see the test).
+ */
+#ifndef QUEUE_MESSAGE_H
+#define QUEUE_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "queue/spool.h"
+#include "relayd/base/heap.h"
+
+struct destination;
+
+/* A batch is on exactly one list or heap, that of its state. */
+enum batch_state {
+	BATCH_WAITING, /* until its due time */
+	BATCH_READY,   /* due; its destination has no free slot yet */
+	BATCH_RUNNING, /* handed out for an attempt */
+	BATCH_HELD,    /* by the administrator */
+};
+
+struct batch {
+	struct heap_node due; /* wall clock ms */
+	struct message *message;
+	struct destination *destination;
+	struct batch *prev; /* in its state's list (utlist) */
+	struct batch *next;
+	struct batch *next_of_message;
+	union {
+		uint32_t one;   /* count == 1 */
+		uint32_t *many; /* indexes of recipients, rising */
+	} recipients;
+	uint32_t count;
+	uint16_t attempts;
+	uint8_t state;      /* enum batch_state */
+};
+
+struct message {
+	UT_hash_handle hh; /* by id */
+	uint64_t id;
+	struct spool_place place;
+	int64_t arrived_ms;
+	int64_t expires_ms;
+	uint64_t size;
+	struct batch *batches;
+	uint32_t recipient_count;
+	uint32_t pending;      /* recipients without a result */
+	bool report : 1;       /* a bounce or notice of ours: dies silently */
+	bool notified : 1;     /* the delay notice went out */
+	bool held : 1;
+};
+
+#define MESSAGE_ID_TEXT 17
+/* 16 hex digits. Result: BUF. */
+const char *message_id_text(uint64_t id, char *buf);
+bool message_id_parse(struct span text, uint64_t *id) ATTR_MUST_CHECK;
+
+/* The index of the Nth recipient of a batch. */
+uint32_t batch_recipient(const struct batch *batch, uint32_t n);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ * Who is tried next: due times x each destination's window, fair between
+ * destinations. Owns messages, batches and destinations. Starts attempts
+ * through its handler and is told how they ended; knows nothing of SMTP.
+ *
+ * A destination is a name under which mail shares fate and limits: a recipient
+ * domain, or a smarthost. Its window (attempts at a time) grows with successes
+ * and shrinks with failures of the destination itself; a dead one waits as a
+ * whole and costs the others nothing.
+ */
+#ifndef QUEUE_SCHEDULE_H
+#define QUEUE_SCHEDULE_H
+
+#include "conf/conf.h"
+#include "queue/message.h"
+#include "relayd/base/loop.h"
+
+struct schedule;
+
+struct schedule_handler {
+	/* Begin an attempt for BATCH (RUNNING now). End it with schedule_finish,
+	 * not inside this call. */
+	void (*start)(void *arg, struct batch *batch);
+	/* MESSAGE is older than its lifetime: BATCH (RUNNING now, so that nobody
+	 * else touches it) shall be bounced; schedule_finish ends it. */
+	void (*expire)(void *arg, struct batch *batch);
+	/* The delay notice is due (once per message; not for reports). */
+	void (*delayed)(void *arg, struct message *message);
+	/* All recipients are done and no batch is left: note the end; MESSAGE goes
+	 * when this returns. */
+	void (*ended)(void *arg, struct message *message);
+	void *arg;
+};
+
+struct schedule *schedule_new(struct loop *loop, const struct conf_queue *conf,
+    const struct schedule_handler *handler);
+void schedule_free(struct schedule *schedule);
+void schedule_set_conf(struct schedule *schedule, const struct conf_queue *conf); /* reload */
+
+/* A message with a batch per distinct destination name. DESTINATIONS[i] is the
+ * name for recipient i, NULL for one that is done already. STATE: from the
+ * spool, NULL for a new one. Nothing is started inside. */
+struct message *schedule_add(struct schedule *schedule, uint64_t id, struct spool_place place,
+    int64_t arrived_ms, uint64_t size, bool report, const char *const *destinations,
+    size_t count, const struct spool_state *state);
+
+/* A recipient of a RUNNING batch has its end (delivered, bounced, deleted). */
+void schedule_recipient_done(struct schedule *schedule, struct batch *batch, uint32_t recipient);
+
+/* How an attempt went, for the destination's window. */
+enum schedule_feedback {
+	SCHEDULE_WORKED,  /* the destination answered as it should */
+	SCHEDULE_FAILED,  /* could not be reached or did not speak: window shrinks */
+	SCHEDULE_NEUTRAL, /* says nothing about the destination */
+};
+
+/* The attempt is over. Recipients that are left wait until DUE_MS (wall clock;
+ * 0: by the backoff ladder). The batch is freed when none is left. */
+void schedule_finish(struct schedule *schedule, struct batch *batch,
+    enum schedule_feedback feedback, int64_t due_ms);
+
+/* The destination as a whole is not tried before UNTIL_MS (wall clock). */
+void schedule_pause(struct schedule *schedule, struct destination *destination, int64_t until_ms);
+
+/* When would a batch with that many attempts be due by the ladder, from now? */
+int64_t schedule_backoff(const struct schedule *schedule, unsigned attempts);
+
+/* Administrator. A RUNNING batch is held or deleted once its attempt is over. */
+void schedule_hold(struct schedule *schedule, struct message *message);
+void schedule_release(struct schedule *schedule, struct message *message);
+void schedule_retry(struct schedule *schedule, struct message *message); /* due now */
+/* Every recipient that is left counts as done; `ended` follows. */
+void schedule_delete(struct schedule *schedule, struct message *message);
+
+struct message *schedule_find(struct schedule *schedule, uint64_t id);
+
+/* Walk all messages: first with NULL, then the last result. The walk stands
+ * messages that come and go if the caller goes by id: pass the id. */
+struct message *schedule_next(struct schedule *schedule, uint64_t after_id, bool first);
+
+const char *destination_name(const struct destination *destination);
+
+struct schedule_stats {
+	size_t messages, waiting, ready, running, held, destinations;
+};
+struct schedule_stats schedule_stats(const struct schedule *schedule);
+
+/* What one destination is doing; for `relayctl`. False: no such destination. */
+struct destination_stats {
+	const char *name;
+	size_t waiting, ready, running, held;
+	double window;
+	int64_t paused_until_ms; /* 0: not */
+};
+bool schedule_destination(struct schedule *schedule, const char *name,
+    struct destination_stats *stats);
+
+#endif

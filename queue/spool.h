@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ * The spool: an append-only log in segments, with group commit. A message that
+ * was appended and synced survives anything but the loss of the disk.
+ *
+ * Folder SPOOL (0700, owner checked, never followed through a symlink):
+ *   lock              held (flock) by the daemon that owns the spool
+ *   version           "relayd spool 1"; a higher number stops the start
+ *   SSSSSSSSSSSSSSSS.log  segments, sequence number in hex, written out in full
+ *                     when made, reused under a new number when empty
+ *   big/ID            content of a message over the limit
+ *   damaged/          what could not be read, never deleted by us
+ *
+ * A segment starts with a head record (sequence, generation). Each record:
+ * magic, generation, type, lengths, message id, CRC-32C of head and envelope
+ * part, CRC-32C of content; then the payload, padded to 8 bytes. The generation
+ * makes old bytes behind the tail unreadable. Numbers are little-endian.
+ *
+ * Types: MESSAGE (envelope, recipients done so far, state, content or name of
+ * the big file), RESULT (a recipient's end), STATE (next attempt, attempts,
+ * held), END (the message is over; names the segment of its MESSAGE).
+ *
+ * | state of a message      | on disk                      | after a crash        |
+ * |-------------------------|------------------------------|----------------------|
+ * | being received          | nothing, or big/ID unnamed in the log | big/ID removed at start |
+ * | appended, not synced    | record maybe torn, at the tail | gone; no 250 was sent; torn: ignored |
+ * | synced (250 sent)       | MESSAGE                      | in the queue         |
+ * | recipient done          | + RESULT, synced within 1 s  | done; RESULT lost: sent again (promise 2) |
+ * | deferred, held          | + STATE, the same            | due as noted; STATE lost: earlier attempt |
+ * | all done                | + END, the same              | gone; END lost: results decide, all done = gone |
+ * | being carried over      | MESSAGE twice                | the later one counts |
+ * | carried over, synced    | old segment not reused yet   | the same             |
+ * | segment reused          | new head record, new generation | old records unreadable |
+ *
+ * Before a segment is reused, what it alone knows is appended anew and synced:
+ * live messages; results and states of live messages that stand elsewhere; ENDs
+ * of messages whose MESSAGE record is still in a segment that exists.
+ *
+ * Only the spool thread writes. A failed write or sync fails the messages of
+ * that batch and closes the segment for ever: a sync is never tried again on
+ * the same descriptor. Disk full: appends fail with SPOOL_FULL while results go
+ * on into a spare segment that only they may use.
+ */
+#ifndef QUEUE_SPOOL_H
+#define QUEUE_SPOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "conf/conf.h"
+#include "queue/envelope.h"
+#include "relayd/base/loop.h"
+#include "relayd/base/pool.h"
+
+struct spool;
+
+/* Where a message's record stands. */
+struct spool_place {
+	uint32_t segment; /* sequence number */
+	uint32_t offset;
+};
+
+/* What is known beside the envelope; stored in MESSAGE and STATE records. */
+struct spool_state {
+	int64_t due_ms;    /* wall clock of the next attempt; 0: at once */
+	uint32_t attempts;
+	bool held;         /* by the administrator */
+	bool notified;     /* the delay notice went out */
+};
+
+/* Damage and full disk are reported here (loop thread), once each. */
+struct spool_reports {
+	/* bytes were set aside; NAME of the file under damaged/ */
+	void (*damage)(void *arg, const char *name, const char *text);
+	/* appends fail from now on (FULL) / work again */
+	void (*full)(void *arg, bool full);
+	/* A message moved (carry-over); the queue must use PLACE from now on. */
+	void (*moved)(void *arg, uint64_t id, struct spool_place place);
+	/* Is this message still in the queue, where is it, and what is its state?
+	 * Asked in the loop before a segment is reused. DONE gets a bit per
+	 * recipient that is done. False: not live. */
+	bool (*live)(void *arg, uint64_t id, struct spool_place *place,
+	    struct spool_state *state, struct buf *done);
+	void *arg;
+};
+
+/* Open or create. -1/NULL: WHY (held by another daemon, newer version, wrong
+ * owner or mode, no space). Starts the spool thread. */
+struct spool *spool_open(struct loop *loop, const struct conf_spool *conf,
+    const struct spool_reports *reports, struct why *why);
+
+/* Read what is there; once, before anything is appended. FOUND is called for
+ * each live message; DONE has a bit per recipient whose result is known. */
+typedef void spool_found(void *arg, uint64_t id, struct spool_place place,
+    const struct envelope *envelope, uint64_t content_size, const struct spool_state *state,
+    const unsigned char *done);
+int spool_recover(struct spool *spool, spool_found *found, void *arg, struct why *why)
+    ATTR_MUST_CHECK;
+
+/* Sync what is left, release the lock. */
+void spool_close(struct spool *spool);
+
+/* ---- content on its way in ---- */
+
+/* The body of a message being received: in memory up to big_message, then in
+ * big/ID by the spool thread. */
+struct spool_content;
+struct spool_content *spool_content_new(struct spool *spool, uint64_t id,
+    void (*writable)(void *arg), void *arg);
+/* Take bytes. False: too much waits for the disk; go on after `writable`. */
+bool spool_content_add(struct spool_content *c, struct span piece);
+uint64_t spool_content_size(const struct spool_content *c);
+/* Read back; any thread, once no more is added and spool_content_finish's done
+ * has come. */
+ssize_t spool_content_read(void *content, uint64_t offset, char *to, size_t n);
+/* No more comes: DONE (never inside this call) when all of it can be read.
+ * FAILED: the disk did not take it. Small ones: DONE in the next turn. */
+void spool_content_finish(struct spool_content *c, void (*done)(void *arg, bool failed),
+    void *arg);
+/* Give it up: its file is removed. */
+void spool_content_free(struct spool_content *c);
+
+/* ---- append ---- */
+
+enum spool_status {
+	SPOOL_DONE,
+	SPOOL_FULL,   /* 452 4.3.1 */
+	SPOOL_FAILED, /* 451 4.3.0 */
+};
+
+/* One message to append; embedded in the caller's struct. The caller sets the
+ * upper part and keeps it all untouched until DONE is called in the loop. */
+struct spool_append {
+	struct job job; /* private */
+	uint64_t id;
+	const struct envelope *envelope;
+	struct span head;              /* header section with its empty line */
+	struct spool_content *content; /* the body, finished; taken over, NULL for none */
+	void (*done)(struct spool_append *append);
+	/* result */
+	enum spool_status status;
+	struct spool_place place;
+	uint64_t content_size;
+	struct why why;
+};
+void spool_append(struct spool *spool, struct spool_append *append);
+
+/* Would an append be refused now for lack of space? (to say 452 at MAIL) */
+bool spool_is_full(const struct spool *spool);
+
+/* ---- results: written at once, synced within a second or with the next batch ---- */
+
+enum spool_outcome { SPOOL_DELIVERED = 1, SPOOL_BOUNCED = 2, SPOOL_DELETED = 3 };
+void spool_note_result(struct spool *spool, uint64_t id, uint32_t recipient,
+    enum spool_outcome outcome);
+void spool_note_state(struct spool *spool, uint64_t id, const struct spool_state *state);
+/* The message is over. Its segment's live count falls. */
+void spool_note_end(struct spool *spool, uint64_t id, struct spool_place place);
+
+/* ---- reading ---- */
+
+int spool_read_envelope(struct spool *spool, uint64_t id, struct spool_place place,
+    struct envelope *envelope, struct why *why) ATTR_MUST_CHECK;
+
+/* The content (head and body in one). -1 at open or at the last piece: the
+ * record is damaged; it has been set aside and reported; the caller ends the
+ * message without bouncing it. Other failures are WHY_TEMP. */
+struct spool_reader;
+struct spool_reader *spool_reader_open(struct spool *spool, uint64_t id,
+    struct spool_place place, struct why *why);
+uint64_t spool_reader_size(const struct spool_reader *r);
+ssize_t spool_reader_read(void *reader, uint64_t offset, char *to, size_t n);
+bool spool_reader_damaged(const struct spool_reader *r);
+void spool_reader_close(struct spool_reader *r);
+
+struct spool_stats {
+	uint64_t segments, spare, bytes, live_messages, live_bytes;
+	uint64_t appended, syncs, carried, damaged;
+};
+struct spool_stats spool_stats(const struct spool *spool);
+
+#endif

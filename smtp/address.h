@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ * Mail addresses: the paths of MAIL and RCPT (RFC 5321 section 4.1.2, RFC 6531
+ * for UTF-8) and the mailboxes of header fields (RFC 5322 section 3.4). Pure:
+ * results are views into the input. Control bytes and bare NULs never pass.
+ */
+#ifndef SMTP_ADDRESS_H
+#define SMTP_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "relayd/base/buf.h"
+#include "relayd/base/text.h"
+
+#define ADDRESS_LOCAL_MAX 64   /* RFC 5321 4.5.3.1.1 */
+#define ADDRESS_DOMAIN_MAX 255 /* 4.5.3.1.2 */
+#define ADDRESS_MAX 254        /* RFC 3696 erratum 1690: a path of 256 with its <> */
+
+enum address_form {
+	ADDRESS_NULL,    /* <> */
+	ADDRESS_LOCAL,   /* a local part without domain: <postmaster>, <root> */
+	ADDRESS_DOMAIN,  /* local@domain.name (a trailing dot is cut off) */
+	ADDRESS_LITERAL, /* local@[192.0.2.1] */
+};
+
+struct address {
+	enum address_form form;
+	struct span text;   /* local@domain as it stands: no <>, no source route, no trailing dot */
+	struct span local;  /* with its quotes, if it has any */
+	struct span domain; /* a literal with its brackets; empty for NULL and LOCAL */
+	bool utf8;          /* holds bytes over 127 (well-formed UTF-8): needs SMTPUTF8 */
+};
+
+/* Parse a path at the start of S: "<a@b>", "<>", "<@x,@y:a@b>" (the source
+ * route is dropped, RFC 5321 appendix C). LENIENT: a path without <> is taken
+ * as well. USED is how much of S it took. False: not a path; USED unchanged. */
+bool address_parse_path(struct span s, bool lenient, struct address *a, size_t *used)
+    ATTR_MUST_CHECK;
+
+/* Parse exactly one bare address ("a@b", "root", not "<>"). */
+bool address_parse(struct span s, struct address *a) ATTR_MUST_CHECK;
+
+/* One mailbox of a header field's list (From, To, Cc, ...): next one behind *AT
+ * (start with 0). Groups are entered, comments and folding white space skipped,
+ * empty members passed over. */
+struct mailbox {
+	struct address address;
+	struct span display; /* phrase before <>, as it stands (quotes, encoded words); may be empty */
+	struct span whole;   /* the bytes of the mailbox in the field */
+	struct span spec;    /* the bytes of the addr-spec within it: what a repair replaces */
+};
+enum mailbox_result { MAILBOX_FOUND, MAILBOX_END, MAILBOX_BAD };
+enum mailbox_result mailbox_next(struct span field, size_t *at, struct mailbox *m);
+
+/* Is D a name that can be used in the public DNS: two labels or more, LDH or
+ * UTF-8 labels of 1 to 63 bytes, not all-numeric at the top? */
+bool domain_is_valid(struct span d);
+
+/* A name or address that says nothing to the outside: no dot, localhost*,
+ * *.localhost, .local, .localdomain, .internal, .lan, .home.arpa, .invalid,
+ * .test, .example (bare TLDs, not example.com), an address literal, empty. */
+bool domain_is_broken(struct span d);
+
+/* U-labels to A-labels, lower case (IDNA 2008). False: can not be written so. */
+bool domain_to_ascii(struct span d, struct buf *out) ATTR_MUST_CHECK;
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ * SASL messages of PLAIN (RFC 4616) and LOGIN, client side and parsing of what
+ * a client of ours sends. Pure; secrets are in buffers that the caller wipes.
+ */
+#ifndef SMTP_AUTH_H
+#define SMTP_AUTH_H
+
+#include <stdbool.h>
+
+#include "relayd/base/buf.h"
+#include "relayd/base/text.h"
+
+enum auth_mechanism { AUTH_NONE, AUTH_PLAIN, AUTH_LOGIN };
+
+/* The best mechanism of an EHLO "AUTH ..." list that we speak. */
+enum auth_mechanism auth_choose(struct span list);
+
+/* Base64 of "\0user\0password". */
+void auth_plain(struct buf *out, const char *user, const char *password);
+
+/* Take a client's PLAIN message apart (base64 text). False: malformed. */
+bool auth_parse_plain(struct span base64, struct buf *user, struct buf *password) ATTR_MUST_CHECK;
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * The client side of the dialogue: one connection to one receiver, from
+ * connecting to QUIT, any number of transactions one after the other. It
+ * reports what happened, per recipient, and decides nothing about fate: that
+ * is queue/verdict's. Pipelining where it is offered: a FIFO of expected
+ * replies, sending and receiving advance separately.
+ */
+#ifndef SMTP_CLIENT_H
+#define SMTP_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "conf/conf.h"
+#include "relayd/base/conn.h"
+#include "smtp/reply.h"
+
+struct client;
+
+/* Where in the dialogue something happened. */
+enum client_stage {
+	CLIENT_CONNECT,
+	CLIENT_BANNER,
+	CLIENT_EHLO,
+	CLIENT_TLS,
+	CLIENT_AUTH,
+	CLIENT_MAIL,
+	CLIENT_RCPT,
+	CLIENT_DATA, /* the DATA command */
+	CLIENT_END,  /* the text and its final dot */
+};
+const char *client_stage_name(enum client_stage stage); /* "connect" ... "end" */
+
+/* What happened at a stage: a reply, or a failure without one. Valid during
+ * the call that hands it over. */
+struct client_result {
+	enum client_stage stage;
+	const struct reply *reply; /* NULL: none came (see why) */
+	const struct why *why;     /* NULL when there is a reply */
+};
+
+/* The message to send, pulled piece by piece. */
+struct client_message {
+	const char *sender;            /* envelope sender, "" for <> */
+	const char *const *recipients; /* wire form without <> */
+	size_t recipient_count;        /* 1 to the receiver's limit */
+	uint64_t size;                 /* bytes of content */
+	bool eightbit;                 /* holds bytes over 127 */
+	bool smtputf8;                 /* needs SMTPUTF8 (an address or a header has UTF-8) */
+	/* Copy up to N bytes from OFFSET. Result: bytes copied (0 < r <= N), -1: can
+	 * not be read; the connection is then cut before the final dot. */
+	ssize_t (*read)(void *arg, uint64_t offset, char *to, size_t n);
+	void *arg;
+};
+
+struct client_handler {
+	/* Greeted (and in TLS, logged in, as asked): client_send may be called. */
+	void (*ready)(void *arg);
+	/* A recipient's end: delivered (stage END with 2xx), or refused at RCPT, or
+	 * all that remain at MAIL, DATA, END. Exactly once per recipient and
+	 * transaction, unless `failed` comes first for the rest. */
+	void (*recipient)(void *arg, size_t index, const struct client_result *result);
+	/* Each recipient has its result and the connection can take another
+	 * transaction (also after client_send; RSET was sent where needed). */
+	void (*done)(void *arg);
+	/* The connection is over: refused, lost, timed out, not SMTP, or closed by
+	 * the receiver (421). Recipients without a result share this one. IDLE says
+	 * that nothing was under way. The client is gone after this call. */
+	void (*failed)(void *arg, const struct client_result *result, bool idle);
+};
+
+enum client_tls {
+	CLIENT_TLS_NONE,
+	CLIENT_TLS_MAY,      /* opportunistic, unverified */
+	CLIENT_TLS_ENCRYPT,  /* required, unverified */
+	CLIENT_TLS_VERIFY,   /* required, certificate checked against `name` */
+	CLIENT_TLS_IMPLICIT, /* from the first byte, checked */
+};
+
+struct client_options {
+	struct conn_address to;
+	struct conn_address from;  /* len 0: any */
+	const char *name;          /* of the host, for SNI, verification and messages */
+	const char *hostname;      /* EHLO */
+	const char *user;          /* "" or NULL: no AUTH */
+	const char *password;
+	const struct conf_delivery *limits; /* timeouts */
+	enum client_tls tls;
+	SSL_CTX *ctx;              /* for TLS; NULL with NONE */
+};
+
+/* Begin to connect. No call to the handler before the next turn. Strings are
+ * copied. `limits` must outlive the client. */
+struct client *client_new(struct loop *loop, const struct client_options *options,
+    const struct client_handler *handler, void *arg);
+
+/* What the receiver can do, and how we speak to it; after `ready`. */
+struct client_info {
+	bool pipelining, eightbit, smtputf8, starttls, tls;
+	uint64_t max_size;      /* SIZE: 0 none or unknown */
+	const char *tls_text;   /* "TLSv1.3 TLS_AES_256_GCM_SHA384", "" in the clear */
+	const char *address;    /* text of the address connected to */
+	const char *name;
+	unsigned transactions;  /* begun so far */
+};
+struct client_info client_info(const struct client *client);
+
+/* Begin a transaction. MESSAGE and what it points to must stay until `done` or
+ * `failed`. What the receiver can not take (SMTPUTF8, 8BITMIME, SIZE) is
+ * reported per recipient with reply NULL, kind PERM and stage MAIL, in a later
+ * turn. */
+void client_send(struct client *client, const struct client_message *message);
+
+/* Another owner for an idle connection (reuse). */
+void client_set_handler(struct client *client, const struct client_handler *handler, void *arg);
+
+/* End it: QUIT if idle, else cut. No further calls to the handler. */
+void client_close(struct client *client);
+
+#endif

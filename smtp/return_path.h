@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ * Whose name does a message carry? The decision about envelope sender and
+ * From: header: which domain of ours sends it, and what must be replaced so
+ * that SPF, DKIM and DMARC can hold and a bounce finds somebody who reads it.
+ * Pure: reads configuration and addresses, changes nothing.
+ */
+#ifndef SMTP_RETURN_PATH_H
+#define SMTP_RETURN_PATH_H
+
+#include "conf/conf.h"
+#include "relayd/base/buf.h"
+#include "relayd/base/why.h"
+#include "smtp/address.h"
+#include "smtp/header.h"
+
+struct return_path {
+	const struct conf_domain *domain; /* of the From: header after repair; NULL: not ours */
+	struct buf sender;                /* the envelope sender to use, "" for <> */
+	const char *sender_reason;        /* NULL: unchanged; else "no-domain", "localhost",
+	                                     "literal", "foreign", "always", "masquerade" */
+	struct buf from;                  /* the new From: field value; empty: unchanged */
+	const char *from_reason;          /* NULL: unchanged; else "missing", "no-domain", ... */
+};
+
+/* DECIDE. SENDER is the envelope sender as given; HEADER the message's fields.
+ * -1: the message is refused, WHY says so in words fit for a 550 5.7.1 reply
+ * (From: a domain that is not ours, more than one From: field, unreadable From:
+ * that can not be repaired). Free RESULT with return_path_free in both cases. */
+int return_path_decide(const struct conf *conf, const struct address *sender,
+    const struct header *header, struct return_path *result, struct why *why) ATTR_MUST_CHECK;
+void return_path_free(struct return_path *result);
+
+#endif

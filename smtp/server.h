@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ * The server side of the dialogue (RFC 5321): commands in, replies out, order
+ * and limits kept. What is decided about a sender, a recipient or a message is
+ * asked from its handler; this file never sees the queue.
+ *
+ * Replies leave in order; while the handler works on the end of a message, no
+ * further command is read. Memory per session is bounded: one command line,
+ * one piece of text.
+ */
+#ifndef SMTP_SERVER_H
+#define SMTP_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "relayd/base/conn.h"
+#include "smtp/command.h"
+#include "smtp/reply.h"
+
+struct server; /* one session */
+
+/* Facts that the handler may ask for. */
+struct server_info {
+	const char *client;  /* address text, "unix" */
+	struct span helo;
+	bool esmtp;
+	bool tls;
+	bool utf8;           /* SMTPUTF8 of the current transaction */
+	const char *user;    /* logged in as; NULL: not */
+	const char *protocol; /* for Received: SMTP, ESMTP, ESMTPS, ESMTPSA, ESMTPA, UTF8SMTP... */
+};
+
+/* All calls come from the loop. ARG is what server_new was given. REPLY is
+ * preset with the usual positive reply; a handler that returns false has set
+ * the refusal. */
+struct server_handler {
+	/* MAIL: a transaction begins. */
+	bool (*mail)(void *arg, const struct command_mail *mail, struct reply *reply);
+	bool (*rcpt)(void *arg, const struct command_rcpt *rcpt, struct reply *reply);
+	/* DATA or the first BDAT, with at least one recipient accepted. */
+	bool (*data)(void *arg, struct reply *reply);
+	/* A piece of decoded text (CRLF line ends, no dots). Result: false when the
+	 * sender should pause; call server_resume then. */
+	bool (*text)(void *arg, struct span piece);
+	/* The text is complete and fine: answer with server_answer, now or later. */
+	void (*end)(void *arg);
+	/* The transaction is over without `end` (RSET, new EHLO, fault in the
+	 * text, connection gone): forget it. Never while an answer is owed. */
+	void (*abort)(void *arg);
+	/* The session is over; the server object goes after this call. While an
+	 * answer is owed this comes too, and server_answer must not be called. */
+	void (*closed)(void *arg);
+};
+
+struct server_options {
+	const char *hostname;
+	const struct conf_limits *limits;
+	enum conf_bare_newline bare_newline;
+	SSL_CTX *tls;       /* NULL: STARTTLS is not offered */
+	bool tls_now;       /* implicit TLS */
+	bool auth;          /* offer AUTH (PLAIN, LOGIN) once TLS stands, or on loopback */
+};
+
+/* Take over CONN (just accepted) and greet. The options are copied, what they
+ * point to must outlive the session or the next server_set_options. */
+struct server *server_new(struct conn *conn, const struct server_options *options,
+    const struct server_handler *handler, void *arg);
+
+struct server_info server_info(const struct server *server);
+
+/* The reply to `end`. */
+void server_answer(struct server *server, const struct reply *reply);
+
+/* After `text` returned false: go on reading. */
+void server_resume(struct server *server);
+
+/* Say 421 REASON and end (overload, shutdown); `closed` follows in a later
+ * turn. A session with an answer owed gets it first. */
+void server_shut(struct server *server, const char *enhanced, const char *reason);
+
+/* Is it between transactions with nothing to say? (for an orderly shutdown) */
+bool server_is_idle(const struct server *server);
+
+#endif
