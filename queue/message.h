@@ -26,7 +26,8 @@ enum batch_state {
 };
 
 struct batch {
-	struct heap_node due; /* wall clock ms */
+	struct heap_node due; /* steady ms: the attempt, or before it the delay notice */
+	int64_t try_ms;       /* of the attempt */
 	struct message *message;
 	struct destination *destination;
 	struct batch *prev; /* in its state's list (utlist) */
@@ -38,7 +39,8 @@ struct batch {
 	} recipients;
 	uint32_t count;
 	uint16_t attempts;
-	uint8_t state;      /* enum batch_state */
+	uint8_t state; /* enum batch_state */
+	bool doomed;   /* delete it when its attempt is over */
 };
 
 struct message {
@@ -61,7 +63,14 @@ struct message {
 const char *message_id_text(uint64_t id, char *buf);
 bool message_id_parse(struct span text, uint64_t *id) ATTR_MUST_CHECK;
 
+/* A batch for the COUNT (1 or more) rising indexes; not linked anywhere. */
+struct batch *batch_new(struct message *message, const uint32_t *recipients, uint32_t count);
+void batch_free(struct batch *batch);
+
 /* The index of the Nth recipient of a batch. */
 uint32_t batch_recipient(const struct batch *batch, uint32_t n);
+
+/* Take one recipient out. False: it is not in there. */
+bool batch_remove(struct batch *batch, uint32_t recipient);
 
 #endif

@@ -54,13 +54,16 @@ enum schedule_feedback {
 	SCHEDULE_NEUTRAL, /* says nothing about the destination */
 };
 
-/* The attempt is over. Recipients that are left wait until DUE_MS (wall clock;
+/* The attempt is over. Recipients that are left wait until DUE_MS (steady clock;
  * 0: by the backoff ladder). The batch is freed when none is left. */
 void schedule_finish(struct schedule *schedule, struct batch *batch,
     enum schedule_feedback feedback, int64_t due_ms);
 
-/* The destination as a whole is not tried before UNTIL_MS (wall clock). */
+/* The destination as a whole is not tried before UNTIL_MS (steady clock). */
 void schedule_pause(struct schedule *schedule, struct destination *destination, int64_t until_ms);
+
+/* End a pause now. */
+void schedule_unpause(struct schedule *schedule, struct destination *destination);
 
 /* When would a batch with that many attempts be due by the ladder, from now? */
 int64_t schedule_backoff(const struct schedule *schedule, unsigned attempts);
@@ -74,9 +77,10 @@ void schedule_delete(struct schedule *schedule, struct message *message);
 
 struct message *schedule_find(struct schedule *schedule, uint64_t id);
 
-/* Walk all messages: first with NULL, then the last result. The walk stands
- * messages that come and go if the caller goes by id: pass the id. */
-struct message *schedule_next(struct schedule *schedule, uint64_t after_id, bool first);
+/* Walk all messages in the order in which they came: NULL for the first. AFTER
+ * must still be in the queue; a walk over several turns remembers the id and
+ * asks schedule_find for it. NULL: no more. */
+struct message *schedule_next(struct schedule *schedule, const struct message *after);
 
 const char *destination_name(const struct destination *destination);
 
@@ -94,5 +98,7 @@ struct destination_stats {
 };
 bool schedule_destination(struct schedule *schedule, const char *name,
     struct destination_stats *stats);
+void schedule_each_destination(struct schedule *schedule,
+    void (*fn)(void *arg, const struct destination_stats *stats), void *arg);
 
 #endif

@@ -24,6 +24,19 @@ int64_t clock_mono_ms(void)
 	return fake ? fake_mono : read_ms(CLOCK_MONOTONIC);
 }
 
+int64_t clock_steady_ms(void)
+{
+	static int64_t offset;
+	static bool known;
+	if (fake)
+		return fake_wall;
+	if (!known) {
+		offset = read_ms(CLOCK_REALTIME) - read_ms(CLOCK_MONOTONIC);
+		known = true;
+	}
+	return offset + read_ms(CLOCK_MONOTONIC);
+}
+
 void clock_fake(int64_t wall_ms)
 {
 	fake = true;

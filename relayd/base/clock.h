@@ -12,6 +12,10 @@
 int64_t clock_wall_ms(void); /* milliseconds since 1970-01-01 UTC */
 int64_t clock_mono_ms(void); /* milliseconds since some moment; never goes back */
 
+/* The wall clock as it was when first asked, moved on by the monotonic one: what
+ * is scheduled by it does not jump when somebody sets the clock. */
+int64_t clock_steady_ms(void);
+
 /* From now on both clocks stand still at WALL_MS and move by clock_advance
  * only. Meant for tests; loop.h then jumps to the next timer by itself. */
 void clock_fake(int64_t wall_ms);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "queue/destination.h"
+
+#include "queue/schedule.h"
+#include "relayd/base/mem.h"
+
+struct destination *destination_new(const char *name, const struct conf_queue *conf)
+{
+	struct destination *d = mem_zero(sizeof(*d));
+	d->name = mem_text(name);
+	d->window = (double)conf->window_start;
+	heap_node_init(&d->wake);
+	return d;
+}
+
+void destination_free(struct destination *d)
+{
+	mem_free(d->name);
+	mem_free(d);
+}
+
+size_t destination_batches(const struct destination *d)
+{
+	size_t sum = 0;
+	for (size_t i = 0; i <= BATCH_HELD; i++)
+		sum += d->count[i];
+	return sum;
+}
+
+bool destination_may_start(const struct destination *d)
+{
+	return d->ready && !d->paused && (double)d->count[BATCH_RUNNING] + 1 <= d->window;
+}
+
+void destination_worked(struct destination *d, const struct conf_queue *conf)
+{
+	d->failures = 0;
+	d->pauses = 0;
+	d->window += 1 / d->window;
+	if (d->window > (double)conf->window_max)
+		d->window = (double)conf->window_max;
+}
+
+bool destination_failed(struct destination *d)
+{
+	d->failures++;
+	bool dead = (double)d->failures >= d->window;
+	d->window = d->window > 2 ? d->window / 2 : 1;
+	return dead;
+}
+
+struct batch **destination_list(struct destination *d, enum batch_state state)
+{
+	switch (state) {
+	case BATCH_WAITING:
+		return NULL;
+	case BATCH_READY:
+		return &d->ready;
+	case BATCH_RUNNING:
+		return &d->running;
+	case BATCH_HELD:
+		return &d->held;
+	}
+	return NULL;
+}
+
+const char *destination_name(const struct destination *d)
+{
+	return d->name;
+}

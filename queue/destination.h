@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ * One destination: its ready batches, and how much it may be asked to take at
+ * a time. The window opens by 1/window with each success and halves with each
+ * failure; after as many failures in a row as the window is wide, the
+ * destination pauses, longer each time. Used by schedule.c only.
+ */
+#ifndef QUEUE_DESTINATION_H
+#define QUEUE_DESTINATION_H
+
+#include "conf/conf.h"
+#include "queue/message.h"
+
+struct destination {
+	UT_hash_handle hh; /* by name */
+	char *name;
+	struct batch *ready;   /* utlist, first come first */
+	struct batch *running;
+	struct batch *held;
+	size_t count[BATCH_HELD + 1]; /* of batches by state */
+	double window;
+	unsigned failures; /* in a row */
+	unsigned pauses;   /* in a row, for the ladder */
+	struct heap_node wake; /* end of a pause, or time to be forgotten */
+	bool paused;
+	bool in_turn; /* on the ring of those that may start something */
+	struct destination *prev;
+	struct destination *next;
+};
+
+struct destination *destination_new(const char *name, const struct conf_queue *conf);
+void destination_free(struct destination *d);
+
+size_t destination_batches(const struct destination *d); /* in all states */
+
+/* May it start another batch? */
+bool destination_may_start(const struct destination *d);
+
+/* Feedback. failed: true when a pause is due now. */
+void destination_worked(struct destination *d, const struct conf_queue *conf);
+bool destination_failed(struct destination *d);
+
+/* The list that batches of that state are on; NULL for WAITING (a heap). */
+struct batch **destination_list(struct destination *d, enum batch_state state);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "queue/message.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "relayd/base/mem.h"
+
+const char *message_id_text(uint64_t id, char *buf)
+{
+	snprintf(buf, MESSAGE_ID_TEXT, "%016" PRIx64, id);
+	return buf;
+}
+
+bool message_id_parse(struct span text, uint64_t *id)
+{
+	uint64_t value = 0;
+	if (text.n != MESSAGE_ID_TEXT - 1)
+		return false;
+	for (size_t i = 0; i < text.n; i++) {
+		int c = text_lower_byte(text.p[i]);
+		if (c >= '0' && c <= '9')
+			value = value << 4 | (uint64_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			value = value << 4 | (uint64_t)(c - 'a' + 10);
+		else
+			return false;
+	}
+	*id = value;
+	return true;
+}
+
+struct batch *batch_new(struct message *message, const uint32_t *recipients, uint32_t count)
+{
+	struct batch *batch = mem_zero(sizeof(*batch));
+	heap_node_init(&batch->due);
+	batch->message = message;
+	batch->count = count;
+	if (count == 1) {
+		batch->recipients.one = recipients[0];
+	} else {
+		batch->recipients.many = mem_array(count, sizeof(uint32_t));
+		memcpy(batch->recipients.many, recipients, count * sizeof(uint32_t));
+	}
+	return batch;
+}
+
+void batch_free(struct batch *batch)
+{
+	if (batch->count > 1)
+		mem_free(batch->recipients.many);
+	mem_free(batch);
+}
+
+uint32_t batch_recipient(const struct batch *batch, uint32_t n)
+{
+	if (n >= batch->count)
+		bug("no such recipient in the batch");
+	return batch->count == 1 ? batch->recipients.one : batch->recipients.many[n];
+}
+
+/* The array is kept while two or more are left; the last one moves inline. */
+bool batch_remove(struct batch *batch, uint32_t recipient)
+{
+	uint32_t at = 0;
+	while (at < batch->count && batch_recipient(batch, at) != recipient)
+		at++;
+	if (at == batch->count)
+		return false;
+	if (batch->count > 1) {
+		uint32_t *many = batch->recipients.many;
+		memmove(many + at, many + at + 1, (batch->count - at - 1) * sizeof(*many));
+		if (batch->count == 2) {
+			uint32_t last = many[0];
+			mem_free(many);
+			batch->recipients.one = last;
+		}
+	}
+	batch->count--;
+	return true;
+}

@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: MIT
+ * The moves of a batch:
+ *
+ *	add --> WAITING --due--> READY --turn and slot--> RUNNING --finish--> WAITING
+ *	             any but RUNNING --hold--> HELD --release--> WAITING
+ *
+ * set_state() is the only place that moves one. Destinations that have a ready
+ * batch and a free slot stand on a ring and take turns, one batch each, so a
+ * destination with a hundred thousand messages gives way after every one.
+ */
+#include "queue/schedule.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "queue/backoff.h"
+#include "queue/destination.h"
+#include "relayd/base/clock.h"
+#include "relayd/base/mem.h"
+
+#define FORGET_MS (10 * 60 * 1000) /* a destination without mail keeps its window so long */
+#define STARTS_PER_TURN 256        /* then the loop does I/O first */
+
+struct schedule {
+	struct loop *loop;
+	struct conf_queue conf; /* the ladder belongs to the configuration */
+	struct schedule_handler handler;
+	struct message *messages;         /* uthash */
+	struct destination *destinations; /* uthash */
+	struct destination *ring;         /* utlist: may start something */
+	struct heap due;                  /* WAITING batches */
+	struct heap wake;                 /* destinations */
+	struct timer timer;
+	size_t count[BATCH_HELD + 1];
+};
+
+static void run(void *arg);
+
+struct schedule *schedule_new(struct loop *loop, const struct conf_queue *conf,
+    const struct schedule_handler *handler)
+{
+	struct schedule *s = mem_zero(sizeof(*s));
+	s->loop = loop;
+	s->conf = *conf;
+	s->handler = *handler;
+	timer_init(&s->timer, loop, run, s);
+	return s;
+}
+
+void schedule_set_conf(struct schedule *s, const struct conf_queue *conf)
+{
+	s->conf = *conf;
+	timer_start(&s->timer, 0);
+}
+
+static void message_drop(struct schedule *s, struct message *message)
+{
+	HASH_DEL(s->messages, message);
+	mem_free(message);
+}
+
+void schedule_free(struct schedule *s)
+{
+	struct message *message;
+	struct message *next_message;
+	HASH_ITER (hh, s->messages, message, next_message) {
+		while (message->batches) {
+			struct batch *batch = message->batches;
+			message->batches = batch->next_of_message;
+			batch_free(batch);
+		}
+		message_drop(s, message);
+	}
+	struct destination *d;
+	struct destination *next;
+	HASH_ITER (hh, s->destinations, d, next) {
+		HASH_DEL(s->destinations, d);
+		destination_free(d);
+	}
+	timer_stop(&s->timer);
+	heap_free(&s->due);
+	heap_free(&s->wake);
+	mem_free(s);
+}
+
+/* ---- the one timer ---- */
+
+static void arm(struct schedule *s)
+{
+	int64_t now = clock_steady_ms();
+	const struct heap_node *due = heap_first(&s->due);
+	const struct heap_node *wake = heap_first(&s->wake);
+	if (s->ring && s->count[BATCH_RUNNING] < (size_t)s->conf.connections)
+		timer_start(&s->timer, 0);
+	else if (due && (!wake || due->key <= wake->key))
+		timer_start(&s->timer, due->key - now);
+	else if (wake)
+		timer_start(&s->timer, wake->key - now);
+	else
+		timer_stop(&s->timer);
+}
+
+/* ---- moves ---- */
+
+static void update_turn(struct schedule *s, struct destination *d)
+{
+	bool may = destination_may_start(d);
+	if (may && !d->in_turn)
+		DL_APPEND(s->ring, d);
+	else if (!may && d->in_turn)
+		DL_DELETE(s->ring, d);
+	d->in_turn = may;
+}
+
+static void leave_state(struct schedule *s, struct batch *batch)
+{
+	struct destination *d = batch->destination;
+	struct batch **list = destination_list(d, batch->state);
+	if (list)
+		DL_DELETE(*list, batch);
+	else
+		heap_remove(&s->due, &batch->due);
+	d->count[batch->state]--;
+	s->count[batch->state]--;
+}
+
+/* When must somebody look at a waiting batch again: at its attempt, its end of
+ * life, or before that for the delay notice? */
+static int64_t next_look(const struct schedule *s, const struct batch *batch)
+{
+	const struct message *m = batch->message;
+	int64_t at = batch->try_ms;
+	/* one that is past its end and still here waits for its report to be queued */
+	if (m->expires_ms < at && m->expires_ms > clock_steady_ms())
+		at = m->expires_ms;
+	int64_t notice = m->arrived_ms + s->conf.delay_notice;
+	if (s->conf.delay_notice > 0 && !m->notified && !m->report && notice < at)
+		at = notice;
+	return at;
+}
+
+static void enter_state(struct schedule *s, struct batch *batch, enum batch_state state)
+{
+	struct destination *d = batch->destination;
+	batch->state = (uint8_t)state;
+	struct batch **list = destination_list(d, state);
+	if (list)
+		DL_APPEND(*list, batch);
+	else
+		heap_add(&s->due, &batch->due, next_look(s, batch));
+	d->count[state]++;
+	s->count[state]++;
+	update_turn(s, d);
+}
+
+static void set_state(struct schedule *s, struct batch *batch, enum batch_state state)
+{
+	leave_state(s, batch);
+	enter_state(s, batch, state);
+}
+
+/* ---- destinations ---- */
+
+static struct destination *destination_get(struct schedule *s, const char *name)
+{
+	struct destination *d;
+	HASH_FIND_STR(s->destinations, name, d);
+	if (!d) {
+		d = destination_new(name, &s->conf);
+		HASH_ADD_KEYPTR(hh, s->destinations, d->name, strlen(d->name), d);
+	}
+	if (!d->paused)
+		heap_remove(&s->wake, &d->wake);
+	return d;
+}
+
+static void destination_wake(struct schedule *s, struct destination *d)
+{
+	heap_remove(&s->wake, &d->wake);
+	if (d->paused) {
+		d->paused = false;
+		update_turn(s, d);
+	}
+	if (destination_batches(d) == 0) {
+		HASH_DEL(s->destinations, d);
+		destination_free(d);
+	}
+}
+
+/* Its last batch is gone: remember its window for a while. */
+static void destination_idle(struct schedule *s, struct destination *d)
+{
+	if (destination_batches(d) == 0 && !heap_holds(&d->wake))
+		heap_add(&s->wake, &d->wake, clock_steady_ms() + FORGET_MS);
+}
+
+void schedule_pause(struct schedule *s, struct destination *d, int64_t until_ms)
+{
+	if (d->paused && d->wake.key >= until_ms)
+		return;
+	d->paused = true;
+	heap_move(&s->wake, &d->wake, until_ms);
+	update_turn(s, d);
+	arm(s);
+}
+
+static void feed_back(struct schedule *s, struct destination *d, enum schedule_feedback feedback)
+{
+	if (feedback == SCHEDULE_WORKED) {
+		destination_worked(d, &s->conf);
+	} else if (feedback == SCHEDULE_FAILED && destination_failed(d)) {
+		d->pauses++;
+		int64_t wait = backoff_delay(s->conf.backoff, s->conf.backoff_count, d->pauses);
+		schedule_pause(s, d, clock_steady_ms() + wait);
+	}
+}
+
+/* ---- the turn ---- */
+
+static void notice_or_ready(struct schedule *s, struct batch *batch, int64_t now)
+{
+	struct message *m = batch->message;
+	if (batch->try_ms > now && m->expires_ms > now) {
+		/* it was the notice that fell due */
+		bool first = !m->notified;
+		m->notified = true;
+		set_state(s, batch, BATCH_WAITING);
+		if (first)
+			s->handler.delayed(s->handler.arg, m);
+		return;
+	}
+	set_state(s, batch, BATCH_READY);
+}
+
+static void wake_due(struct schedule *s, int64_t now)
+{
+	struct heap_node *node;
+	while ((node = heap_first(&s->wake)) && node->key <= now)
+		destination_wake(s, heap_owner(node, struct destination, wake));
+	while ((node = heap_first(&s->due)) && node->key <= now)
+		notice_or_ready(s, heap_owner(node, struct batch, due), now);
+}
+
+static void start_one(struct schedule *s, struct destination *d, int64_t now)
+{
+	struct batch *batch = d->ready;
+	/* to the end of the ring: the others come first */
+	DL_DELETE(s->ring, d);
+	DL_APPEND(s->ring, d);
+	set_state(s, batch, BATCH_RUNNING);
+	if (batch->message->expires_ms <= now)
+		s->handler.expire(s->handler.arg, batch);
+	else
+		s->handler.start(s->handler.arg, batch);
+}
+
+static void run(void *arg)
+{
+	struct schedule *s = arg;
+	int64_t now = clock_steady_ms();
+	wake_due(s, now);
+	for (int n = 0; n < STARTS_PER_TURN && s->ring; n++) {
+		if (s->count[BATCH_RUNNING] >= (size_t)s->conf.connections)
+			break;
+		start_one(s, s->ring, now);
+	}
+	arm(s);
+}
+
+/* ---- messages ---- */
+
+static void add_batch(struct schedule *s, struct message *m, const char *destination,
+    const uint32_t *recipients, uint32_t count, const struct spool_state *state)
+{
+	struct batch *batch = batch_new(m, recipients, count);
+	batch->destination = destination_get(s, destination);
+	batch->next_of_message = m->batches;
+	m->batches = batch;
+	m->pending += count;
+	if (state) {
+		batch->attempts = (uint16_t)(state->attempts < UINT16_MAX ? state->attempts : UINT16_MAX);
+		batch->try_ms = state->due_ms;
+	}
+	enum batch_state first = m->held ? BATCH_HELD : BATCH_WAITING;
+	if (first == BATCH_WAITING && batch->try_ms <= clock_steady_ms())
+		first = BATCH_READY;
+	enter_state(s, batch, first);
+}
+
+static int by_name_and_index(const void *a, const void *b, void *names)
+{
+	const char *const *name = names;
+	uint32_t i = *(const uint32_t *)a;
+	uint32_t k = *(const uint32_t *)b;
+	int order = strcmp(name[i], name[k]);
+	return order ? order : (i > k) - (i < k);
+}
+
+/* A batch for each run of equal names. */
+static void add_batches(struct schedule *s, struct message *m, const char *const *names,
+    size_t count, const struct spool_state *state)
+{
+	uint32_t *indexes = mem_array(count, sizeof(*indexes));
+	uint32_t left = 0;
+	for (size_t i = 0; i < count; i++)
+		if (names[i])
+			indexes[left++] = (uint32_t)i;
+	qsort_r(indexes, left, sizeof(*indexes), by_name_and_index, (void *)(uintptr_t)names);
+	uint32_t end;
+	for (uint32_t start = 0; start < left; start = end) {
+		const char *name = names[indexes[start]];
+		for (end = start + 1; end < left && strcmp(names[indexes[end]], name) == 0;)
+			end++;
+		add_batch(s, m, name, indexes + start, end - start, state);
+	}
+	mem_free(indexes);
+}
+
+struct message *schedule_add(struct schedule *s, uint64_t id, struct spool_place place,
+    int64_t arrived_ms, uint64_t size, bool report, const char *const *destinations,
+    size_t count, const struct spool_state *state)
+{
+	struct message *m = mem_zero(sizeof(*m));
+	m->id = id;
+	m->place = place;
+	m->arrived_ms = arrived_ms;
+	m->expires_ms = arrived_ms + (report ? s->conf.bounce_lifetime : s->conf.lifetime);
+	m->size = size;
+	m->recipient_count = (uint32_t)count;
+	m->report = report;
+	m->held = state && state->held;
+	m->notified = state && state->notified;
+	HASH_ADD(hh, s->messages, id, sizeof(m->id), m);
+	add_batches(s, m, destinations, count, state);
+	arm(s);
+	return m;
+}
+
+static void unlink_batch(struct schedule *s, struct batch *batch)
+{
+	struct destination *d = batch->destination;
+	leave_state(s, batch);
+	update_turn(s, d);
+	struct batch **at = &batch->message->batches;
+	while (*at != batch)
+		at = &(*at)->next_of_message;
+	*at = batch->next_of_message;
+	batch_free(batch);
+	destination_idle(s, d);
+}
+
+static void end_if_done(struct schedule *s, struct message *m)
+{
+	if (m->batches)
+		return;
+	s->handler.ended(s->handler.arg, m);
+	message_drop(s, m);
+}
+
+void schedule_recipient_done(struct schedule *s, struct batch *batch, uint32_t recipient)
+{
+	(void)s;
+	if (batch->state != BATCH_RUNNING || !batch_remove(batch, recipient))
+		bug("result for a recipient that is not being tried");
+	batch->message->pending--;
+}
+
+void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feedback feedback,
+    int64_t due_ms)
+{
+	struct message *m = batch->message;
+	if (batch->state != BATCH_RUNNING)
+		bug("end of an attempt that does not run");
+	feed_back(s, batch->destination, feedback);
+	if (batch->doomed)
+		m->pending -= batch->count;
+	if (batch->count == 0 || batch->doomed) {
+		unlink_batch(s, batch);
+		end_if_done(s, m);
+	} else {
+		if (batch->attempts < UINT16_MAX)
+			batch->attempts++;
+		batch->try_ms = due_ms ? due_ms : schedule_backoff(s, batch->attempts);
+		set_state(s, batch, m->held ? BATCH_HELD : BATCH_WAITING);
+	}
+	arm(s);
+}
+
+int64_t schedule_backoff(const struct schedule *s, unsigned attempts)
+{
+	return clock_steady_ms() + backoff_delay(s->conf.backoff, s->conf.backoff_count, attempts);
+}
+
+/* ---- the administrator ---- */
+
+void schedule_hold(struct schedule *s, struct message *m)
+{
+	m->held = true;
+	for (struct batch *b = m->batches; b; b = b->next_of_message)
+		if (b->state != BATCH_RUNNING && b->state != BATCH_HELD)
+			set_state(s, b, BATCH_HELD);
+	arm(s);
+}
+
+void schedule_release(struct schedule *s, struct message *m)
+{
+	m->held = false;
+	for (struct batch *b = m->batches; b; b = b->next_of_message)
+		if (b->state == BATCH_HELD)
+			set_state(s, b, BATCH_WAITING);
+	arm(s);
+}
+
+void schedule_retry(struct schedule *s, struct message *m)
+{
+	for (struct batch *b = m->batches; b; b = b->next_of_message) {
+		if (b->state != BATCH_WAITING && b->state != BATCH_READY)
+			continue;
+		b->try_ms = clock_steady_ms();
+		set_state(s, b, BATCH_READY);
+		/* asked for by a person: the pause ends too */
+		if (b->destination->paused)
+			schedule_unpause(s, b->destination);
+	}
+	arm(s);
+}
+
+void schedule_unpause(struct schedule *s, struct destination *d)
+{
+	if (d->paused)
+		destination_wake(s, d);
+	arm(s);
+}
+
+void schedule_delete(struct schedule *s, struct message *m)
+{
+	struct batch *next;
+	for (struct batch *b = m->batches; b; b = next) {
+		next = b->next_of_message;
+		if (b->state == BATCH_RUNNING) {
+			b->doomed = true;
+			continue;
+		}
+		m->pending -= b->count;
+		unlink_batch(s, b);
+	}
+	end_if_done(s, m);
+	arm(s);
+}
+
+/* ---- questions ---- */
+
+struct message *schedule_find(struct schedule *s, uint64_t id)
+{
+	struct message *m;
+	HASH_FIND(hh, s->messages, &id, sizeof(id), m);
+	return m;
+}
+
+struct message *schedule_next(struct schedule *s, const struct message *after)
+{
+	return after ? after->hh.next : s->messages;
+}
+
+struct schedule_stats schedule_stats(const struct schedule *s)
+{
+	return (struct schedule_stats){
+	    .messages = HASH_COUNT(s->messages),
+	    .waiting = s->count[BATCH_WAITING],
+	    .ready = s->count[BATCH_READY],
+	    .running = s->count[BATCH_RUNNING],
+	    .held = s->count[BATCH_HELD],
+	    .destinations = HASH_COUNT(s->destinations),
+	};
+}
+
+static void fill_stats(const struct destination *d, struct destination_stats *stats)
+{
+	*stats = (struct destination_stats){
+	    .name = d->name,
+	    .waiting = d->count[BATCH_WAITING],
+	    .ready = d->count[BATCH_READY],
+	    .running = d->count[BATCH_RUNNING],
+	    .held = d->count[BATCH_HELD],
+	    .window = d->window,
+	    .paused_until_ms = d->paused ? d->wake.key : 0,
+	};
+}
+
+bool schedule_destination(struct schedule *s, const char *name, struct destination_stats *stats)
+{
+	struct destination *d;
+	HASH_FIND_STR(s->destinations, name, d);
+	if (d)
+		fill_stats(d, stats);
+	return d != NULL;
+}
+
+void schedule_each_destination(struct schedule *s,
+    void (*fn)(void *arg, const struct destination_stats *stats), void *arg)
+{
+	struct destination *d;
+	struct destination *next;
+	HASH_ITER (hh, s->destinations, d, next) {
+		struct destination_stats stats;
+		fill_stats(d, &stats);
+		fn(arg, &stats);
+	}
+}
