@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Submission fix-up (RFC 6409 section 8): the header section that leaves, from
  * the one that came. Adds Received, Date, Message-ID, a repaired From:;
- * removes Return-Path and Bcc. Everything else keeps its bytes and order.
+ * removes Return-Path, Bcc, Resent-Bcc, and an empty Date or Message-ID.
+ * Everything else keeps its bytes and order.
  */
 #ifndef SMTP_FIXUP_H
 #define SMTP_FIXUP_H
@@ -25,7 +26,9 @@ struct fixup {
 };
 
 /* Append the new section to OUT, without the empty line. Lines of ours are
- * folded at 78 and never over 998. */
+ * folded at 78 and never over 998. HELO, recipient and from may hold anything;
+ * the other texts are the caller's own. With a new From: value exactly one
+ * From: field goes out. */
 void fixup_header(const struct fixup *f, const struct header *header, struct buf *out);
 
 #endif

@@ -3,6 +3,19 @@
  * From: header: which domain of ours sends it, and what must be replaced so
  * that SPF, DKIM and DMARC can hold and a bounce finds somebody who reads it.
  * Pure: reads configuration and addresses, changes nothing.
+ *
+ * From: decides first. Its first mailbox names the domain; every broken one is
+ * replaced, and none may be foreign unless foreign_from passes it. Then the
+ * envelope sender follows return_path.mode:
+ *	repair      broken or foreign: the return_path of the From: domain if
+ *	            that is ours, else that of default_domain
+ *	always      replaced so in every case
+ *	masquerade  local part kept, domain replaced by the same rule; a broken
+ *	            From: keeps its local part too
+ *	off         nothing is replaced; a broken From: counts as foreign
+ * <> stays <>. A From: that is missing is made in every mode. Without any
+ * configured domain nothing is replaced or refused (but two From: fields), and
+ * everything is "not ours".
  */
 #ifndef SMTP_RETURN_PATH_H
 #define SMTP_RETURN_PATH_H
@@ -16,10 +29,13 @@
 struct return_path {
 	const struct conf_domain *domain; /* of the From: header after repair; NULL: not ours */
 	struct buf sender;                /* the envelope sender to use, "" for <> */
-	const char *sender_reason;        /* NULL: unchanged; else "no-domain", "localhost",
-	                                     "literal", "foreign", "always", "masquerade" */
-	struct buf from;                  /* the new From: field value; empty: unchanged */
-	const char *from_reason;          /* NULL: unchanged; else "missing", "no-domain", ... */
+	const char *sender_reason;        /* NULL: unchanged; else "no-domain", "literal",
+	                                     "localhost", "local-name" (web01, x.local),
+	                                     "foreign", "always", "masquerade" */
+	struct buf from;                  /* the new From: field value, unfolded; empty: unchanged */
+	const char *from_reason;          /* NULL: unchanged; else "missing", "syntax" (a display
+	                                     name that needed quotes), "no-domain", "literal",
+	                                     "localhost", "local-name" */
 };
 
 /* DECIDE. SENDER is the envelope sender as given; HEADER the message's fields.

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT
+ * Whose name does a message carry? First the From: header is examined, since
+ * it names the domain that signs; the envelope sender then follows it, so
+ * that SPF and DKIM stand for the same name (DMARC alignment).
+ *
+ * A broken From: is mended with the domain of the envelope sender when that is
+ * one of ours, else with default_domain: on a machine with many sites the
+ * program behind the sender is more likely right than the default.
+ */
+#include "smtp/return_path.h"
+
+#include <string.h>
+
+#include "relayd/base/mem.h"
+
+#define FROM_MAILBOXES_MAX 100 /* more in one From: are refused */
+#define SHOWN_VALUE_MAX 56     /* bytes of a field shown in a refusal */
+#define SHOWN_DOMAINS_MAX 40   /* likewise for the list of our domains */
+
+enum fault {
+	FAULT_NONE,
+	FAULT_NO_DOMAIN,
+	FAULT_LITERAL,
+	FAULT_LOCALHOST,
+	FAULT_LOCAL_NAME,
+	FAULT_FOREIGN, /* a name that may well work, but is not ours */
+};
+
+static const char *const fault_names[] = {
+    [FAULT_NONE] = NULL,
+    [FAULT_NO_DOMAIN] = "no-domain",
+    [FAULT_LITERAL] = "literal",
+    [FAULT_LOCALHOST] = "localhost",
+    [FAULT_LOCAL_NAME] = "local-name",
+    [FAULT_FOREIGN] = "foreign",
+};
+
+/* What an address is to us. */
+struct finding {
+	enum fault fault;
+	const struct conf_domain *domain; /* FAULT_NONE only */
+};
+
+struct decision {
+	const struct conf *conf;
+	const struct address *sender;
+	const struct conf_domain *home; /* what a broken From: is mended with */
+	struct return_path *result;
+};
+
+static const struct conf_domain *domain_of_ours(const struct conf *conf, struct span name)
+{
+	struct buf ascii = {0};
+	if (span_is_ascii(name)) {
+		buf_add(&ascii, name.p, name.n);
+		text_lower(ascii.data, ascii.len);
+	} else if (!domain_to_ascii(name, &ascii)) {
+		buf_free(&ascii);
+		return NULL;
+	}
+	const struct conf_domain *domain =
+	    conf_domain_of(conf->domains, conf->domain_count, buf_text(&ascii), ascii.len);
+	buf_free(&ascii);
+	return domain;
+}
+
+static bool is_localhost(struct span name)
+{
+	return span_starts_nocase(name, "localhost") ||
+	       span_is_under(name, span_text("localhost")) ||
+	       span_is_under(name, span_text("localdomain"));
+}
+
+/* Ours comes first: who has configured example.test wants it to work, though
+ * nobody else can use such a name. */
+static struct finding examine(const struct conf *conf, const struct address *a)
+{
+	if (a->form == ADDRESS_LITERAL)
+		return (struct finding){.fault = FAULT_LITERAL};
+	if (a->form != ADDRESS_DOMAIN || a->domain.n == 0)
+		return (struct finding){.fault = FAULT_NO_DOMAIN};
+	const struct conf_domain *domain = domain_of_ours(conf, a->domain);
+	if (domain)
+		return (struct finding){.domain = domain};
+	if (!domain_is_broken(a->domain))
+		return (struct finding){.fault = FAULT_FOREIGN};
+	if (is_localhost(a->domain))
+		return (struct finding){.fault = FAULT_LOCALHOST};
+	return (struct finding){.fault = FAULT_LOCAL_NAME};
+}
+
+static const struct conf_domain *default_domain(const struct conf *conf)
+{
+	if (conf->domain_count == 0)
+		return NULL;
+	const char *name = conf->return_path.default_domain;
+	const struct conf_domain *domain =
+	    name ? conf_domain_of(conf->domains, conf->domain_count, name, strlen(name)) : NULL;
+	return domain ? domain : &conf->domains[0];
+}
+
+static bool is_ours(const struct conf *conf, const struct address *a)
+{
+	return a->form == ADDRESS_DOMAIN && examine(conf, a).fault == FAULT_NONE;
+}
+
+/* Append what stands in for A: an address of DOMAIN. */
+static void add_replacement(const struct conf *conf, const struct address *a,
+    const struct conf_domain *domain, struct buf *out)
+{
+	bool keep_local = conf->return_path.mode == CONF_RETURN_PATH_MASQUERADE &&
+	                  a->local.n > 0 && a->local.n <= ADDRESS_LOCAL_MAX &&
+	                  a->local.n + 1 + strlen(domain->name) <= ADDRESS_MAX;
+	if (!keep_local) {
+		buf_add_text(out, domain->return_path);
+		return;
+	}
+	buf_add(out, a->local.p, a->local.n);
+	buf_add_byte(out, '@');
+	buf_add_text(out, domain->name);
+}
+
+/* "example.jp, example.org, ..." for a refusal. */
+static void add_our_domains(const struct conf *conf, struct buf *out)
+{
+	size_t start = out->len;
+	for (size_t i = 0; i < conf->domain_count; i++) {
+		const char *name = conf->domains[i].name;
+		if (i > 0 && out->len - start + strlen(name) > SHOWN_DOMAINS_MAX) {
+			buf_add_text(out, ", ...");
+			return;
+		}
+		if (i > 0)
+			buf_add_text(out, ", ");
+		text_escape(out, span_text(name), SHOWN_DOMAINS_MAX);
+	}
+}
+
+static int refuse_foreign(const struct conf *conf, struct span address, struct why *why)
+{
+	struct buf shown = {0};
+	struct buf ours = {0};
+	text_escape(&shown, address, SHOWN_VALUE_MAX);
+	add_our_domains(conf, &ours);
+	why_set(why, WHY_PERM,
+	    "the From: address %s is not in a domain this relay sends for (%s); set From: to"
+	    " an address of yours and put the visitor's address in Reply-To:",
+	    buf_text(&shown), buf_text(&ours));
+	buf_free(&shown);
+	buf_free(&ours);
+	return -1;
+}
+
+static int refuse_unreadable(const struct decision *d, struct span value, struct why *why)
+{
+	struct buf shown = {0};
+	text_escape(&shown, value, SHOWN_VALUE_MAX);
+	why_set(why, WHY_PERM,
+	    "the From: field \"%s\" can not be read as an address; write it as"
+	    " \"Your Name\" <you@%.*s>",
+	    buf_text(&shown), SHOWN_DOMAINS_MAX, d->home->name);
+	buf_free(&shown);
+	return -1;
+}
+
+/* What to do with one address of From:. MEND: it is to be replaced. */
+static int judge(const struct decision *d, const struct address *a, struct finding *finding,
+    bool *mend, struct why *why)
+{
+	*finding = examine(d->conf, a);
+	*mend = false;
+	if (finding->fault == FAULT_NONE)
+		return 0;
+	if (finding->fault != FAULT_FOREIGN &&
+	    d->conf->return_path.mode != CONF_RETURN_PATH_OFF) {
+		*mend = true;
+		finding->domain = d->home;
+		return 0;
+	}
+	if (d->conf->foreign_from == CONF_FOREIGN_FROM_PASS)
+		return 0;
+	return refuse_foreign(d->conf, a->text, why);
+}
+
+/* No From: at all: the envelope sender speaks, if it is one of ours. */
+static void make_from(struct decision *d)
+{
+	struct return_path *result = d->result;
+	bool ours = is_ours(d->conf, d->sender);
+	if (ours || (!d->home && d->sender->form == ADDRESS_DOMAIN))
+		buf_add(&result->from, d->sender->text.p, d->sender->text.n);
+	else if (d->home)
+		add_replacement(d->conf, d->sender, d->home, &result->from);
+	else
+		return;
+	result->from_reason = "missing";
+	result->domain = d->home;
+}
+
+/* Copy VALUE with its broken addresses replaced. What could be read is judged
+ * even when a later part can not be read. */
+static enum mailbox_result mend_list(struct decision *d, struct span value, size_t *count,
+    bool *refused, struct why *why)
+{
+	struct return_path *result = d->result;
+	struct mailbox m;
+	enum mailbox_result found;
+	size_t at = 0;
+	size_t copied = 0;
+	while ((found = mailbox_next(value, &at, &m)) == MAILBOX_FOUND) {
+		struct finding finding;
+		bool mend;
+		if (++*count > FROM_MAILBOXES_MAX)
+			return MAILBOX_BAD;
+		*refused = judge(d, &m.address, &finding, &mend, why) != 0;
+		if (*refused)
+			return found;
+		if (*count == 1)
+			result->domain = finding.domain;
+		if (!mend)
+			continue;
+		if (!result->from_reason)
+			result->from_reason = fault_names[finding.fault];
+		size_t place = (size_t)(m.spec.p - value.p);
+		buf_add(&result->from, value.p + copied, place - copied);
+		add_replacement(d->conf, &m.address, d->home, &result->from);
+		copied = place + m.spec.n;
+	}
+	if (result->from_reason)
+		buf_add(&result->from, value.p + copied, value.n - copied);
+	return found;
+}
+
+/* A display name that stood bare in the field, as a quoted string. */
+static void add_quoted(struct buf *out, struct span s)
+{
+	buf_add_byte(out, '"');
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '"' || s.p[i] == '\\')
+			buf_add_byte(out, '\\');
+		buf_add_byte(out, s.p[i]);
+	}
+	buf_add_byte(out, '"');
+}
+
+/* Cut "anything <address>" in two. Only when there is one pair of brackets and
+ * no quote or encoded word, which could mean something else than it shows. */
+static bool cut_loose(struct span value, struct span *display, struct address *a)
+{
+	const char *open = memchr(value.p, '<', value.n);
+	if (!open || value.p[value.n - 1] != '>')
+		return false;
+	*display = span_trim((struct span){value.p, (size_t)(open - value.p)});
+	struct span path = {open, value.n - (size_t)(open - value.p)};
+	if (memchr(path.p + 1, '<', path.n - 1) || memchr(value.p, '>', value.n - 1) ||
+	    memchr(value.p, '"', value.n) || span_find_nocase(value, "=?"))
+		return false;
+	size_t used = 0;
+	return address_parse_path(path, false, a, &used) && used == path.n;
+}
+
+/* The display name of many a web form holds an @ or a comma without quotes:
+ * `info@example.jp <info@example.jp>`, `Shop Co., Ltd. <shop@example.jp>`.
+ * Large receivers refuse that, so the name is quoted here. */
+static int mend_syntax(struct decision *d, struct span value, struct why *why)
+{
+	struct return_path *result = d->result;
+	struct span display;
+	struct address a;
+	if (!cut_loose(value, &display, &a))
+		return refuse_unreadable(d, value, why);
+	struct finding finding;
+	bool mend;
+	if (judge(d, &a, &finding, &mend, why) != 0)
+		return -1;
+	buf_clear(&result->from);
+	result->domain = finding.domain;
+	result->from_reason = "syntax";
+	if (display.n > 0) {
+		add_quoted(&result->from, display);
+		buf_add_byte(&result->from, ' ');
+	}
+	buf_add_byte(&result->from, '<');
+	if (mend)
+		add_replacement(d->conf, &a, d->home, &result->from);
+	else
+		buf_add(&result->from, a.text.p, a.text.n);
+	buf_add_byte(&result->from, '>');
+	return 0;
+}
+
+static int decide_value(struct decision *d, struct span value, struct why *why)
+{
+	size_t count = 0;
+	bool refused = false;
+	enum mailbox_result end = mend_list(d, value, &count, &refused, why);
+	if (refused)
+		return -1;
+	if (end == MAILBOX_BAD)
+		return mend_syntax(d, value, why);
+	if (count == 0)
+		make_from(d); /* an empty group, or only a comment */
+	return 0;
+}
+
+static int decide_from(struct decision *d, const struct header *header, struct why *why)
+{
+	size_t fields = header_count(header, "From");
+	if (fields > 1)
+		return why_set(why, WHY_PERM,
+		    "the message has %zu From: fields where one is allowed; the program that made"
+		    " it and a library of it may each have added one",
+		    fields);
+	struct buf value = {0};
+	if (fields == 1)
+		header_unfold(header_find(header, "From", 0)->value, &value);
+	int result = 0;
+	if (value.len == 0)
+		make_from(d);
+	else if (d->home)
+		result = decide_value(d, span_buf(&value), why);
+	buf_free(&value);
+	return result;
+}
+
+static void decide_sender(struct decision *d)
+{
+	struct return_path *result = d->result;
+	const struct address *sender = d->sender;
+	enum conf_return_path_mode mode = d->conf->return_path.mode;
+	const struct conf_domain *home = result->domain ? result->domain : default_domain(d->conf);
+	if (sender->form == ADDRESS_NULL)
+		return;
+	const char *reason = NULL;
+	if (mode == CONF_RETURN_PATH_REPAIR)
+		reason = fault_names[examine(d->conf, sender).fault];
+	else if (mode == CONF_RETURN_PATH_ALWAYS)
+		reason = "always";
+	else if (mode == CONF_RETURN_PATH_MASQUERADE)
+		reason = "masquerade";
+	if (!reason || !home) {
+		buf_add(&result->sender, sender->text.p, sender->text.n);
+		return;
+	}
+	add_replacement(d->conf, sender, home, &result->sender);
+	if (!span_equal(span_buf(&result->sender), sender->text))
+		result->sender_reason = reason;
+}
+
+int return_path_decide(const struct conf *conf, const struct address *sender,
+    const struct header *header, struct return_path *result, struct why *why)
+{
+	memset(result, 0, sizeof(*result));
+	struct decision d = {.conf = conf, .sender = sender, .result = result};
+	d.home = is_ours(conf, sender) ? examine(conf, sender).domain : default_domain(conf);
+	if (decide_from(&d, header, why) != 0)
+		return -1;
+	decide_sender(&d);
+	return 0;
+}
+
+void return_path_free(struct return_path *result)
+{
+	buf_free(&result->sender);
+	buf_free(&result->from);
+}
