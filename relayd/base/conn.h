@@ -32,7 +32,8 @@ enum conn_event {
 	CONN_SECURE,  /* the TLS handshake is done */
 	CONN_INPUT,   /* bytes have arrived */
 	CONN_DRAINED, /* all output has been handed to the kernel (after conn_write) */
-	CONN_CLOSED,  /* the peer has ended its side; all input was reported before */
+	CONN_CLOSED,  /* the peer has ended its side; all input was reported and all
+		       * output sent before (conn_finish still sends more) */
 	CONN_FAILED,  /* connect, TLS or I/O error: WHY says it */
 	CONN_EXPIRED, /* the deadline has passed; the connection still stands */
 };
@@ -71,12 +72,14 @@ void conn_set_handler(struct conn *conn, conn_handler *handler, void *arg);
  * ended (MS < 0). Bytes do not move it: a phase has a total. */
 void conn_deadline(struct conn *conn, int64_t ms);
 
-/* Take one line. LINE holds it without its CRLF until the next call on CONN. */
+/* Take one line. LINE holds it without its line end until the next call on
+ * CONN or the return to the loop (after conn_close: the end of the turn). MAX
+ * counts the line end, and is at most input_max. */
 enum conn_line {
 	CONN_LINE,      /* a line ended by CRLF */
 	CONN_LINE_BARE, /* a line ended by a bare LF, or that holds a CR */
 	CONN_LINE_MORE, /* not complete yet */
-	CONN_LINE_LONG, /* over MAX bytes without an end; nothing was taken */
+	CONN_LINE_LONG, /* no end within MAX bytes; nothing was taken */
 };
 enum conn_line conn_line(struct conn *conn, size_t max, struct span *line);
 

@@ -13,9 +13,11 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
@@ -51,6 +53,7 @@ struct loop {
 	struct heap due;    /* being called in this turn */
 	struct call_list next;    /* deferred */
 	struct call_list running; /* empty outside of run_deferred */
+	struct loop_orphan *orphans;
 };
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
@@ -86,6 +89,7 @@ static struct event_base *make_base(void)
 struct loop *loop_new(void)
 {
 	struct loop *loop = mem_zero(sizeof(*loop));
+	signal(SIGPIPE, SIG_IGN);
 	loop->base = make_base();
 	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (loop->wake_fd < 0)
@@ -142,10 +146,31 @@ static void run_deferred(struct loop *loop)
 	loop->running = list;
 }
 
+void loop_adopt(struct loop *loop, struct loop_orphan *orphan, void (*fn)(void *arg), void *arg)
+{
+	loop_disown(loop, orphan);
+	orphan->fn = fn;
+	orphan->arg = arg;
+	DL_APPEND(loop->orphans, orphan);
+}
+
+void loop_disown(struct loop *loop, struct loop_orphan *orphan)
+{
+	if (!orphan->prev)
+		return;
+	DL_DELETE(loop->orphans, orphan);
+	orphan->prev = NULL;
+}
+
 void loop_free(struct loop *loop)
 {
 	if (!loop)
 		return;
+	while (loop->orphans) {
+		struct loop_orphan *orphan = loop->orphans;
+		loop_disown(loop, orphan);
+		orphan->fn(orphan->arg);
+	}
 	while (loop->next.count)
 		run_deferred(loop);
 	event_free(loop->wake_event);

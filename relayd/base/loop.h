@@ -16,6 +16,8 @@
 struct event_base;
 struct loop;
 
+/* From here on the process ignores SIGPIPE: a broken peer is an error of the
+ * write, not a signal. Programs it starts have to set it back. */
 struct loop *loop_new(void);
 void loop_free(struct loop *loop); /* runs what was deferred, then frees */
 
@@ -44,6 +46,18 @@ void loop_release(struct loop *loop);
  * nothing is freed inside its own callback. Calls run in the order of
  * loop_defer; one deferred meanwhile runs in the next turn. */
 void loop_defer(struct loop *loop, void (*fn)(void *arg), void *arg);
+
+/* What finishes by itself and has no owner left (a connection that still sends
+ * its last bytes): loop_free calls FN, which must release it. Embedded in the
+ * thing itself; loop_disown before it goes, as often as one likes. */
+struct loop_orphan {
+	struct loop_orphan *prev; /* NULL while not adopted */
+	struct loop_orphan *next;
+	void (*fn)(void *arg);
+	void *arg;
+};
+void loop_adopt(struct loop *loop, struct loop_orphan *orphan, void (*fn)(void *arg), void *arg);
+void loop_disown(struct loop *loop, struct loop_orphan *orphan);
 
 /* A timer is embedded in what waits. It fires once; FN may start it again.
  * After timer_stop no call comes. Durations in milliseconds, under 0 is 0. */
