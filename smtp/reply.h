@@ -28,23 +28,25 @@ struct enhanced {
 struct reply {
 	unsigned code;         /* 200 to 599; 0: none yet */
 	struct enhanced enhanced; /* of the first line that has one matching the code's class */
-	struct buf text;       /* lines joined by \n, without codes and enhanced codes; raw bytes */
+	struct buf text;       /* lines joined by \n, without codes and this enhanced code; raw bytes */
 	unsigned lines;        /* taken so far, kept or not */
 	bool complete;
 };
 
-/* Ours: set code, enhanced code ("5.7.1", or NULL for none) and text, which may
- * hold \n for several lines. CR, NUL and other controls in it become '?'. */
+/* Ours: set code, enhanced code ("5.7.1", or NULL for none; its class is made
+ * that of the code) and text, which may hold \n for several lines. CR, NUL and
+ * other controls in it become '?'. */
 void reply_set(struct reply *reply, unsigned code, const char *enhanced, const char *format, ...)
     ATTR_PRINTF(4, 5);
 
 /* Append it in wire form, each line with code (and enhanced code) and CRLF;
- * lines are cut at 500 bytes. */
+ * lines are cut at 500 bytes, controls are '?'. */
 void reply_print(const struct reply *reply, struct buf *out);
 
 /* Theirs: feed one line without its CRLF. Result: 1 when the reply is complete,
  * 0 when more lines follow, -1 when this is not SMTP (no three digits, wrong
- * separator, another code than before, too many lines). */
+ * separator, another code than before, too many lines). A line fed to a complete
+ * reply begins the next one. Of many lines the first and the last are kept. */
 int reply_take_line(struct reply *reply, struct span line);
 
 void reply_clear(struct reply *reply); /* ready for the next one, memory kept */
