@@ -22,7 +22,7 @@ enum conf_listen_tls { CONF_LISTEN_TLS_NONE, CONF_LISTEN_TLS_STARTTLS, CONF_LIST
 
 struct conf_listen {
 	char *address; /* numeric IPv4/IPv6, or the absolute path of a Unix socket */
-	int64_t port;  /* 0 for a Unix socket */
+	int64_t port;  /* 25; 465 with CONF_LISTEN_TLS_IMPLICIT; 0 for a Unix socket */
 	enum conf_listen_tls tls;
 	bool auth;     /* offer AUTH here */
 };
@@ -80,8 +80,8 @@ enum conf_smarthost_tls { CONF_TLS_MAY, CONF_TLS_NONE, CONF_TLS_ENCRYPT, CONF_TL
 struct conf_smarthost {
 	char *name;
 	char *host; /* a name (A/AAAA, no MX) or a numeric address */
-	int64_t port;
-	enum conf_smarthost_tls tls;
+	int64_t port; /* 587; 465 with CONF_TLS_IMPLICIT */
+	enum conf_smarthost_tls tls; /* MAY; VERIFY when there is a user */
 	char *user; /* "" : no AUTH */
 	char *password_file;
 	char *password; /* what the file held, "" when none; wiped on free */
@@ -124,7 +124,7 @@ struct conf_limits {
 };
 
 struct conf_queue {
-	int64_t lifetime;        /* queue_lifetime, 5d */
+	int64_t lifetime;        /* 5d */
 	int64_t delay_notice;    /* 4h; 0: never */
 	int64_t bounce_lifetime; /* 1d: of reports that we send */
 	int64_t *backoff;        /* 2m 5m 10m 20m 40m 1h 2h; the last one repeats */
@@ -205,9 +205,10 @@ struct conf {
 	int64_t workers; /* signing threads; 0: one per processor */
 };
 
-/* Every mistake of a configuration, in the order of the file. */
+/* Every mistake of a configuration, in the order of the file; a file with more
+ * than 200 of them gets a last line that says how many are not shown. */
 struct conf_errors {
-	struct buf text; /* one line each: FILE:LINE: KEY: what was wrong, what was expected */
+	struct buf text; /* one line each: FILE:LINE: KEY: what is wrong, what was expected */
 	size_t count;
 };
 void conf_errors_free(struct conf_errors *errors);
@@ -217,7 +218,9 @@ void conf_errors_free(struct conf_errors *errors);
  * key file, a name that nothing defines, ...). Free with conf_free. */
 struct conf *conf_load(const char *file, struct conf_errors *errors);
 
-/* The same from text; FILE is the name for messages. Used by tests and fuzz. */
+/* The same from text; FILE is the name for messages, and its folder where an
+ * @include starts. Key, certificate and password files are looked at as well.
+ * Used by tests and fuzz. */
 struct conf *conf_parse(const char *text, const char *file, struct conf_errors *errors);
 
 void conf_free(struct conf *conf);
@@ -227,7 +230,9 @@ void conf_free(struct conf *conf);
  * of the password file only. */
 void conf_print(const struct conf *conf, struct buf *out);
 
-/* The commented sample and the section of the man page, from the table. */
+/* The commented sample (all keys, commented out, so that it parses to the
+ * defaults) and, in man(7) macros from its .SH on, the section of the man page
+ * that explains the keys; both from the table. */
 void conf_print_sample(struct buf *out);
 void conf_print_manual(struct buf *out);
 

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: MIT
+ * The checks across keys, in the order of the file. A field that was refused
+ * before is empty here, and is passed over: one mistake, one line.
+ */
+#include "conf/check.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf/syntax.h"
+#include "relayd/base/mem.h"
+#include "relayd/base/text.h"
+
+struct check {
+	struct report *report;
+	const config_t *settings;
+	struct conf *conf;
+};
+
+#define PATH_MAX_KEY 128
+
+/* The setting with a path like "listen.[2].port"; NULL: the file does not give it. */
+static const config_setting_t *ATTR_PRINTF(2, 3)
+    given(const struct check *c, const char *format, ...)
+{
+	char path[PATH_MAX_KEY];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(path, sizeof(path), format, args);
+	va_end(args);
+	return config_lookup(c->settings, path);
+}
+
+/* The same, or what is around it: where to point at when a key is missing. */
+static const config_setting_t *ATTR_PRINTF(2, 3)
+    place(const struct check *c, const char *format, ...)
+{
+	char path[PATH_MAX_KEY];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(path, sizeof(path), format, args);
+	va_end(args);
+	const config_setting_t *found = config_lookup(c->settings, path);
+	while (!found) {
+		char *dot = strrchr(path, '.');
+		if (!dot)
+			return NULL;
+		*dot = '\0';
+		found = config_lookup(c->settings, path);
+	}
+	return found;
+}
+
+static void replace(char **field, const char *format, ...) ATTR_PRINTF(2, 3);
+static void replace(char **field, const char *format, ...)
+{
+	char text[5120]; /* two texts of the file at most */
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	mem_free(*field);
+	*field = mem_text(text);
+}
+
+/* The machine's name as it is set, whether it has a domain or not: asking the
+ * DNS here would make the start depend on it. `relayctl check` tells the rest. */
+static void complete_hostname(struct conf *conf)
+{
+	char name[256] = "";
+	struct buf host = {0};
+
+	if (gethostname(name, sizeof(name) - 1) < 0 || !*name ||
+	    syntax_clean(span_text(name), NULL) < 0 ||
+	    syntax_host.parse(span_text(name), &host, NULL) < 0)
+		replace(&conf->hostname, "localhost");
+	else
+		replace(&conf->hostname, "%s", buf_text(&host));
+	buf_free(&host);
+}
+
+static void complete_top(const struct check *c)
+{
+	struct conf *conf = c->conf;
+	if (!*conf->hostname)
+		complete_hostname(conf);
+	if (!*conf->drop)
+		replace(&conf->drop, "%s%sdrop", conf->spool.path,
+		    conf->spool.path[strlen(conf->spool.path) - 1] == '/' ? "" : "/");
+}
+
+static void complete_listen(const struct check *c)
+{
+	static const char *const addresses[] = {"127.0.0.1", "/run/relayd/submit.sock"};
+	struct conf *conf = c->conf;
+
+	if (!given(c, "listen")) {
+		conf->listen = mem_array(2, sizeof(*conf->listen));
+		conf->listen_count = 2;
+		for (size_t i = 0; i < 2; i++)
+			conf->listen[i].address = mem_text(addresses[i]);
+	}
+	for (size_t i = 0; i < conf->listen_count; i++) {
+		struct conf_listen *l = &conf->listen[i];
+		if (!l->port && *l->address != '/')
+			l->port = l->tls == CONF_LISTEN_TLS_IMPLICIT ? 465 : 25;
+	}
+}
+
+static void check_listen_socket(const struct check *c, size_t i)
+{
+	const struct conf_listen *l = &c->conf->listen[i];
+	if (l->port)
+		report_add(c->report, place(c, "listen.[%zu].port", i), "listen.port",
+		    "a Unix socket has no port, expected none");
+	if (l->tls != CONF_LISTEN_TLS_NONE)
+		report_add(c->report, place(c, "listen.[%zu].tls", i), "listen.tls",
+		    "a Unix socket needs no TLS, expected \"none\"");
+}
+
+static void check_listen(const struct check *c, size_t i)
+{
+	const struct conf *conf = c->conf;
+	const struct conf_listen *l = &conf->listen[i];
+
+	if (!*l->address)
+		return;
+	if (*l->address == '/')
+		check_listen_socket(c, i);
+	else if (l->auth && l->tls == CONF_LISTEN_TLS_NONE && !syntax_is_loopback(l->address))
+		report_add(c->report, place(c, "listen.[%zu].auth", i), "listen.auth",
+		    "passwords would cross the network in the clear, expected "
+		    "tls = \"starttls\" or \"implicit\" here");
+	if (*l->address != '/' && l->tls != CONF_LISTEN_TLS_NONE && !*conf->tls.certificate &&
+	    !given(c, "tls.certificate"))
+		report_add(c->report, place(c, "listen.[%zu].tls", i), "listen.tls",
+		    "there is no certificate to show, expected "
+		    "tls = { certificate = \"...\"; key = \"...\"; } at the top level");
+	for (size_t j = 0; j < i; j++)
+		if (strcmp(conf->listen[j].address, l->address) == 0 &&
+		    conf->listen[j].port == l->port)
+			report_add(c->report, place(c, "listen.[%zu].address", i),
+			    "listen.address", "\"%s\" with this port is listed twice",
+			    l->address);
+}
+
+static void report_file_why(const struct check *c, const config_setting_t *at, const char *key,
+    const char *path, const struct why *why)
+{
+	report_add(c->report, at, key, "\"%s\": %s", path, why->text);
+}
+
+static void check_tls(const struct check *c)
+{
+	const struct conf_tls *tls = &c->conf->tls;
+	struct why why;
+
+	if (*tls->certificate && !*tls->key && !given(c, "tls.key"))
+		report_add(c->report, place(c, "tls.certificate"), "tls.key",
+		    "is missing, a certificate is of no use without its key");
+	if (*tls->key && !*tls->certificate && !given(c, "tls.certificate"))
+		report_add(c->report, place(c, "tls.key"), "tls.certificate",
+		    "is missing, a key is of no use without its certificate");
+	if (*tls->certificate && check_file(tls->certificate, false, &why) < 0)
+		report_file_why(c, place(c, "tls.certificate"), "tls.certificate",
+		    tls->certificate, &why);
+	if (*tls->key && check_file(tls->key, true, &why) < 0)
+		report_file_why(c, place(c, "tls.key"), "tls.key", tls->key, &why);
+}
+
+static void check_dkim(const struct check *c, size_t i)
+{
+	const struct conf_domain *d = &c->conf->domains[i];
+	struct why why;
+
+	for (size_t k = 0; k < d->dkim_count; k++) {
+		const char *key = d->dkim[k].key;
+		const char *selector = d->dkim[k].selector;
+		if (*key && check_file(key, true, &why) < 0)
+			report_file_why(c, place(c, "domains.[%zu].dkim.[%zu].key", i, k),
+			    "domains.dkim.key", key, &why);
+		for (size_t j = 0; *selector && j < k; j++)
+			if (strcmp(d->dkim[j].selector, selector) == 0)
+				report_add(c->report,
+				    place(c, "domains.[%zu].dkim.[%zu].selector", i, k),
+				    "domains.dkim.selector", "\"%s\" is listed twice",
+				    selector);
+	}
+}
+
+static void check_domain(const struct check *c, size_t i)
+{
+	struct conf *conf = c->conf;
+	struct conf_domain *d = &conf->domains[i];
+
+	check_dkim(c, i);
+	for (size_t j = 0; *d->name && j < i; j++)
+		if (strcmp(conf->domains[j].name, d->name) == 0)
+			report_add(c->report, place(c, "domains.[%zu].name", i),
+			    "domains.name", "\"%s\" is listed twice", d->name);
+	if (!*d->return_path) {
+		if (*d->name)
+			replace(&d->return_path, "postmaster@%s", d->name);
+		return;
+	}
+	const char *of = strrchr(d->return_path, '@') + 1;
+	if (!conf_domain_of(conf->domains, conf->domain_count, of, strlen(of)))
+		report_add(c->report, place(c, "domains.[%zu].return_path", i),
+		    "domains.return_path",
+		    "\"%s\": \"%s\" is not in domains nor below one of them, so SPF would pass "
+		    "for a stranger's domain and not count for DMARC; expected an address like "
+		    "\"bounce@%s\"",
+		    d->return_path, of, *d->name ? d->name : "example.org");
+}
+
+static void check_return_path(const struct check *c)
+{
+	struct conf *conf = c->conf;
+	struct conf_return_path *r = &conf->return_path;
+	bool found = false;
+
+	if (!*r->default_domain && conf->domain_count)
+		replace(&r->default_domain, "%s", conf->domains[0].name);
+	for (size_t i = 0; i < conf->domain_count; i++)
+		found = found || strcmp(conf->domains[i].name, r->default_domain) == 0;
+	if (*r->default_domain && !found)
+		report_add(c->report, place(c, "return_path.default_domain"),
+		    "return_path.default_domain", "\"%s\" is not in domains",
+		    r->default_domain);
+	if (!conf->domain_count && (r->mode == CONF_RETURN_PATH_ALWAYS ||
+				       r->mode == CONF_RETURN_PATH_MASQUERADE))
+		report_add(c->report, place(c, "return_path.mode"), "return_path.mode",
+		    "there is no domain to rewrite to, expected one in domains");
+}
+
+static void complete_sources(const struct check *c)
+{
+	struct conf *conf = c->conf;
+	if (!conf->source_count) {
+		mem_free(conf->sources);
+		conf->sources = mem_array(1, sizeof(*conf->sources));
+		conf->source_count = 1;
+		conf->sources[0] = (struct conf_source){
+		    .name = mem_text("default"),
+		    .ipv4 = mem_text(""),
+		    .ipv6 = mem_text(""),
+		    .hostname = mem_text(""),
+		    .since = mem_text(""),
+		};
+	}
+	for (size_t i = 0; i < conf->source_count; i++)
+		if (!*conf->sources[i].hostname)
+			replace(&conf->sources[i].hostname, "%s", conf->hostname);
+}
+
+/* Sources and smarthosts share their names, since routes list both. */
+static bool is_taken(const struct conf *conf, const char *name, size_t sources,
+    size_t smarthosts)
+{
+	for (size_t i = 0; i < sources; i++)
+		if (strcmp(conf->sources[i].name, name) == 0)
+			return true;
+	for (size_t i = 0; i < smarthosts; i++)
+		if (strcmp(conf->smarthosts[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static void check_names(const struct check *c)
+{
+	const struct conf *conf = c->conf;
+	for (size_t i = 0; i < conf->source_count; i++) {
+		const char *name = conf->sources[i].name;
+		if (*name && is_taken(conf, name, i, 0))
+			report_add(c->report, place(c, "sources.[%zu].name", i),
+			    "sources.name", "\"%s\" is listed twice", name);
+	}
+	for (size_t i = 0; i < conf->smarthost_count; i++) {
+		const char *name = conf->smarthosts[i].name;
+		if (*name && is_taken(conf, name, conf->source_count, i))
+			report_add(c->report, place(c, "smarthosts.[%zu].name", i),
+			    "smarthosts.name",
+			    "\"%s\" is the name of another smarthost or source", name);
+	}
+}
+
+static void load_password(const struct check *c, size_t i)
+{
+	struct conf_smarthost *s = &c->conf->smarthosts[i];
+	struct why why;
+
+	s->password = *s->password_file ? check_read_password(s->password_file, &why) : NULL;
+	if (*s->password_file && !s->password)
+		report_file_why(c, place(c, "smarthosts.[%zu].password_file", i),
+		    "smarthosts.password_file", s->password_file, &why);
+	if (!s->password)
+		s->password = mem_text("");
+}
+
+static void check_smarthost(const struct check *c, size_t i)
+{
+	struct conf_smarthost *s = &c->conf->smarthosts[i];
+
+	if (*s->user && !given(c, "smarthosts.[%zu].tls", i))
+		s->tls = CONF_TLS_VERIFY;
+	if (!s->port)
+		s->port = s->tls == CONF_TLS_IMPLICIT ? 465 : 587;
+	if (*s->user && !given(c, "smarthosts.[%zu].password_file", i))
+		report_add(c->report, place(c, "smarthosts.[%zu].user", i),
+		    "smarthosts.password_file", "is missing, user needs one");
+	if (*s->password_file && !given(c, "smarthosts.[%zu].user", i))
+		report_add(c->report, place(c, "smarthosts.[%zu].password_file", i),
+		    "smarthosts.user", "is missing, password_file needs one");
+	bool clear = s->tls == CONF_TLS_NONE || s->tls == CONF_TLS_MAY;
+	if (*s->user && clear && !syntax_is_loopback(s->host))
+		report_add(c->report, place(c, "smarthosts.[%zu].tls", i), "smarthosts.tls",
+		    "the password could cross the network in the clear, expected \"verify\", "
+		    "\"implicit\" or \"encrypt\"");
+	load_password(c, i);
+}
+
+static void complete_routes(const struct check *c)
+{
+	struct conf *conf = c->conf;
+	if (conf->route_count)
+		return;
+	mem_free(conf->routes);
+	conf->routes = mem_array(1, sizeof(*conf->routes));
+	conf->route_count = 1;
+	struct conf_route *route = conf->routes;
+	route->match = mem_text("*");
+	route->sender = mem_text("*");
+	route->via_names = mem_array(1, sizeof(*route->via_names));
+	route->via_names[0] = mem_text(conf->sources[0].name);
+	route->via_count = 1;
+}
+
+static struct conf_via find_via(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->source_count; i++)
+		if (strcmp(conf->sources[i].name, name) == 0)
+			return (struct conf_via){.source = &conf->sources[i]};
+	for (size_t i = 0; i < conf->smarthost_count; i++)
+		if (strcmp(conf->smarthosts[i].name, name) == 0)
+			return (struct conf_via){.smarthost = &conf->smarthosts[i]};
+	return (struct conf_via){0};
+}
+
+/* "ip1", "ip2", "ses": what via may name. */
+static void add_names(const struct conf *conf, struct buf *out)
+{
+	size_t most = 20;
+	for (size_t i = 0; i < conf->source_count && most; i++, most--)
+		buf_addf(out, "%s\"%s\"", i ? ", " : "", conf->sources[i].name);
+	for (size_t i = 0; i < conf->smarthost_count && most; i++, most--)
+		buf_addf(out, ", \"%s\"", conf->smarthosts[i].name);
+}
+
+static void check_route(const struct check *c, size_t i)
+{
+	struct conf *conf = c->conf;
+	struct conf_route *route = &conf->routes[i];
+
+	route->via = mem_array(route->via_count, sizeof(*route->via));
+	for (size_t k = 0; k < route->via_count; k++) {
+		const char *name = route->via_names[k];
+		const config_setting_t *at = place(c, "routes.[%zu].via.[%zu]", i, k);
+		route->via[k] = find_via(conf, name);
+		if (!route->via[k].source && !route->via[k].smarthost) {
+			struct buf names = {0};
+			add_names(conf, &names);
+			report_add(c->report, at, "routes.via",
+			    "\"%s\" is neither a source nor a smarthost, expected one of %s",
+			    name, buf_text(&names));
+			buf_free(&names);
+		}
+		for (size_t j = 0; j < k; j++)
+			if (strcmp(route->via_names[j], name) == 0)
+				report_add(c->report, at, "routes.via",
+				    "\"%s\" is listed twice", name);
+	}
+}
+
+static void check_rest(const struct check *c)
+{
+	const struct conf *conf = c->conf;
+	struct why why;
+
+	if (conf->queue.window_start > conf->queue.window_max)
+		report_add(c->report, place(c, "queue.window_start"), "queue.window_start",
+		    "%lld is more than window_max, which is %lld",
+		    (long long)conf->queue.window_start, (long long)conf->queue.window_max);
+	if (!conf->delivery.ipv4 && !conf->delivery.ipv6)
+		report_add(c->report, place(c, "delivery.ipv6"), "delivery.ipv6",
+		    "with ipv4 and ipv6 both false nothing can be delivered");
+	if (conf->spool.big_message > conf->spool.segment_size / 2)
+		report_add(c->report, place(c, "spool.big_message"), "spool.big_message",
+		    "is more than half of segment_size, which must hold smaller messages whole");
+	if (*conf->notify.command && check_program(conf->notify.command, &why) < 0)
+		report_file_why(c, place(c, "notify.command"), "notify.command",
+		    conf->notify.command, &why);
+}
+
+void check_settings(struct report *report, const config_t *settings, struct conf *conf)
+{
+	const struct check c = {report, settings, conf};
+
+	complete_top(&c);
+	complete_listen(&c);
+	for (size_t i = 0; i < conf->listen_count; i++)
+		check_listen(&c, i);
+	check_tls(&c);
+	for (size_t i = 0; i < conf->domain_count; i++)
+		check_domain(&c, i);
+	check_return_path(&c);
+	complete_sources(&c);
+	check_names(&c);
+	for (size_t i = 0; i < conf->smarthost_count; i++)
+		check_smarthost(&c, i);
+	complete_routes(&c);
+	for (size_t i = 0; i < conf->route_count; i++)
+		check_route(&c, i);
+	check_rest(&c);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ * Collecting the mistakes of a configuration, and handing them out in the
+ * order of the file. Internal to conf/.
+ */
+#ifndef CONF_REPORT_H
+#define CONF_REPORT_H
+
+#include <libconfig.h>
+#include <stddef.h>
+
+#include "conf/conf.h"
+#include "relayd/base/attr.h"
+#include "relayd/base/buf.h"
+
+struct report_entry;
+
+struct report {
+	const char *file; /* the main file's name */
+	struct report_entry *entries;
+	size_t kept;
+	size_t count; /* all of them, also those that are not kept */
+};
+
+/* Something is wrong with KEY at the setting AT (NULL: nowhere in particular). */
+void report_add(struct report *report, const config_setting_t *at, const char *key,
+    const char *format, ...) ATTR_PRINTF(4, 5);
+
+/* The same for a line of FILE as libconfig calls it (NULL: the main file);
+ * LINE 0: the file as a whole; KEY may be NULL. */
+void report_add_line(struct report *report, const char *file, unsigned line, const char *key,
+    const char *format, ...) ATTR_PRINTF(5, 6);
+
+/* The path of an included file: libconfig names it as the @include does, which
+ * is relative to the folder of the main file. */
+void report_file(const struct report *report, const char *file, struct buf *out);
+
+/* Move everything into ERRORS, sorted, and release the report's memory. */
+void report_finish(struct report *report, struct conf_errors *errors);
+
+#endif
