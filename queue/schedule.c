@@ -33,6 +33,7 @@ struct schedule {
 	struct heap wake;                 /* destinations */
 	struct timer timer;
 	size_t count[BATCH_HELD + 1];
+	bool stopped;
 };
 
 static void run(void *arg);
@@ -91,7 +92,9 @@ static void arm(struct schedule *s)
 	int64_t now = clock_steady_ms();
 	const struct heap_node *due = heap_first(&s->due);
 	const struct heap_node *wake = heap_first(&s->wake);
-	if (s->ring && s->count[BATCH_RUNNING] < (size_t)s->conf.connections)
+	if (s->stopped)
+		timer_stop(&s->timer);
+	else if (s->ring && s->count[BATCH_RUNNING] < (size_t)s->conf.connections)
 		timer_start(&s->timer, 0);
 	else if (due && (!wake || due->key <= wake->key))
 		timer_start(&s->timer, due->key - now);
@@ -446,6 +449,12 @@ void schedule_delete(struct schedule *s, struct message *m)
 		unlink_batch(s, b);
 	}
 	end_if_done(s, m);
+	arm(s);
+}
+
+void schedule_stop(struct schedule *s)
+{
+	s->stopped = true;
 	arm(s);
 }
 

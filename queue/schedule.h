@@ -82,6 +82,9 @@ struct message *schedule_find(struct schedule *schedule, uint64_t id);
  * asks schedule_find for it. NULL: no more. */
 struct message *schedule_next(struct schedule *schedule, const struct message *after);
 
+/* Start nothing any more (shutdown). */
+void schedule_stop(struct schedule *schedule);
+
 const char *destination_name(const struct destination *destination);
 
 struct schedule_stats {

@@ -91,7 +91,7 @@ struct client_options {
 };
 
 /* Begin to connect. No call to the handler before the next turn. Strings are
- * copied. `limits` must outlive the client. */
+ * copied, and so are the limits. */
 struct client *client_new(struct loop *loop, const struct client_options *options,
     const struct client_handler *handler, void *arg);
 
@@ -114,6 +114,10 @@ void client_send(struct client *client, const struct client_message *message);
 
 /* Another owner for an idle connection (reuse). */
 void client_set_handler(struct client *client, const struct client_handler *handler, void *arg);
+
+/* Has the final dot of a transaction been sent, and its reply not come? Cutting
+ * now could make a duplicate (RFC 1047). */
+bool client_is_committed(const struct client *client);
 
 /* End it: QUIT if idle, else cut. No further calls to the handler. */
 void client_close(struct client *client);

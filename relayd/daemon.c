@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+#include "relayd/daemon.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dkim/sign.h"
+#include "relayd/base/clock.h"
+#include "relayd/base/log.h"
+#include "relayd/base/mem.h"
+#include "relayd/control.h"
+#include "relayd/drop.h"
+
+#define PATIENCE_MS 4000 /* of a shutdown */
+#define CHECK_MS 50
+#define SIGNERS_MAX 64
+
+#ifndef RELAYD_RULES
+#define RELAYD_RULES "/usr/share/relayd/replies.conf"
+#endif
+
+/* ---- joints ---- */
+
+static void enter_queue(void *arg, uint64_t id, struct spool_place place,
+    const struct envelope *envelope, uint64_t size)
+{
+	struct daemon *d = arg;
+	deliver_add(d->deliver, id, place, envelope, size, NULL, NULL);
+}
+
+static size_t queued(void *arg)
+{
+	struct daemon *d = arg;
+	return schedule_stats(deliver_schedule(d->deliver)).messages;
+}
+
+static void recovered(void *arg, uint64_t id, struct spool_place place,
+    const struct envelope *envelope, uint64_t size, const struct spool_state *state,
+    const unsigned char *done)
+{
+	struct daemon *d = arg;
+	deliver_add(d->deliver, id, place, envelope, size, state, done);
+}
+
+static void spool_damage(void *arg, const char *name, const char *text)
+{
+	struct log_line line;
+	(void)arg;
+	log_begin(&line, LOG_LEVEL_ERROR, "damage");
+	log_add_text(&line, "file", name);
+	log_add_text(&line, "text", text);
+	log_end(&line);
+}
+
+static void spool_full(void *arg, bool full)
+{
+	struct daemon *d = arg;
+	d->spool_full = full;
+	log_text(full ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, "%s",
+	    full ? "the spool's disk is full: clients get 452, delivery goes on"
+		 : "the spool's disk has room again");
+}
+
+static bool spool_live(void *arg, uint64_t id, struct spool_place *place,
+    struct spool_state *state, struct buf *done)
+{
+	struct daemon *d = arg;
+	return deliver_is_live(d->deliver, id, place, state, done);
+}
+
+static void spool_moved(void *arg, uint64_t id, struct spool_place place)
+{
+	struct daemon *d = arg;
+	deliver_moved(d->deliver, id, place);
+}
+
+static void *signer_begin(void *arg)
+{
+	(void)arg;
+	return dkim_signer_new();
+}
+
+static void signer_end(void *signer)
+{
+	dkim_signer_free(signer);
+}
+
+/* ---- privileges ---- */
+
+static int make_folder(const char *path, const struct passwd *user, struct why *why)
+{
+	if (mkdir(path, 0700) < 0) {
+		if (errno == EEXIST)
+			return 0;
+		return why_errno(why, WHY_LOCAL, errno, "%s", path);
+	}
+	if (user && lchown(path, user->pw_uid, user->pw_gid) < 0)
+		return why_errno(why, WHY_LOCAL, errno, "%s", path);
+	return 0;
+}
+
+static int become(const struct passwd *user, struct why *why)
+{
+	if (initgroups(user->pw_name, user->pw_gid) < 0 ||
+	    setresgid(user->pw_gid, user->pw_gid, user->pw_gid) < 0 ||
+	    setresuid(user->pw_uid, user->pw_uid, user->pw_uid) < 0)
+		return why_errno(why, WHY_LOCAL, errno, "user %s", user->pw_name);
+	return 0;
+}
+
+/* Folders for the user that we will be, then be it. */
+static int drop_privileges(const struct conf *conf, struct why *why)
+{
+	struct passwd *user = NULL;
+	umask(077);
+	if (geteuid() == 0 && conf->user[0]) {
+		user = getpwnam(conf->user);
+		if (!user)
+			return why_set(why, WHY_LOCAL,
+			    "user: there is no user \"%s\" on this machine; make it, or set "
+			    "user = \"\" to stay root",
+			    conf->user);
+	}
+	if (make_folder(conf->spool.path, user, why) < 0)
+		return -1;
+	if (user && become(user, why) < 0)
+		return -1;
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return 0;
+}
+
+/* ---- start ---- */
+
+static unsigned signer_count(const struct conf *conf)
+{
+	long n = conf->workers ? (long)conf->workers : sysconf(_SC_NPROCESSORS_ONLN);
+	return n < 1 ? 1 : n > SIGNERS_MAX ? SIGNERS_MAX : (unsigned)n;
+}
+
+static void start_signers(struct daemon *d)
+{
+	struct why why = {0};
+	if (!dkim_start(&why))
+		log_text(LOG_LEVEL_WARN, "dkim: keys are decoded for each message (slower): %s",
+		    why.text);
+	struct pool_options options = {
+	    .name = "sign",
+	    .threads = signer_count(d->settings->conf),
+	    .begin = signer_begin,
+	    .end = signer_end,
+	};
+	d->signers = pool_new(d->loop, &options);
+}
+
+static int start_spool(struct daemon *d, struct why *why)
+{
+	struct spool_reports reports = {
+	    .damage = spool_damage,
+	    .full = spool_full,
+	    .moved = spool_moved,
+	    .live = spool_live,
+	    .arg = d,
+	};
+	d->spool = spool_open(d->loop, &d->settings->conf->spool, &reports, why);
+	return d->spool ? 0 : -1;
+}
+
+static void start_stories(struct daemon *d)
+{
+	struct intake_options in = {
+	    .loop = d->loop,
+	    .spool = d->spool,
+	    .signers = d->signers,
+	    .stats = &d->stats,
+	    .enter = enter_queue,
+	    .queued = queued,
+	    .arg = d,
+	};
+	d->intake = intake_new(&in, d->settings);
+	struct deliver_options out = {
+	    .loop = d->loop,
+	    .spool = d->spool,
+	    .dns = d->dns,
+	    .intake = d->intake,
+	    .stats = &d->stats,
+	    .rules = d->rules,
+	};
+	d->deliver = deliver_new(&out, d->settings);
+}
+
+int daemon_start(struct daemon *d, const char *file, struct settings *settings, struct why *why)
+{
+	const struct conf *conf = settings->conf;
+	*d = (struct daemon){.file = file, .settings = settings};
+	d->stats.started_ms = clock_wall_ms();
+	d->loop = loop_new();
+	d->listen = listen_new(&(struct listen_options){d->loop, &d->stats});
+	if (listen_open(d->listen, settings, why) < 0 || drop_privileges(conf, why) < 0)
+		return -1;
+	d->control = control_new(d, why);
+	if (!d->control || start_spool(d, why) < 0)
+		return -1;
+	d->dns = dns_new(d->loop, &conf->dns, why);
+	if (!d->dns)
+		return -1;
+	start_signers(d);
+	start_stories(d);
+	if (spool_recover(d->spool, recovered, d, why) < 0)
+		return -1;
+	d->drop = drop_new(d, why);
+	if (!d->drop)
+		return -1;
+	listen_start(d->listen, d->intake, settings);
+	log_text(LOG_LEVEL_INFO, "relayd " RELAYD_VERSION " is ready: %zu messages in the queue",
+	    queued(d));
+	return 0;
+}
+
+/* ---- reload ---- */
+
+int daemon_reload(struct daemon *d, struct conf_errors *errors)
+{
+	struct settings *fresh = settings_load(d->file, errors);
+	struct why why = {0};
+	if (!fresh)
+		return -1;
+	if (listen_open(d->listen, fresh, &why) < 0) {
+		buf_addf(&errors->text, "%s: %s\n", d->file, why.text);
+		errors->count++;
+		settings_unref(fresh);
+		return -1;
+	}
+	intake_set_settings(d->intake, fresh);
+	deliver_set_settings(d->deliver, fresh);
+	listen_set_settings(d->listen, fresh);
+	settings_unref(d->settings);
+	d->settings = fresh;
+	log_text(LOG_LEVEL_INFO, "reload: %s is in force", d->file);
+	return 0;
+}
+
+/* ---- end ---- */
+
+static bool is_quiet(const struct daemon *d)
+{
+	return intake_sessions(d->intake) == 0 && intake_pending(d->intake) == 0 &&
+	       deliver_running(d->deliver) == 0;
+}
+
+static void look_again(void *arg)
+{
+	struct daemon *d = arg;
+	static int64_t until;
+	if (!until)
+		until = clock_mono_ms() + PATIENCE_MS;
+	if (is_quiet(d) || clock_mono_ms() >= until)
+		loop_stop(d->loop);
+	else
+		timer_start(&d->patience, CHECK_MS);
+}
+
+void daemon_stop(struct daemon *d)
+{
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	log_text(LOG_LEVEL_INFO, "shutting down");
+	listen_stop(d->listen);
+	intake_shut(d->intake);
+	deliver_shut(d->deliver);
+	timer_init(&d->patience, d->loop, look_again, d);
+	timer_start(&d->patience, 0);
+}
+
+void daemon_end(struct daemon *d)
+{
+	drop_free(d->drop);
+	control_free(d->control);
+	pool_free(d->signers);
+	spool_close(d->spool);
+	log_text(LOG_LEVEL_INFO, "ended");
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ * The daemon as a whole: its parts, brought up in order, reloaded, shut down.
+ */
+#ifndef RELAYD_DAEMON_H
+#define RELAYD_DAEMON_H
+
+#include "relayd/deliver.h"
+#include "relayd/intake.h"
+#include "relayd/listen.h"
+#include "relayd/settings.h"
+#include "relayd/stats.h"
+
+struct control;
+struct drop;
+
+struct daemon {
+	const char *file;
+	struct loop *loop;
+	struct settings *settings;
+	struct listen *listen;
+	struct spool *spool;
+	struct pool *signers;
+	struct dns *dns;
+	struct intake *intake;
+	struct deliver *deliver;
+	struct control *control;
+	struct drop *drop;
+	struct verdict_rules *rules;
+	struct stats stats;
+	struct timer patience; /* of a shutdown */
+	bool stopping;
+	bool spool_full;
+};
+
+/* Bring everything up. SETTINGS is taken over. -1: WHY; the process then ends. */
+int daemon_start(struct daemon *daemon, const char *file, struct settings *settings,
+    struct why *why) ATTR_MUST_CHECK;
+
+/* Load the file again: completely, or not at all. -1: ERRORS; the old one stays
+ * in force. */
+int daemon_reload(struct daemon *daemon, struct conf_errors *errors) ATTR_MUST_CHECK;
+
+/* Begin an orderly end: the loop stops by itself, after five seconds at most. */
+void daemon_stop(struct daemon *daemon);
+
+/* After the loop has ended. */
+void daemon_end(struct daemon *daemon);
+
+#endif

@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: MIT
+ * The story of a message on its way out. Read from top to bottom:
+ *
+ *	start        the schedule hands out a batch
+ *	read         its envelope and content, from the spool
+ *	route        by which source or smarthost
+ *	find         the hosts of the destination
+ *	next_host    one after the other: a parked connection, or a new one
+ *	send         a transaction; results come per recipient
+ *	session_over those put off may try the next host
+ *	settle       (settle.c) verdicts into the spool, reports, end of the attempt
+ *
+ * What a reply means is decided in queue/verdict, never here.
+ */
+#include "relayd/deliver_internal.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "relayd/base/clock.h"
+#include "relayd/base/log.h"
+#include "relayd/base/mem.h"
+#include "smtp/address.h"
+
+#define HOSTS_PER_ATTEMPT 5    /* addresses tried in one attempt */
+#define SESSIONS_PER_ATTEMPT 2 /* of them, how many may put recipients off */
+#define PARKED_MAX 200
+#define HISTORY_MAX 20000
+#define DESTINATION_MAX 300
+
+static void next_host(struct attempt *attempt);
+
+/* ---- life ---- */
+
+void attempt_free(struct attempt *a)
+{
+	struct deliver *deliver = a->deliver;
+	timer_stop(&a->timer);
+	if (a->query)
+		mx_cancel(a->query);
+	if (a->client)
+		client_close(a->client);
+	if (a->reader)
+		spool_reader_close(a->reader);
+	for (size_t i = 0; i < a->tried_count; i++)
+		buf_free(&a->tried[i].text);
+	DL_DELETE(deliver->attempts, a);
+	deliver->running--;
+	envelope_free(&a->envelope);
+	settings_unref(a->settings);
+	mem_free(a->hosts);
+	mem_free(a->tried);
+	mem_free(a->addresses);
+	mem_free(a->sent);
+	mem_free(a);
+}
+
+/* All recipients that have no result yet get this one, and it is over. */
+static void end_all(struct attempt *a, enum verdict_stage stage, bool permanent,
+    const char *status, const char *text)
+{
+	for (size_t i = 0; i < a->tried_count; i++)
+		if (a->tried[i].state == TRIED_OPEN || a->tried[i].state == TRIED_SENT)
+			settle_local(a, &a->tried[i], stage, permanent, status, text);
+	settle(a);
+}
+
+/* ---- the dialogue ---- */
+
+static void on_ready(void *arg);
+static void on_recipient(void *arg, size_t index, const struct client_result *result);
+static void on_done(void *arg);
+static void on_failed(void *arg, const struct client_result *result, bool idle);
+
+static const struct client_handler client_handler = {
+    .ready = on_ready,
+    .recipient = on_recipient,
+    .done = on_done,
+    .failed = on_failed,
+};
+
+static size_t count_state(const struct attempt *a, enum tried_state state)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < a->tried_count; i++)
+		n += a->tried[i].state == state;
+	return n;
+}
+
+static void send_some(struct attempt *a)
+{
+	size_t max = (size_t)a->settings->conf->delivery.recipients;
+	a->sent_count = 0;
+	for (size_t i = 0; i < a->tried_count && a->sent_count < max; i++) {
+		if (a->tried[i].state != TRIED_OPEN)
+			continue;
+		a->tried[i].state = TRIED_SENT;
+		a->addresses[a->sent_count] = a->tried[i].address;
+		a->sent[a->sent_count++] = i;
+	}
+	struct client_message message = {
+	    .sender = a->envelope.sender,
+	    .recipients = a->addresses,
+	    .recipient_count = a->sent_count,
+	    .size = spool_reader_size(a->reader),
+	    .eightbit = a->envelope.eightbit,
+	    .smtputf8 = a->envelope.smtputf8,
+	    .read = spool_reader_read,
+	    .arg = a->reader,
+	};
+	client_send(a->client, &message);
+}
+
+static void on_ready(void *arg)
+{
+	struct attempt *a = arg;
+	a->reached = true;
+	send_some(a);
+}
+
+static void on_recipient(void *arg, size_t index, const struct client_result *result)
+{
+	struct attempt *a = arg;
+	settle_reply(a, &a->tried[a->sent[index]], result);
+}
+
+/* What makes two connections alike. */
+static void connection_key(const struct attempt *a, char *key, size_t size)
+{
+	char address[CONN_ADDRESS_TEXT];
+	const struct mx_host *host = &a->hosts[a->host];
+	snprintf(key, size, "%s %s %s %u %s", a->smarthost ? "smarthost" : "source",
+	    a->smarthost ? a->smarthost->name : a->source->name,
+	    conn_address_text(&host->address, address), conn_address_port(&host->address),
+	    a->plain ? "plain" : "tls");
+}
+
+static void part_from_client(struct attempt *a)
+{
+	struct client *client = a->client;
+	char key[512];
+	a->client = NULL;
+	connection_key(a, key, sizeof(key));
+	struct client_info info = client_info(client);
+	bool worn = info.transactions >= (unsigned)a->settings->conf->delivery.reuse_messages;
+	if (worn || a->deliver->stopping || a->settings != a->deliver->settings)
+		client_close(client);
+	else
+		reuse_put(a->deliver->reuse, key, client);
+}
+
+/* Another address of the host that has just put us off would say the same. */
+static void skip_same_host(struct attempt *a)
+{
+	const char *name = a->hosts[a->host].name;
+	while (a->host + 1 < a->host_count && strcmp(a->hosts[a->host + 1].name, name) == 0)
+		a->host++;
+}
+
+/* A host has answered for all. Those it put off may ask the next one. */
+static void session_over(struct attempt *a)
+{
+	a->sessions++;
+	skip_same_host(a);
+	bool more = a->host + 1 < a->host_count && a->sessions < SESSIONS_PER_ATTEMPT;
+	if (!more || count_state(a, TRIED_LATER) == 0) {
+		settle(a);
+		return;
+	}
+	for (size_t i = 0; i < a->tried_count; i++)
+		if (a->tried[i].state == TRIED_LATER)
+			a->tried[i].state = TRIED_OPEN;
+	a->host++;
+	a->plain = false;
+	a->reused = false;
+	next_host(a);
+}
+
+static void on_done(void *arg)
+{
+	struct attempt *a = arg;
+	if (count_state(a, TRIED_OPEN) > 0 && !a->deliver->stopping) {
+		send_some(a);
+		return;
+	}
+	part_from_client(a);
+	session_over(a);
+}
+
+/* Recipients go back to before the transaction, for another connection. */
+static void reopen(struct attempt *a)
+{
+	for (size_t i = 0; i < a->tried_count; i++)
+		if (a->tried[i].state == TRIED_SENT)
+			a->tried[i].state = TRIED_OPEN;
+}
+
+static bool may_go_plain(const struct attempt *a, const struct client_result *result)
+{
+	bool optional = !a->smarthost || a->smarthost->tls == CONF_TLS_MAY;
+	return result->stage == CLIENT_TLS && optional && !a->plain;
+}
+
+static void on_failed(void *arg, const struct client_result *result, bool idle)
+{
+	struct attempt *a = arg;
+	bool stale = a->reused && !result->reply && (idle || result->stage <= CLIENT_MAIL);
+	a->client = NULL;
+	if (stale || may_go_plain(a, result)) {
+		/* the parked connection had died, or TLS does not work there: the same
+		 * host again, freshly, and in the clear in the second case */
+		a->plain |= !stale;
+		reopen(a);
+		next_host(a);
+		return;
+	}
+	for (size_t i = 0; i < a->tried_count; i++)
+		if (a->tried[i].state == TRIED_OPEN || a->tried[i].state == TRIED_SENT)
+			settle_reply(a, &a->tried[i], result);
+	/* a host that was never reached does not count as a session */
+	if (result->stage <= CLIENT_AUTH && a->sessions > 0)
+		a->sessions--;
+	session_over(a);
+}
+
+/* ---- hosts ---- */
+
+static enum client_tls tls_level(const struct attempt *a)
+{
+	static const enum client_tls levels[] = {
+	    [CONF_TLS_MAY] = CLIENT_TLS_MAY,
+	    [CONF_TLS_NONE] = CLIENT_TLS_NONE,
+	    [CONF_TLS_ENCRYPT] = CLIENT_TLS_ENCRYPT,
+	    [CONF_TLS_VERIFY] = CLIENT_TLS_VERIFY,
+	    [CONF_TLS_IMPLICIT] = CLIENT_TLS_IMPLICIT,
+	};
+	if (a->plain)
+		return CLIENT_TLS_NONE;
+	if (a->smarthost)
+		return levels[a->smarthost->tls];
+	return a->settings->conf->delivery.starttls ? CLIENT_TLS_MAY : CLIENT_TLS_NONE;
+}
+
+static void bind_address(const struct attempt *a, int family, struct conn_address *from)
+{
+	*from = (struct conn_address){0};
+	if (!a->source)
+		return;
+	const char *text = family == AF_INET6 ? a->source->ipv6 : a->source->ipv4;
+	if (text[0] && conn_address_parse(from, text, 0) < 0)
+		bug("a source address that the configuration has checked");
+}
+
+static void connect_host(struct attempt *a)
+{
+	const struct conf *conf = a->settings->conf;
+	const struct mx_host *host = &a->hosts[a->host];
+	enum client_tls tls = tls_level(a);
+	bool verify = tls == CLIENT_TLS_VERIFY || tls == CLIENT_TLS_IMPLICIT;
+	struct client_options options = {
+	    .to = host->address,
+	    .name = host->name,
+	    .hostname = a->source ? a->source->hostname : conf->hostname,
+	    .user = a->smarthost ? a->smarthost->user : NULL,
+	    .password = a->smarthost ? a->smarthost->password : NULL,
+	    .limits = &conf->delivery,
+	    .tls = tls,
+	    .ctx = verify ? a->settings->client_tls_verify : a->settings->client_tls,
+	};
+	bind_address(a, host->address.addr.ss_family, &options.from);
+	a->client = client_new(a->deliver->options.loop, &options, &client_handler, a);
+}
+
+/* Try HOSTS[host]: a connection that waits for mail like this, or a new one. */
+static void next_host(struct attempt *a)
+{
+	char key[512];
+	connection_key(a, key, sizeof(key));
+	bool fresh = a->reused; /* a parked one has just failed us */
+	a->client = fresh ? NULL : reuse_take(a->deliver->reuse, key);
+	a->reused = a->client != NULL;
+	if (!a->client) {
+		connect_host(a);
+		return;
+	}
+	client_set_handler(a->client, &client_handler, a);
+	on_ready(a);
+}
+
+/* A source with only one family can not reach the other. */
+static void keep_reachable(struct attempt *a)
+{
+	size_t kept = 0;
+	bool only4 = a->source && a->source->ipv4[0] && !a->source->ipv6[0];
+	bool only6 = a->source && a->source->ipv6[0] && !a->source->ipv4[0];
+	for (size_t i = 0; i < a->host_count && kept < HOSTS_PER_ATTEMPT; i++) {
+		int family = a->hosts[i].address.addr.ss_family;
+		if ((only4 && family != AF_INET) || (only6 && family != AF_INET6))
+			continue;
+		a->hosts[kept++] = a->hosts[i];
+	}
+	a->host_count = kept;
+}
+
+static const struct {
+	bool permanent;
+	const char *status;
+} mx_failures[] = {
+    [MX_OK] = {false, ""},
+    [MX_NULL] = {true, "5.1.10"},
+    [MX_NONE] = {true, "5.1.2"},
+    [MX_REFUSED] = {true, "5.4.4"},
+    [MX_LOOP] = {true, "5.4.6"},
+    [MX_TEMP] = {false, "4.4.3"},
+};
+
+static void on_hosts(const struct mx_answer *answer, void *arg)
+{
+	struct attempt *a = arg;
+	a->query = NULL;
+	if (answer->status != MX_OK) {
+		end_all(a, VERDICT_STAGE_DNS, mx_failures[answer->status].permanent,
+		    mx_failures[answer->status].status, answer->text);
+		return;
+	}
+	a->hosts = mem_array(answer->count, sizeof(*a->hosts));
+	memcpy(a->hosts, answer->hosts, answer->count * sizeof(*a->hosts));
+	a->host_count = answer->count;
+	keep_reachable(a);
+	if (a->host_count == 0)
+		end_all(a, VERDICT_STAGE_DNS, false, "4.4.4",
+		    "no mail host has an address of the family that this source has");
+	else
+		next_host(a);
+}
+
+/* ---- route ---- */
+
+static struct span domain_of(const char *address)
+{
+	const char *at = strrchr(address, '@');
+	return span_text(at ? at + 1 : "");
+}
+
+static const struct conf_route *route_for(const struct conf *conf, const char *sender,
+    const char *recipient)
+{
+	struct span from = domain_of(sender);
+	struct span to = domain_of(recipient);
+	for (size_t i = 0; i < conf->route_count; i++) {
+		const struct conf_route *r = &conf->routes[i];
+		if (conf_pattern_fits(r->match, to.p, to.n) &&
+		    conf_pattern_fits(r->sender, from.p, from.n))
+			return r;
+	}
+	return NULL;
+}
+
+/* The name under which mail for RECIPIENT shares fate and limits. */
+static void destination_for(const struct conf *conf, const char *sender, const char *recipient,
+    struct buf *name)
+{
+	const struct conf_route *route = route_for(conf, sender, recipient);
+	struct span domain = domain_of(recipient);
+	buf_clear(name);
+	if (route && route->via[0].smarthost)
+		buf_addf(name, "smarthost:%s", route->via[0].smarthost->name);
+	else if (!domain_to_ascii(domain, name))
+		buf_add(name, domain.p, domain.n < DESTINATION_MAX ? domain.n : DESTINATION_MAX);
+	if (name->len)
+		text_lower(name->data, name->len);
+}
+
+static void own_addresses(const struct conf *conf, struct conn_address own[], size_t max,
+    size_t *count)
+{
+	uint16_t port = (uint16_t)conf->delivery.port;
+	*count = 0;
+	for (size_t i = 0; i < conf->listen_count && *count < max; i++)
+		if (conf->listen[i].port == port &&
+		    conn_address_parse(&own[*count], conf->listen[i].address, port) == 0)
+			(*count)++;
+	for (size_t i = 0; i < conf->source_count && *count + 1 < max; i++) {
+		*count += conn_address_parse(&own[*count], conf->sources[i].ipv4, port) == 0;
+		*count += conn_address_parse(&own[*count], conf->sources[i].ipv6, port) == 0;
+	}
+}
+
+static void find_hosts(struct attempt *a)
+{
+	const struct conf *conf = a->settings->conf;
+	struct conn_address own[32];
+	struct mx_options options = {
+	    .port = (uint16_t)(a->smarthost ? a->smarthost->port : conf->delivery.port),
+	    .ipv4 = conf->delivery.ipv4,
+	    .ipv6 = conf->delivery.ipv6,
+	    /* a smarthost is named by the administrator: it may be in the next rack */
+	    .allow_private = conf->delivery.allow_private || a->smarthost,
+	    .hostname = conf->hostname,
+	    .own = own,
+	};
+	if (!a->smarthost)
+		own_addresses(conf, own, sizeof(own) / sizeof(own[0]), &options.own_count);
+	const char *name = a->smarthost ? a->smarthost->host : destination_name(a->batch->destination);
+	a->query = mx_find(a->deliver->options.dns, a->deliver->options.loop, name,
+	    a->smarthost != NULL, &options, on_hosts, a);
+}
+
+static void choose_route(struct attempt *a)
+{
+	const struct conf_route *route =
+	    route_for(a->settings->conf, a->envelope.sender, a->tried[0].address);
+	if (!route) {
+		end_all(a, VERDICT_STAGE_DNS, true, "5.4.4",
+		    "no entry of routes in the configuration fits this recipient");
+		return;
+	}
+	a->source = route->via[0].source;
+	a->smarthost = route->via[0].smarthost;
+	find_hosts(a);
+}
+
+/* ---- start ---- */
+
+static void list_recipients(struct attempt *a)
+{
+	a->tried_count = a->batch->count;
+	a->tried = mem_array(a->tried_count, sizeof(*a->tried));
+	a->addresses = mem_array(a->tried_count, sizeof(*a->addresses));
+	a->sent = mem_array(a->tried_count, sizeof(*a->sent));
+	for (uint32_t i = 0; i < a->batch->count; i++) {
+		uint32_t index = batch_recipient(a->batch, i);
+		a->tried[i].index = index;
+		if (index >= a->envelope.recipient_count)
+			bug("a batch with a recipient that its envelope lacks");
+		a->tried[i].address = a->envelope.recipients[index];
+	}
+}
+
+/* -1: the attempt is over. */
+static int read_message(struct attempt *a)
+{
+	struct spool *spool = a->deliver->options.spool;
+	struct spool_place place = a->batch->message->place;
+	struct why why = {0};
+	if (spool_read_envelope(spool, a->id, place, &a->envelope, &why) == 0) {
+		list_recipients(a);
+		a->reader = spool_reader_open(spool, a->id, place, &why);
+		if (a->reader)
+			return 0;
+	}
+	log_text(LOG_LEVEL_ERROR, "spool: %s", why.text);
+	struct deliver *deliver = a->deliver;
+	struct batch *batch = a->batch;
+	struct message *message = batch->message;
+	bool damaged = why.kind == WHY_PERM;
+	attempt_free(a);
+	if (damaged)
+		schedule_delete(deliver->schedule, message);
+	schedule_finish(deliver->schedule, batch, SCHEDULE_NEUTRAL, 0);
+	return -1;
+}
+
+static void begin(void *arg)
+{
+	struct attempt *a = arg;
+	if (read_message(a) < 0)
+		return;
+	if (a->expired)
+		settle(a);
+	else
+		choose_route(a);
+}
+
+static struct attempt *attempt_new(struct deliver *deliver, struct batch *batch)
+{
+	struct attempt *a = mem_zero(sizeof(*a));
+	a->deliver = deliver;
+	a->settings = settings_ref(deliver->settings);
+	a->batch = batch;
+	a->id = batch->message->id;
+	a->started_ms = clock_mono_ms();
+	timer_init(&a->timer, deliver->options.loop, begin, a);
+	timer_start(&a->timer, 0);
+	DL_APPEND(deliver->attempts, a);
+	deliver->running++;
+	return a;
+}
+
+static void on_start(void *arg, struct batch *batch)
+{
+	attempt_new(arg, batch);
+}
+
+static void on_expire(void *arg, struct batch *batch)
+{
+	attempt_new(arg, batch)->expired = true;
+}
+
+static void on_delayed(void *arg, struct message *message)
+{
+	settle_delay_notice(arg, message);
+}
+
+static void on_ended(void *arg, struct message *message)
+{
+	struct deliver *deliver = arg;
+	spool_note_end(deliver->options.spool, message->id, message->place);
+	history_forget(deliver->history, message->id);
+}
+
+/* ---- the queue ---- */
+
+struct deliver *deliver_new(const struct deliver_options *options, struct settings *settings)
+{
+	struct deliver *deliver = mem_zero(sizeof(*deliver));
+	struct schedule_handler handler = {
+	    .start = on_start,
+	    .expire = on_expire,
+	    .delayed = on_delayed,
+	    .ended = on_ended,
+	    .arg = deliver,
+	};
+	deliver->options = *options;
+	deliver->settings = settings_ref(settings);
+	deliver->schedule = schedule_new(options->loop, &settings->conf->queue, &handler);
+	deliver->reuse = reuse_new(options->loop, settings->conf->delivery.reuse_idle, PARKED_MAX);
+	deliver->history = history_new(HISTORY_MAX);
+	return deliver;
+}
+
+void deliver_free(struct deliver *deliver)
+{
+	while (deliver->attempts)
+		attempt_free(deliver->attempts);
+	reuse_free(deliver->reuse);
+	schedule_free(deliver->schedule);
+	history_free(deliver->history);
+	settings_unref(deliver->settings);
+	mem_free(deliver);
+}
+
+void deliver_set_settings(struct deliver *deliver, struct settings *settings)
+{
+	schedule_set_conf(deliver->schedule, &settings->conf->queue);
+	/* parked clients look at the old settings' limits */
+	reuse_free(deliver->reuse);
+	deliver->reuse =
+	    reuse_new(deliver->options.loop, settings->conf->delivery.reuse_idle, PARKED_MAX);
+	settings_unref(deliver->settings);
+	deliver->settings = settings_ref(settings);
+}
+
+void deliver_set_rules(struct deliver *deliver, const struct verdict_rules *rules)
+{
+	deliver->options.rules = rules;
+}
+
+void deliver_add(struct deliver *deliver, uint64_t id, struct spool_place place,
+    const struct envelope *e, uint64_t size, const struct spool_state *state,
+    const unsigned char *done)
+{
+	const char **names = mem_array(e->recipient_count, sizeof(*names));
+	struct buf *texts = mem_array(e->recipient_count, sizeof(*texts));
+	for (size_t i = 0; i < e->recipient_count; i++) {
+		if (done && done[i / 8] >> (i % 8) & 1)
+			continue;
+		destination_for(deliver->settings->conf, e->sender, e->recipients[i], &texts[i]);
+		names[i] = buf_text(&texts[i]);
+	}
+	schedule_add(deliver->schedule, id, place, e->arrived_ms, size, e->report, names,
+	    e->recipient_count, state);
+	for (size_t i = 0; i < e->recipient_count; i++)
+		buf_free(&texts[i]);
+	mem_free(texts);
+	mem_free(names);
+}
+
+/* ---- the spool's questions ---- */
+
+static int64_t earliest_try(const struct message *message, uint32_t *attempts)
+{
+	int64_t first = INT64_MAX;
+	*attempts = 0;
+	for (const struct batch *b = message->batches; b; b = b->next_of_message) {
+		if (b->try_ms < first)
+			first = b->try_ms;
+		if (b->attempts > *attempts)
+			*attempts = b->attempts;
+	}
+	return first == INT64_MAX ? 0 : first;
+}
+
+struct spool_state message_state(const struct message *message)
+{
+	struct spool_state state = {.held = message->held, .notified = message->notified};
+	state.due_ms = earliest_try(message, &state.attempts);
+	return state;
+}
+
+/* Recipients in no batch are done. */
+static void done_bits(const struct message *message, struct buf *done)
+{
+	size_t bytes = (message->recipient_count + 7) / 8;
+	char *bits = buf_room(done, bytes);
+	memset(bits, 0xff, bytes);
+	done->len += bytes;
+	for (const struct batch *b = message->batches; b; b = b->next_of_message)
+		for (uint32_t i = 0; i < b->count; i++) {
+			uint32_t index = batch_recipient(b, i);
+			bits[index / 8] = (char)(bits[index / 8] & ~(1 << (index % 8)));
+		}
+}
+
+bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_place *place,
+    struct spool_state *state, struct buf *done)
+{
+	const struct message *message = schedule_find(deliver->schedule, id);
+	if (!message)
+		return false;
+	*place = message->place;
+	*state = message_state(message);
+	done_bits(message, done);
+	return true;
+}
+
+void deliver_moved(struct deliver *deliver, uint64_t id, struct spool_place place)
+{
+	struct message *message = schedule_find(deliver->schedule, id);
+	if (message)
+		message->place = place;
+}
+
+/* ---- for the control commands ---- */
+
+struct schedule *deliver_schedule(struct deliver *deliver)
+{
+	return deliver->schedule;
+}
+
+const struct history *deliver_history(const struct deliver *deliver)
+{
+	return deliver->history;
+}
+
+void deliver_hold(struct deliver *deliver, struct message *message, bool hold)
+{
+	if (hold)
+		schedule_hold(deliver->schedule, message);
+	else
+		schedule_release(deliver->schedule, message);
+	struct spool_state state = message_state(message);
+	spool_note_state(deliver->options.spool, message->id, &state);
+}
+
+void deliver_delete(struct deliver *deliver, struct message *message)
+{
+	for (const struct batch *b = message->batches; b; b = b->next_of_message)
+		for (uint32_t i = 0; i < b->count; i++)
+			spool_note_result(deliver->options.spool, message->id,
+			    batch_recipient(b, i), SPOOL_DELETED);
+	schedule_delete(deliver->schedule, message);
+}
+
+/* ---- the end ---- */
+
+/* What has not said its final dot is cut: it is in the spool and will be sent
+ * after the next start. After the dot the answer decides, so it is awaited. */
+void deliver_shut(struct deliver *deliver)
+{
+	struct attempt *a;
+	struct attempt *next;
+	deliver->stopping = true;
+	schedule_stop(deliver->schedule);
+	reuse_free(deliver->reuse);
+	deliver->reuse = reuse_new(deliver->options.loop, 0, 0);
+	DL_FOREACH_SAFE (deliver->attempts, a, next)
+		if (!a->settling && (!a->client || !client_is_committed(a->client)))
+			attempt_free(a);
+}
+
+size_t deliver_running(const struct deliver *deliver)
+{
+	return deliver->running;
+}

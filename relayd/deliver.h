@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ * How a message gets out: who is next (queue/schedule), by which route, to
+ * which host, in which dialogue, and what the answers mean for each recipient.
+ * Owns the queue in memory.
+ */
+#ifndef RELAYD_DELIVER_H
+#define RELAYD_DELIVER_H
+
+#include "queue/schedule.h"
+#include "queue/spool.h"
+#include "queue/verdict.h"
+#include "relayd/history.h"
+#include "relayd/intake.h"
+#include "relayd/settings.h"
+#include "relayd/stats.h"
+#include "smtp/dns.h"
+
+struct deliver;
+
+struct deliver_options {
+	struct loop *loop;
+	struct spool *spool;
+	struct dns *dns;
+	struct intake *intake; /* for reports */
+	struct stats *stats;
+	const struct verdict_rules *rules; /* NULL: by structure only */
+};
+
+struct deliver *deliver_new(const struct deliver_options *options, struct settings *settings);
+void deliver_free(struct deliver *deliver);
+void deliver_set_settings(struct deliver *deliver, struct settings *settings);
+void deliver_set_rules(struct deliver *deliver, const struct verdict_rules *rules);
+
+/* A message that is in the spool joins the queue. DONE: a bit per recipient
+ * that has its result already, NULL for none; STATE: NULL for a new one. */
+void deliver_add(struct deliver *deliver, uint64_t id, struct spool_place place,
+    const struct envelope *envelope, uint64_t size, const struct spool_state *state,
+    const unsigned char *done);
+
+/* The spool's questions (queue/spool.h). */
+bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_place *place,
+    struct spool_state *state, struct buf *done);
+void deliver_moved(struct deliver *deliver, uint64_t id, struct spool_place place);
+
+/* For the control commands: the queue itself, and the last answers. */
+struct schedule *deliver_schedule(struct deliver *deliver);
+const struct history *deliver_history(const struct deliver *deliver);
+
+/* Administrator: like schedule_*, and noted in the spool. */
+void deliver_hold(struct deliver *deliver, struct message *message, bool hold);
+void deliver_delete(struct deliver *deliver, struct message *message);
+
+/* Stop: no new attempts; those under way are cut where that is safe (before the
+ * final dot) and otherwise waited for. */
+void deliver_shut(struct deliver *deliver);
+size_t deliver_running(const struct deliver *deliver);
+
+#endif

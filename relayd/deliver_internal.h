@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ * What deliver.c (the way out) and settle.c (what the answers mean) share.
+ */
+#ifndef RELAYD_DELIVER_INTERNAL_H
+#define RELAYD_DELIVER_INTERNAL_H
+
+#include "relayd/deliver.h"
+#include "smtp/client.h"
+#include "smtp/mx.h"
+#include "smtp/reuse.h"
+
+struct deliver {
+	struct deliver_options options;
+	struct settings *settings;
+	struct schedule *schedule;
+	struct reuse *reuse;
+	struct history *history;
+	struct attempt *attempts; /* utlist */
+	size_t running;
+	bool stopping;
+};
+
+enum tried_state {
+	TRIED_OPEN,      /* not tried on this host yet */
+	TRIED_SENT,      /* in the transaction under way */
+	TRIED_DELIVERED,
+	TRIED_LATER,     /* another host, or another day */
+	TRIED_FAILED,    /* for good */
+};
+
+/* One recipient of the batch. */
+struct tried {
+	uint32_t index;      /* in the envelope */
+	const char *address; /* the envelope's */
+	enum tried_state state;
+	struct verdict verdict;
+	unsigned code;
+	char status[12];
+	struct buf text;     /* of the reply, or why there is none */
+	char mx[256];        /* who said it */
+	bool answered;       /* by a reply, not by a failure of ours or the network */
+};
+
+/* One attempt at one batch: one message, one destination, one host at a time. */
+struct attempt {
+	struct deliver *deliver;
+	struct settings *settings;
+	struct batch *batch;
+	struct timer timer;  /* begin: not inside the schedule's call */
+	uint64_t id;         /* of the message */
+	struct envelope envelope;
+	struct spool_reader *reader;
+	const struct conf_source *source;       /* by which we go out; NULL for a smarthost */
+	const struct conf_smarthost *smarthost; /* NULL for direct delivery */
+	struct mx_query *query;
+	struct mx_host *hosts;
+	size_t host_count;
+	size_t host;       /* the one being tried */
+	size_t sessions;   /* hosts that took a transaction */
+	bool plain;        /* TLS failed on this host: once more without */
+	struct client *client;
+	bool reused;       /* the connection was parked before */
+	bool reached;      /* some host came as far as MAIL */
+	bool settling;     /* results are being written down; a report may be under way */
+	bool expired;      /* no attempt at all: the message's time is over */
+	struct tried *tried;
+	size_t tried_count;
+	const char **addresses; /* of the transaction under way */
+	size_t *sent;           /* and which tried[] they are */
+	size_t sent_count;
+	int64_t started_ms;
+	struct attempt *prev;
+	struct attempt *next;
+};
+
+/* settle.c */
+
+/* A recipient has its result from the host under way (RESULT), or from us
+ * before any host was asked (code 0, status and text as given). */
+void settle_reply(struct attempt *attempt, struct tried *tried,
+    const struct client_result *result);
+void settle_local(struct attempt *attempt, struct tried *tried, enum verdict_stage stage,
+    bool permanent, const char *status, const char *text);
+
+/* Nobody is left to ask: write down results, report failures, end the attempt. */
+void settle(struct attempt *attempt);
+
+/* The delay notice for MESSAGE is due. */
+void settle_delay_notice(struct deliver *deliver, struct message *message);
+
+/* deliver.c */
+struct spool_state message_state(const struct message *message);
+void attempt_free(struct attempt *attempt);
+
+#endif

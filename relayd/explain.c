@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "relayd/explain.h"
+
+static const struct {
+	const char *failure;
+	const char *remedy;
+} words[] = {
+    [VERDICT_IP_BLOCKED] =
+	{"The receiving side refuses mail from this mail server's address. Your message and the "
+	 "recipient's address are not the cause.",
+	    "Ask for removal from the list that the reply names; the mail waits or goes another way."},
+    [VERDICT_REPUTATION] =
+	{"The receiving side does not trust this mail server or your domain enough at the moment.",
+	    "Send less for some days, and only to people who expect it; check SPF, DKIM and DMARC."},
+    [VERDICT_RATE_LIMITED] =
+	{"The receiving side takes only so many messages at a time and this one was too much.",
+	    "Nothing to do: relayd slows down by itself."},
+    [VERDICT_GREYLISTED] =
+	{"The receiving side asks unknown senders to come back later, and it did not take the message "
+	 "when we came back.",
+	    "Nothing to do: it is tried again from the same address."},
+    [VERDICT_AUTH_FAILED] =
+	{"The receiving side could not confirm that this mail server may send for your domain (SPF, "
+	 "DKIM or DMARC).",
+	    "Run `relayctl check DOMAIN` and mend the DNS records that it names."},
+    [VERDICT_RDNS] =
+	{"The receiving side does not accept the name of this mail server's address (reverse DNS).",
+	    "Make the PTR record of the sending address and the host name agree."},
+    [VERDICT_CONTENT] =
+	{"The receiving side judged the content of the message to be unwanted or dangerous. Look at "
+	 "links and attachments, and write to the person in another way.",
+	    "Look at the message with `relayctl queue cat ID`; one sender may be compromised."},
+    [VERDICT_POLICY] =
+	{"The receiving side refuses this message by a rule of its own.",
+	    "The reply is all that is known; the receiving administrator can say more."},
+    [VERDICT_UNKNOWN_RECIPIENT] =
+	{"There is no such mailbox. Check the address for typing errors.",
+	    "Remove the address from your lists."},
+    [VERDICT_MAILBOX_FULL] =
+	{"The recipient's mailbox is full. Tell the person in another way, or send it again later.",
+	    "Nothing to do."},
+    [VERDICT_RECIPIENT_DISABLED] =
+	{"The recipient's mailbox exists but is switched off.",
+	    "Remove the address from your lists."},
+    [VERDICT_RELAY_DENIED] =
+	{"The host that should take mail for this domain says that the domain is not its own. The "
+	 "recipient's side has to mend its DNS.",
+	    "Check the MX records of the recipient's domain."},
+    [VERDICT_TOO_LARGE] =
+	{"The message is larger than the receiving side accepts. Send a link instead of the file.",
+	    "Nothing to do."},
+    [VERDICT_PROTOCOL] =
+	{"The receiving side did not understand the message or how it was sent.",
+	    "If several receivers say so, the sending program makes broken messages."},
+    [VERDICT_TLS_REQUIRED] =
+	{"The receiving side wants encryption and it could not be set up.",
+	    "See the TLS part of the attempt's log line."},
+    [VERDICT_SERVER_BUSY] =
+	{"The receiving side had trouble of its own for the whole time that the message was tried.",
+	    "Nothing to do."},
+    [VERDICT_ROUTING] =
+	{"No mail server could be found or reached for this domain. Check the part behind the @.",
+	    "Check the MX records of the recipient's domain."},
+    [VERDICT_OTHER] =
+	{"The receiving side refused the message without saying why.",
+	    "The reply is all that is known."},
+};
+
+const char *explain_failure(enum verdict_class klass)
+{
+	return words[klass].failure;
+}
+
+const char *explain_remedy(enum verdict_class klass)
+{
+	return words[klass].remedy;
+}

@@ -1,0 +1,627 @@
+/* SPDX-License-Identifier: MIT
+ * The story of a message on its way in. Read from top to bottom; there is no
+ * step back:
+ *
+ *	mail, rcpt, data, text   the client's dialogue fills a submission
+ *	end                      the text is complete
+ *	judge                    header readable? loop? whose name does it carry?
+ *	rebuild                  the header section that will leave
+ *	settle                   the body can be read back
+ *	sign                     in a worker
+ *	append                   in the spool thread, synced
+ *	answer                   into the queue, then 250
+ */
+#include "relayd/intake.h"
+
+#include <string.h>
+#include <utlist.h>
+
+#include "dkim/sign.h"
+#include "queue/message.h"
+#include "relayd/base/clock.h"
+#include "relayd/base/log.h"
+#include "relayd/base/mem.h"
+#include "relayd/base/random.h"
+#include "smtp/fixup.h"
+#include "smtp/header.h"
+#include "smtp/return_path.h"
+
+struct intake {
+	struct intake_options options;
+	struct settings *settings;
+	struct session *sessions; /* utlist */
+	size_t session_count;
+	size_t pending;
+};
+
+/* A client's session. */
+struct session {
+	struct intake *intake;
+	struct settings *settings;
+	struct server *server;
+	struct intake_peer peer;
+	char *client;
+	struct submission *submission; /* in the dialogue, or waiting for its answer */
+	struct session *prev;
+	struct session *next;
+};
+
+/* A message on its way in. */
+struct submission {
+	struct intake *intake;
+	struct settings *settings;
+	struct session *session; /* who waits for the answer; NULL: nobody, or gone */
+	intake_done *done;       /* the same for intake_submit */
+	void *done_arg;
+	uint64_t id;
+	struct envelope envelope;
+	struct buf protocol;    /* for Received */
+	struct buf helo;
+	struct buf head;        /* text until the body begins */
+	size_t head_scanned;
+	bool in_body;
+	struct header header;   /* of head */
+	struct buf rebuilt;     /* signature, header section, empty line */
+	size_t signed_from;     /* the part of it that is signed */
+	struct spool_content *content;
+	struct reply reply;     /* the answer; a refusal once its code is not 0 */
+	struct buf signature;
+	struct why why;
+	struct job job;
+	struct spool_append append;
+};
+
+/* ---- life ---- */
+
+struct intake *intake_new(const struct intake_options *options, struct settings *settings)
+{
+	struct intake *intake = mem_zero(sizeof(*intake));
+	intake->options = *options;
+	intake->settings = settings_ref(settings);
+	return intake;
+}
+
+void intake_free(struct intake *intake)
+{
+	settings_unref(intake->settings);
+	mem_free(intake);
+}
+
+void intake_set_settings(struct intake *intake, struct settings *settings)
+{
+	settings_unref(intake->settings);
+	intake->settings = settings_ref(settings);
+}
+
+static void writable(void *arg)
+{
+	struct submission *sub = arg;
+	if (sub->session)
+		server_resume(sub->session->server);
+}
+
+static struct submission *submission_new(struct intake *intake, struct settings *settings)
+{
+	struct submission *sub = mem_zero(sizeof(*sub));
+	sub->intake = intake;
+	sub->settings = settings_ref(settings);
+	sub->id = random_u64();
+	sub->content = spool_content_new(intake->options.spool, sub->id, writable, sub);
+	sub->envelope.arrived_ms = clock_wall_ms();
+	return sub;
+}
+
+static void submission_free(struct submission *sub)
+{
+	if (sub->content)
+		spool_content_free(sub->content);
+	settings_unref(sub->settings);
+	envelope_free(&sub->envelope);
+	header_free(&sub->header);
+	reply_free(&sub->reply);
+	buf_free(&sub->protocol);
+	buf_free(&sub->helo);
+	buf_free(&sub->head);
+	buf_free(&sub->rebuilt);
+	buf_free(&sub->signature);
+	mem_free(sub);
+}
+
+/* ---- the dialogue ---- */
+
+static bool has_room(struct intake *intake, const struct conf *conf, struct reply *reply)
+{
+	if (spool_is_full(intake->options.spool)) {
+		reply_set(reply, 452, "4.3.1", "the spool's disk is full, try again later");
+		return false;
+	}
+	if (intake->options.queued(intake->options.arg) >= (size_t)conf->limits.queue_messages) {
+		reply_set(reply, 452, "4.3.2", "the queue is full (limits.queue_messages), try again later");
+		return false;
+	}
+	return true;
+}
+
+static bool on_mail(void *arg, const struct command_mail *mail, struct reply *reply)
+{
+	struct session *session = arg;
+	struct intake *intake = session->intake;
+	if (!has_room(intake, session->settings->conf, reply))
+		return false;
+	struct submission *sub = submission_new(intake, session->settings);
+	struct server_info info = server_info(session->server);
+	sub->session = session;
+	sub->envelope.sender = span_dup(mail->from.text);
+	sub->envelope.client = mem_text(session->client);
+	sub->envelope.user = mem_text(info.user ? info.user : "");
+	sub->envelope.smtputf8 = mail->smtputf8;
+	buf_add_text(&sub->protocol, info.protocol);
+	buf_add(&sub->helo, info.helo.p, info.helo.n);
+	session->submission = sub;
+	return true;
+}
+
+static void log_refusal(struct submission *sub, const char *recipient)
+{
+	struct log_line line;
+	struct buf text = {0};
+	struct session *session = sub->session;
+	sub->intake->options.stats->refused++;
+	reply_summary(&sub->reply, &text, 300);
+	log_begin(&line, LOG_LEVEL_INFO, "refuse");
+	log_add_text(&line, "client", session ? session->client : sub->envelope.client);
+	log_add_text(&line, "from", sub->envelope.sender);
+	if (recipient)
+		log_add_text(&line, "to", recipient);
+	log_add(&line, "reply", span_buf(&text));
+	log_end(&line);
+	buf_free(&text);
+}
+
+static bool refuse_rcpt(struct submission *sub, const struct address *to, struct reply *reply)
+{
+	char *text = span_dup(to->text);
+	struct reply kept = sub->reply;
+	sub->reply = *reply;
+	log_refusal(sub, text);
+	sub->reply = kept;
+	mem_free(text);
+	return false;
+}
+
+/* A recipient without domain (<postmaster>, cron's <root>) is one of the default
+ * domain. NULL: there is none to put behind it. */
+static char *qualified(const struct conf *conf, const struct address *to)
+{
+	struct buf text = {0};
+	buf_add(&text, to->text.p, to->text.n);
+	if (to->form == ADDRESS_LOCAL) {
+		if (!conf->return_path.default_domain[0]) {
+			buf_free(&text);
+			return NULL;
+		}
+		buf_addf(&text, "@%s", conf->return_path.default_domain);
+	}
+	return buf_take(&text, NULL);
+}
+
+static bool may_go_out(const struct address *to)
+{
+	if (to->form == ADDRESS_LITERAL || to->form == ADDRESS_LOCAL)
+		return true;
+	return to->domain.n > 0 && memchr(to->domain.p, '.', to->domain.n);
+}
+
+static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *reply)
+{
+	struct session *session = arg;
+	struct submission *sub = session->submission;
+	const struct address *to = &rcpt->to;
+	if (!session->peer.trusted) {
+		reply_set(reply, 554, "5.7.1",
+		    "relay access denied: %s is not in trusted_networks and has not logged in",
+		    session->client);
+		return refuse_rcpt(sub, to, reply);
+	}
+	if (!may_go_out(to)) {
+		reply_set(reply, 550, "5.1.2",
+		    "no mail leaves for a domain without a dot; use a full domain name");
+		return refuse_rcpt(sub, to, reply);
+	}
+	char *text = qualified(session->settings->conf, to);
+	if (!text) {
+		reply_set(reply, 550, "5.1.3",
+		    "a recipient without domain needs return_path.default_domain to be set");
+		return refuse_rcpt(sub, to, reply);
+	}
+	struct envelope *e = &sub->envelope;
+	if ((e->recipient_count & (e->recipient_count - 1)) == 0)
+		e->recipients = mem_resize(e->recipients,
+		    e->recipient_count ? e->recipient_count * 2 : 1, sizeof(char *));
+	e->recipients[e->recipient_count++] = text;
+	e->smtputf8 |= to->utf8;
+	return true;
+}
+
+static bool on_data(void *arg, struct reply *reply)
+{
+	struct session *session = arg;
+	return has_room(session->intake, session->settings->conf, reply);
+}
+
+static void refuse(struct submission *sub, unsigned code, const char *enhanced, const char *text)
+{
+	if (sub->reply.code == 0)
+		reply_set(&sub->reply, code, enhanced, "%s", text);
+}
+
+/* The header section is complete (or will never be longer): read it, and give
+ * what follows it to the body. */
+static void begin_body(struct submission *sub)
+{
+	sub->in_body = true;
+	if (header_parse(span_buf(&sub->head), &sub->header, &sub->why) < 0) {
+		refuse(sub, 550, "5.6.0", sub->why.text);
+		return;
+	}
+	struct span rest = {sub->head.data + sub->header.body_start,
+	    sub->head.len - sub->header.body_start};
+	spool_content_add(sub->content, rest);
+}
+
+/* Text belongs to the head until the empty line has come. False: the disk
+ * needs a moment. */
+static bool take_text(struct submission *sub, struct span piece)
+{
+	const struct conf_limits *limits = &sub->settings->conf->limits;
+	if (sub->reply.code != 0)
+		return true;
+	if (!sub->envelope.eightbit)
+		sub->envelope.eightbit = !span_is_ascii(piece);
+	if (sub->in_body)
+		return spool_content_add(sub->content, piece);
+	buf_add(&sub->head, piece.p, piece.n);
+	size_t body = header_end(span_buf(&sub->head), &sub->head_scanned);
+	if (body > 0 && body <= (size_t)limits->header_size)
+		begin_body(sub);
+	else if (sub->head.len > (size_t)limits->header_size)
+		refuse(sub, 552, "5.3.4", "the header section is over limits.header_size");
+	return true;
+}
+
+static bool on_text(void *arg, struct span piece)
+{
+	struct session *session = arg;
+	return take_text(session->submission, piece);
+}
+
+static void on_abort(void *arg)
+{
+	struct session *session = arg;
+	submission_free(session->submission);
+	session->submission = NULL;
+}
+
+/* ---- the way in, step by step ---- */
+
+static void answer(struct submission *sub)
+{
+	sub->intake->pending--;
+	if (sub->reply.code >= 400)
+		log_refusal(sub, NULL);
+	if (sub->session) {
+		sub->session->submission = NULL;
+		server_answer(sub->session->server, &sub->reply);
+	}
+	if (sub->done)
+		sub->done(sub->done_arg, &sub->reply, sub->id);
+	submission_free(sub);
+}
+
+static void log_acceptance(const struct submission *sub)
+{
+	const struct envelope *e = &sub->envelope;
+	char id[MESSAGE_ID_TEXT];
+	struct log_line line;
+	log_begin(&line, LOG_LEVEL_INFO, "accept");
+	log_add_text(&line, "id", message_id_text(sub->id, id));
+	log_add_text(&line, "client", e->client);
+	if (e->user[0])
+		log_add_text(&line, "user", e->user);
+	log_add_text(&line, "from", e->sender);
+	if (e->sender_reason[0]) {
+		log_add_text(&line, "from_was", e->sender_was);
+		log_add_text(&line, "from_reason", e->sender_reason);
+	}
+	if (e->from_was[0])
+		log_add_text(&line, "header_from_was", e->from_was);
+	log_add_text(&line, "to", e->recipients[0]);
+	log_add_number(&line, "recipients", (int64_t)e->recipient_count);
+	log_add_number(&line, "size", (int64_t)sub->append.content_size);
+	log_add_text(&line, "dkim", sub->signature.len ? e->domain : "");
+	log_add_text(&line, "message_id", e->message_id);
+	log_end(&line);
+}
+
+static void appended(struct spool_append *append)
+{
+	struct submission *sub = heap_owner(append, struct submission, append);
+	struct intake *intake = sub->intake;
+	char id[MESSAGE_ID_TEXT];
+	switch (append->status) {
+	case SPOOL_DONE:
+		intake->options.stats->accepted++;
+		log_acceptance(sub);
+		intake->options.enter(intake->options.arg, sub->id, append->place, &sub->envelope,
+		    append->content_size);
+		reply_set(&sub->reply, 250, "2.0.0", "queued as %s", message_id_text(sub->id, id));
+		break;
+	case SPOOL_FULL:
+		refuse(sub, 452, "4.3.1", "the spool's disk is full, try again later");
+		break;
+	case SPOOL_FAILED:
+		log_text(LOG_LEVEL_ERROR, "spool: %s", append->why.text);
+		refuse(sub, 451, "4.3.0", "the message could not be written to disk, try again later");
+		break;
+	}
+	answer(sub);
+}
+
+static void append(struct submission *sub)
+{
+	struct buf head = {0};
+	buf_add(&head, sub->signature.data, sub->signature.len);
+	buf_add(&head, sub->rebuilt.data, sub->rebuilt.len);
+	buf_free(&sub->rebuilt);
+	sub->rebuilt = head;
+	sub->append = (struct spool_append){
+	    .id = sub->id,
+	    .envelope = &sub->envelope,
+	    .head = span_buf(&sub->rebuilt),
+	    .content = sub->content,
+	    .done = appended,
+	};
+	sub->content = NULL;
+	spool_append(sub->intake->options.spool, &sub->append);
+}
+
+static void sign_run(struct job *job, void *signer)
+{
+	struct submission *sub = heap_owner(job, struct submission, job);
+	struct dkim_input input = {
+	    /* the empty line at its end is not part of the section */
+	    .header = {sub->rebuilt.data, sub->rebuilt.len - 2},
+	    .body_size = spool_content_size(sub->content),
+	    .read = spool_content_read,
+	    .arg = sub->content,
+	    .wall_ms = sub->envelope.arrived_ms,
+	};
+	sub->why.kind = WHY_NONE;
+	if (dkim_sign(signer, sub->settings->keys, sub->envelope.domain, &input, &sub->signature,
+		&sub->why) == 0)
+		sub->why.kind = WHY_NONE;
+}
+
+static void sign_done(struct job *job)
+{
+	struct submission *sub = heap_owner(job, struct submission, job);
+	if (sub->why.kind == WHY_NONE) {
+		sub->intake->options.stats->signed_messages++;
+		append(sub);
+		return;
+	}
+	log_text(LOG_LEVEL_ERROR, "dkim: %s: %s", sub->envelope.domain, sub->why.text);
+	if (sub->why.kind == WHY_PERM)
+		refuse(sub, 550, "5.6.0", sub->why.text);
+	else
+		refuse(sub, 451, "4.3.0", "the message could not be signed, try again later");
+	answer(sub);
+}
+
+static void settled(void *arg, bool failed)
+{
+	struct submission *sub = arg;
+	if (failed) {
+		refuse(sub, 452, "4.3.1", "the message could not be written to disk, try again later");
+		answer(sub);
+	} else if (dkim_keys_has(sub->settings->keys, sub->envelope.domain)) {
+		sub->job = (struct job){.run = sign_run, .done = sign_done};
+		pool_add(sub->intake->options.signers, &sub->job);
+	} else {
+		append(sub);
+	}
+}
+
+static char *text_or_empty(const struct buf *b)
+{
+	return mem_copy(buf_text(b), b->len);
+}
+
+static void note_message_id(struct submission *sub, struct span section)
+{
+	struct header header = {0};
+	struct buf text = {0};
+	if (header_parse(section, &header, NULL) == 0) {
+		const struct header_field *field = header_find(&header, "Message-ID", 0);
+		if (field)
+			text_escape_utf8(&text, span_trim(field->value), 250);
+	}
+	sub->envelope.message_id = text_or_empty(&text);
+	header_free(&header);
+	buf_free(&text);
+}
+
+/* What was replaced is kept in the envelope, for the log and `queue show`. */
+static void note_repair(struct submission *sub, struct return_path *path)
+{
+	struct envelope *e = &sub->envelope;
+	struct buf was = {0};
+	const struct header_field *from = header_find(&sub->header, "From", 0);
+	if (path->from_reason && from)
+		text_escape_utf8(&was, span_trim(from->value), 500);
+	else if (path->from_reason)
+		buf_add_text(&was, "(missing)");
+	e->from_was = text_or_empty(&was);
+	buf_free(&was);
+	e->sender_reason = mem_text(path->sender_reason ? path->sender_reason : "");
+	e->sender_was = path->sender_reason ? e->sender : mem_text("");
+	if (!path->sender_reason)
+		mem_free(e->sender);
+	e->sender = text_or_empty(&path->sender);
+	e->domain = mem_text(path->domain ? path->domain->name : "");
+}
+
+static void rebuild(struct submission *sub, const struct return_path *path)
+{
+	const struct conf *conf = sub->settings->conf;
+	const struct envelope *e = &sub->envelope;
+	char id[MESSAGE_ID_TEXT];
+	struct fixup fixup = {
+	    .hostname = conf->hostname,
+	    .id = message_id_text(sub->id, id),
+	    .domain = path->domain ? path->domain->name : NULL,
+	    .helo = span_buf(&sub->helo),
+	    .client = conf->received == CONF_RECEIVED_HIDE ? NULL : e->client,
+	    .protocol = buf_text(&sub->protocol),
+	    .recipient = e->recipient_count == 1 ? e->recipients[0] : NULL,
+	    .from = span_buf(&path->from),
+	    .wall_ms = e->arrived_ms,
+	};
+	fixup_header(&fixup, &sub->header, &sub->rebuilt);
+	note_message_id(sub, span_buf(&sub->rebuilt));
+	buf_add_text(&sub->rebuilt, "\r\n");
+}
+
+/* Whose name does it carry? -1: refused. */
+static int judge(struct submission *sub, struct return_path *path)
+{
+	const struct conf *conf = sub->settings->conf;
+	struct address sender = {.form = ADDRESS_NULL};
+	if (sub->reply.code != 0)
+		return -1;
+	if (header_count(&sub->header, "Received") > (size_t)conf->limits.hops) {
+		refuse(sub, 554, "5.4.6", "too many hops: this message runs in a circle (limits.hops)");
+		return -1;
+	}
+	if (sub->envelope.sender[0] && !address_parse(span_text(sub->envelope.sender), &sender)) {
+		refuse(sub, 553, "5.1.7", "the envelope sender is not an address");
+		return -1;
+	}
+	if (return_path_decide(conf, &sender, &sub->header, path, &sub->why) < 0) {
+		refuse(sub, 550, "5.7.1", sub->why.text);
+		return -1;
+	}
+	return 0;
+}
+
+/* The text is complete. */
+static void finish(struct submission *sub)
+{
+	struct return_path path = {0};
+	sub->intake->pending++;
+	if (!sub->in_body && sub->reply.code == 0)
+		begin_body(sub);
+	if (judge(sub, &path) < 0) {
+		answer(sub);
+	} else {
+		note_repair(sub, &path);
+		rebuild(sub, &path);
+		spool_content_finish(sub->content, settled, sub);
+	}
+	return_path_free(&path);
+}
+
+static void on_end(void *arg)
+{
+	struct session *session = arg;
+	finish(session->submission);
+}
+
+/* ---- sessions ---- */
+
+static void on_closed(void *arg)
+{
+	struct session *session = arg;
+	struct intake *intake = session->intake;
+	/* a message whose answer is owed goes on without its client */
+	if (session->submission)
+		session->submission->session = NULL;
+	DL_DELETE(intake->sessions, session);
+	intake->session_count--;
+	if (session->peer.gone)
+		session->peer.gone(session->peer.arg);
+	settings_unref(session->settings);
+	mem_free(session->client);
+	mem_free(session);
+}
+
+void intake_session(struct intake *intake, struct conn *conn, const struct conf_listen *listen,
+    const struct intake_peer *peer)
+{
+	static const struct server_handler handler = {
+	    .mail = on_mail,
+	    .rcpt = on_rcpt,
+	    .data = on_data,
+	    .text = on_text,
+	    .end = on_end,
+	    .abort = on_abort,
+	    .closed = on_closed,
+	};
+	const struct conf *conf = intake->settings->conf;
+	struct session *session = mem_zero(sizeof(*session));
+	session->intake = intake;
+	session->settings = settings_ref(intake->settings);
+	session->peer = *peer;
+	session->client = mem_text(peer->client);
+	session->peer.client = session->client;
+	DL_APPEND(intake->sessions, session);
+	intake->session_count++;
+	struct server_options options = {
+	    .hostname = conf->hostname,
+	    .limits = &conf->limits,
+	    .bare_newline = conf->bare_newline,
+	    .tls = listen->tls == CONF_LISTEN_TLS_NONE ? NULL : intake->settings->server_tls,
+	    .tls_now = listen->tls == CONF_LISTEN_TLS_IMPLICIT,
+	    .auth = listen->auth,
+	};
+	session->server = server_new(conn, &options, &handler, session);
+}
+
+void intake_shut(struct intake *intake)
+{
+	struct session *session;
+	DL_FOREACH (intake->sessions, session)
+		server_shut(session->server, "4.3.2", "relayd is shutting down");
+}
+
+size_t intake_sessions(const struct intake *intake)
+{
+	return intake->session_count;
+}
+
+size_t intake_pending(const struct intake *intake)
+{
+	return intake->pending;
+}
+
+/* ---- from within ---- */
+
+static void submit_later(void *arg)
+{
+	finish(arg);
+}
+
+void intake_submit(struct intake *intake, struct envelope *envelope, struct span message,
+    intake_done *done, void *arg)
+{
+	struct submission *sub = submission_new(intake, intake->settings);
+	int64_t arrived = sub->envelope.arrived_ms;
+	sub->envelope = *envelope;
+	sub->envelope.arrived_ms = arrived;
+	*envelope = (struct envelope){0};
+	sub->done = done;
+	sub->done_arg = arg;
+	buf_add_text(&sub->protocol, "local");
+	take_text(sub, message);
+	loop_defer(intake->options.loop, submit_later, sub);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * How a message gets in: policy, limits, repair of envelope and header,
+ * signature, disk, queue, 250. The one way in for clients, for the drop folder
+ * and for our own reports.
+ */
+#ifndef RELAYD_INTAKE_H
+#define RELAYD_INTAKE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "queue/spool.h"
+#include "relayd/base/pool.h"
+#include "relayd/settings.h"
+#include "relayd/stats.h"
+#include "smtp/server.h"
+
+struct intake;
+
+struct intake_options {
+	struct loop *loop;
+	struct spool *spool;
+	struct pool *signers; /* thread state: struct dkim_signer */
+	struct stats *stats;
+	/* A message is on stable storage: into the queue with it. */
+	void (*enter)(void *arg, uint64_t id, struct spool_place place,
+	    const struct envelope *envelope, uint64_t size);
+	/* How many messages are in the queue? (limit queue_messages) */
+	size_t (*queued)(void *arg);
+	void *arg;
+};
+
+struct intake *intake_new(const struct intake_options *options, struct settings *settings);
+void intake_free(struct intake *intake);
+void intake_set_settings(struct intake *intake, struct settings *settings);
+
+/* Take over an accepted connection. LISTEN says how it is spoken to. GONE is
+ * called once when the session is over. */
+struct intake_peer {
+	bool trusted;       /* may relay without AUTH */
+	const char *client; /* text for logs and Received: address, "unix:UID" */
+	void (*gone)(void *arg);
+	void *arg;
+};
+void intake_session(struct intake *intake, struct conn *conn, const struct conf_listen *listen,
+    const struct intake_peer *peer);
+
+/* End all sessions with 421; those that wait for an answer get it first. */
+void intake_shut(struct intake *intake);
+size_t intake_sessions(const struct intake *intake);
+size_t intake_pending(const struct intake *intake); /* messages between end of text and answer */
+
+/* A message from within (report, drop folder). ENVELOPE is taken over (emptied);
+ * MESSAGE is header, empty line and body with CRLF line ends. A REPORT is not
+ * repaired, since it is ours. DONE (never inside) gets the reply that a client
+ * would have got: code 250, or why not. */
+typedef void intake_done(void *arg, const struct reply *reply, uint64_t id);
+void intake_submit(struct intake *intake, struct envelope *envelope, struct span message,
+    intake_done *done, void *arg);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ * Listening sockets: who may connect, and how many at a time. Hands accepted
+ * connections to intake.
+ */
+#ifndef RELAYD_LISTEN_H
+#define RELAYD_LISTEN_H
+
+#include "relayd/intake.h"
+
+struct listen;
+
+struct listen_options {
+	struct loop *loop;
+	struct stats *stats;
+};
+
+struct listen *listen_new(const struct listen_options *options);
+void listen_free(struct listen *listen); /* closes all */
+
+/* Open what SETTINGS lists and is not open yet, close what it does not list.
+ * -1: one could not be opened (WHY names it); the others are as before. Binding
+ * under 1024 needs rights that are gone after the start. */
+int listen_open(struct listen *listen, const struct settings *settings, struct why *why)
+    ATTR_MUST_CHECK;
+
+/* Begin to accept, into INTAKE. */
+void listen_start(struct listen *listen, struct intake *intake, struct settings *settings);
+void listen_set_settings(struct listen *listen, struct settings *settings);
+
+/* Accept no more. Sockets are closed. */
+void listen_stop(struct listen *listen);
+
+size_t listen_connections(const struct listen *listen);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ * relayd: the command line and the signals.
+ */
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "relayd/base/log.h"
+#include "relayd/base/mem.h"
+#include "relayd/daemon.h"
+
+#ifndef RELAYD_CONF
+#define RELAYD_CONF "/etc/relayd/relayd.conf"
+#endif
+
+static void usage(FILE *to)
+{
+	fputs("usage: relayd [-f FILE] [-t | -T | -s | -m | -V]\n"
+	      "  -f FILE  use this configuration (default " RELAYD_CONF ")\n"
+	      "  -t       check the configuration, say all that is wrong with it, and end\n"
+	      "  -T       print the effective configuration, defaults filled in\n"
+	      "  -s       print a commented sample\n"
+	      "  -m       print the section of the manual page on the configuration\n"
+	      "  -V       print the version\n"
+	      "relayd runs in the foreground; a service manager puts it into the background.\n",
+	    to);
+}
+
+static int print(void (*fn)(struct buf *out))
+{
+	struct buf text = {0};
+	fn(&text);
+	fputs(buf_text(&text), stdout);
+	buf_free(&text);
+	return EX_OK;
+}
+
+static void open_log(const struct conf *conf)
+{
+	static const struct {
+		const char *name;
+		int value;
+	} targets[] = {{"stderr", LOG_TO_STDERR}, {"syslog", LOG_TO_SYSLOG},
+	    {"journal", LOG_TO_JOURNAL}},
+	  levels[] = {{"error", LOG_LEVEL_ERROR}, {"warn", LOG_LEVEL_WARN},
+	      {"info", LOG_LEVEL_INFO}, {"debug", LOG_LEVEL_DEBUG}};
+	enum log_target target = LOG_TO_STDERR;
+	enum log_level level = LOG_LEVEL_INFO;
+	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
+		if (strcmp(conf->log, targets[i].name) == 0)
+			target = (enum log_target)targets[i].value;
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+		if (strcmp(conf->log_level, levels[i].name) == 0)
+			level = (enum log_level)levels[i].value;
+	log_open(target, level);
+}
+
+static void on_terminate(evutil_socket_t number, short what, void *arg)
+{
+	(void)number;
+	(void)what;
+	daemon_stop(arg);
+}
+
+static void on_hangup(evutil_socket_t number, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+	struct conf_errors errors = {0};
+	(void)number;
+	(void)what;
+	if (daemon_reload(daemon, &errors) < 0)
+		log_text(LOG_LEVEL_ERROR, "reload failed, the old configuration stays in force: %s",
+		    buf_text(&errors.text));
+	conf_errors_free(&errors);
+}
+
+static void catch_signal(struct daemon *daemon, int number, event_callback_fn fn)
+{
+	struct event *event = evsignal_new(loop_base(daemon->loop), number, fn, daemon);
+	event_add(event, NULL);
+}
+
+static int serve(const char *file, struct settings *settings)
+{
+	static struct daemon daemon;
+	struct why why = {0};
+	signal(SIGPIPE, SIG_IGN);
+	open_log(settings->conf);
+	if (daemon_start(&daemon, file, settings, &why) < 0) {
+		log_text(LOG_LEVEL_ERROR, "%s", why.text);
+		return why.kind == WHY_PERM ? EX_CONFIG : EX_OSERR;
+	}
+	catch_signal(&daemon, SIGTERM, on_terminate);
+	catch_signal(&daemon, SIGINT, on_terminate);
+	catch_signal(&daemon, SIGHUP, on_hangup);
+	loop_run(daemon.loop);
+	daemon_end(&daemon);
+	return EX_OK;
+}
+
+/* The option letter that says what to do; 0: serve. -1: a wrong command line. */
+static int parse_arguments(int argc, char **argv, const char **file)
+{
+	int mode = 0;
+	int option;
+	while ((option = getopt(argc, argv, "f:tTsmVh")) != -1) {
+		if (option == '?')
+			return -1;
+		if (option == 'f')
+			*file = optarg;
+		else
+			mode = option;
+	}
+	if (optind == argc)
+		return mode;
+	fprintf(stderr, "relayd: what is \"%s\"?\n", argv[optind]);
+	return -1;
+}
+
+static int with_configuration(int mode, const char *file)
+{
+	struct conf_errors errors = {0};
+	struct settings *settings = settings_load(file, &errors);
+	if (!settings) {
+		fputs(buf_text(&errors.text), stderr);
+		fprintf(stderr, "relayd: %zu mistake%s in the configuration\n", errors.count,
+		    errors.count == 1 ? "" : "s");
+		conf_errors_free(&errors);
+		return EX_CONFIG;
+	}
+	if (mode == 0)
+		return serve(file, settings);
+	if (mode == 'T') {
+		struct buf text = {0};
+		conf_print(settings->conf, &text);
+		fputs(buf_text(&text), stdout);
+		buf_free(&text);
+	} else {
+		printf("%s: the configuration is good\n", file);
+	}
+	settings_unref(settings);
+	return EX_OK;
+}
+
+int main(int argc, char **argv)
+{
+	const char *file = RELAYD_CONF;
+	switch (parse_arguments(argc, argv, &file)) {
+	case 'h':
+		usage(stdout);
+		return EX_OK;
+	case 'V':
+		return puts("relayd " RELAYD_VERSION) < 0 ? EX_IOERR : EX_OK;
+	case 's':
+		return print(conf_print_sample);
+	case 'm':
+		return print(conf_print_manual);
+	case 't':
+		return with_configuration('t', file);
+	case 'T':
+		return with_configuration('T', file);
+	case 0:
+		return with_configuration(0, file);
+	default:
+		usage(stderr);
+		return EX_USAGE;
+	}
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#include "relayd/settings.h"
+
+#include "relayd/base/mem.h"
+#include "smtp/tls.h"
+
+static void add_error(struct conf_errors *errors, const struct conf *conf, const char *what,
+    const struct why *why)
+{
+	buf_addf(&errors->text, "%s: %s: %s\n", conf->file, what, why->text);
+	errors->count++;
+}
+
+static void load_parts(struct settings *s, struct conf_errors *errors)
+{
+	const struct conf *conf = s->conf;
+	struct why why = {0};
+	s->keys = dkim_keys_load(conf->domains, conf->domain_count, &why);
+	if (!s->keys)
+		add_error(errors, conf, "dkim", &why);
+	if (conf->tls.certificate[0]) {
+		s->server_tls = tls_server_new(conf->tls.certificate, conf->tls.key, &why);
+		if (!s->server_tls)
+			add_error(errors, conf, "tls", &why);
+	}
+	s->client_tls = tls_client_new(0, &why);
+	s->client_tls_verify = tls_client_new(1, &why);
+	if (!s->client_tls || !s->client_tls_verify)
+		add_error(errors, conf, "tls", &why);
+}
+
+struct settings *settings_load(const char *file, struct conf_errors *errors)
+{
+	struct conf *conf = conf_load(file, errors);
+	if (!conf)
+		return NULL;
+	struct settings *s = mem_zero(sizeof(*s));
+	s->conf = conf;
+	s->refs = 1;
+	load_parts(s, errors);
+	if (errors->count == 0)
+		return s;
+	settings_unref(s);
+	return NULL;
+}
+
+struct settings *settings_ref(struct settings *s)
+{
+	s->refs++;
+	return s;
+}
+
+void settings_unref(struct settings *s)
+{
+	if (!s || --s->refs > 0)
+		return;
+	SSL_CTX_free(s->server_tls);
+	SSL_CTX_free(s->client_tls);
+	SSL_CTX_free(s->client_tls_verify);
+	if (s->keys)
+		dkim_keys_unref(s->keys);
+	conf_free(s->conf);
+	mem_free(s);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * What a configuration turns into once it is in force: the conf, its keys and
+ * TLS contexts, counted. Who works under it holds a reference, so a reload
+ * never pulls a table from under a session or an attempt.
+ */
+#ifndef RELAYD_SETTINGS_H
+#define RELAYD_SETTINGS_H
+
+#include <openssl/ssl.h>
+
+#include "conf/conf.h"
+#include "dkim/keys.h"
+
+struct settings {
+	struct conf *conf;
+	struct dkim_keys *keys;
+	SSL_CTX *server_tls;        /* NULL: no certificate */
+	SSL_CTX *client_tls;        /* opportunistic */
+	SSL_CTX *client_tls_verify; /* certificate checked */
+	unsigned refs;
+};
+
+/* Read FILE and all that it names. NULL: ERRORS lists every fault. */
+struct settings *settings_load(const char *file, struct conf_errors *errors);
+struct settings *settings_ref(struct settings *settings);
+void settings_unref(struct settings *settings); /* NULL is fine */
+
+#endif
