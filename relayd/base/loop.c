@@ -23,9 +23,9 @@
 #include "relayd/base/mem.h"
 
 /* With a fake clock: how long the sockets must be silent in real time after
- * bytes have moved before the clock jumps. Loopback delivery is synchronous
+ * anything ran before the clock jumps. Loopback delivery is synchronous
  * unless the kernel is busy and puts it off. */
-#define QUIET_MS 1
+#define QUIET_US 200
 
 /* The longest sleep; what waits longer costs a turn in between. */
 #define SLEEP_MAX_MS (3600 * 1000)
@@ -47,7 +47,7 @@ struct loop {
 	struct event *sleep_event; /* bounds a sleep */
 	int wake_fd;
 	bool stopped;
-	bool moved; /* I/O has happened since the clock last stood still */
+	bool moved; /* fake clock: bytes may be on their way */
 	int holds;
 	struct heap timers; /* waiting */
 	struct heap due;    /* being called in this turn */
@@ -264,7 +264,8 @@ static bool idle_fake(struct loop *loop)
 		return true;
 	}
 	if (loop->moved) {
-		loop->moved = run_io(loop, QUIET_MS);
+		usleep(QUIET_US);
+		loop->moved = run_io(loop, 0);
 		if (loop->moved || loop->next.count)
 			return true;
 	}
@@ -273,16 +274,17 @@ static bool idle_fake(struct loop *loop)
 		return false;
 	clock_advance(left);
 	run_timers(loop);
+	loop->moved = has_events(loop);
 	return true;
 }
 
 static bool turn_fake(struct loop *loop, bool wait)
 {
 	bool ran = run_io(loop, 0);
-	if (ran)
-		loop->moved = true;
 	ran |= run_timers(loop);
 	ran |= loop->next.count > 0;
+	if (ran)
+		loop->moved = has_events(loop);
 	if (!ran && wait)
 		ran = idle_fake(loop);
 	run_deferred(loop);

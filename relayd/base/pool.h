@@ -32,7 +32,8 @@ struct pool_options {
 	unsigned threads;  /* 1 to 64; 1 for a batch pool */
 	void *(*begin)(void *arg); /* in each thread, first; its result is thread_state */
 	void (*end)(void *thread_state);
-	/* batch pool: all jobs that waited, a list by next in the order of adding */
+	/* batch pool: all jobs that waited, a list by next in the order of
+	 * adding, to be left as it is; they are reported in that order */
 	void (*run_batch)(struct job *first, void *thread_state);
 	void *arg;         /* for begin */
 };
@@ -41,13 +42,15 @@ struct pool_options {
  * can not be made; ends the process then, since this is start-up. */
 struct pool *pool_new(struct loop *loop, const struct pool_options *options);
 
-/* Queue JOB (its run and done are set). done is never called inside here. */
+/* Queue JOB (its run and done are set). done is never called inside here, but
+ * from the loop, which is held (loop_hold) until then. */
 void pool_add(struct pool *pool, struct job *job);
 
 /* How many jobs are queued, running, or done but not reported yet. */
 size_t pool_pending(const struct pool *pool);
 
-/* Finish everything queued, report it (done calls happen inside), end threads. */
+/* Finish everything queued, report it (done calls happen inside and may add
+ * more, which is finished too), end the threads. Not from a done call. */
 void pool_free(struct pool *pool);
 
 #endif

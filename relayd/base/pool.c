@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT
+ * Threads and the two lists between them and the loop: jobs that wait, under
+ * the pool's lock with a condition; jobs that are done, under the same lock,
+ * fetched as a whole by the loop. An eventfd rings when that list stops being
+ * empty, so a thousand finished jobs are one wake-up.
+ *
+ * Everything that is not under the lock belongs to the loop's thread.
+ */
+#include "relayd/base/pool.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "relayd/base/mem.h"
+
+#define THREADS_MAX 64
+
+struct job_list {
+	struct job *first;
+	struct job **end; /* where the next one is hung */
+};
+
+struct pool {
+	struct loop *loop;
+	struct pool_options options;
+	size_t pending;
+	int ring_fd;
+	struct event *ring;
+	pthread_t threads[THREADS_MAX];
+	unsigned thread_count;
+
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct job_list waiting; /* these three under the lock */
+	struct job_list finished;
+	bool ending;
+};
+
+static void list_clear(struct job_list *list)
+{
+	list->first = NULL;
+	list->end = &list->first;
+}
+
+static void list_add(struct job_list *list, struct job *job)
+{
+	job->next = NULL;
+	*list->end = job;
+	list->end = &job->next;
+}
+
+static struct job *list_take_first(struct job_list *list)
+{
+	struct job *job = list->first;
+	list->first = job->next;
+	if (!list->first)
+		list->end = &list->first;
+	job->next = NULL;
+	return job;
+}
+
+static struct job *list_take_all(struct job_list *list)
+{
+	struct job *job = list->first;
+	list_clear(list);
+	return job;
+}
+
+static void lock(struct pool *pool)
+{
+	if (pthread_mutex_lock(&pool->lock) != 0)
+		bug("pool lock");
+}
+
+static void unlock(struct pool *pool)
+{
+	if (pthread_mutex_unlock(&pool->lock) != 0)
+		bug("pool unlock");
+}
+
+/* Wait for work: one job, or all of them for a batch. NULL: the pool ends. */
+static struct job *wait_for_work(struct pool *pool)
+{
+	struct job *job = NULL;
+	lock(pool);
+	while (!pool->waiting.first && !pool->ending)
+		pthread_cond_wait(&pool->work, &pool->lock);
+	if (pool->waiting.first)
+		job = pool->options.run_batch ? list_take_all(&pool->waiting)
+					      : list_take_first(&pool->waiting);
+	unlock(pool);
+	return job;
+}
+
+static void hand_back(struct pool *pool, struct job *job)
+{
+	uint64_t one = 1;
+	lock(pool);
+	bool ring = !pool->finished.first;
+	while (job) {
+		struct job *next = job->next;
+		list_add(&pool->finished, job);
+		job = next;
+	}
+	unlock(pool);
+	while (ring && write(pool->ring_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+static void *thread_main(void *arg)
+{
+	struct pool *pool = arg;
+	const struct pool_options *options = &pool->options;
+	void *state = options->begin ? options->begin(options->arg) : NULL;
+	struct job *job;
+	while ((job = wait_for_work(pool))) {
+		if (options->run_batch)
+			options->run_batch(job, state);
+		else
+			job->run(job, state);
+		hand_back(pool, job);
+	}
+	if (options->end)
+		options->end(state);
+	return NULL;
+}
+
+/* Tell the owners of finished jobs, in the order they were finished. */
+static void tell_finished(struct pool *pool)
+{
+	lock(pool);
+	struct job *job = list_take_all(&pool->finished);
+	unlock(pool);
+	while (job) {
+		struct job *next = job->next;
+		job->next = NULL;
+		pool->pending--;
+		loop_release(pool->loop);
+		job->done(job); /* may free the job or add another */
+		job = next;
+	}
+}
+
+static void on_ring(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t count;
+	(void)what;
+	/* before the list is taken: who adds to an empty list rings again */
+	ssize_t n = read(fd, &count, sizeof(count));
+	(void)n;
+	tell_finished(arg);
+}
+
+static void fatal(const char *what, int error)
+{
+	fprintf(stderr, "relayd: can not start a worker thread: %s: %s\n", what, strerror(error));
+	exit(1);
+}
+
+static void start_thread(struct pool *pool)
+{
+	pthread_t *thread = &pool->threads[pool->thread_count];
+	int error = pthread_create(thread, NULL, thread_main, pool);
+	if (error)
+		fatal(pool->options.name, error);
+	pthread_setname_np(*thread, pool->options.name);
+	pool->thread_count++;
+}
+
+/* Signals are the loop's: a thread inherits the mask of its maker. */
+static void start_threads(struct pool *pool)
+{
+	sigset_t all;
+	sigset_t old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	while (pool->thread_count < pool->options.threads)
+		start_thread(pool);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+struct pool *pool_new(struct loop *loop, const struct pool_options *options)
+{
+	if (options->threads < 1 || options->threads > THREADS_MAX ||
+	    (options->run_batch && options->threads != 1))
+		bug("number of threads");
+	struct pool *pool = mem_zero(sizeof(*pool));
+	pool->loop = loop;
+	pool->options = *options;
+	list_clear(&pool->waiting);
+	list_clear(&pool->finished);
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->work, NULL);
+	pool->ring_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (pool->ring_fd < 0)
+		fatal("eventfd", errno);
+	pool->ring =
+	    event_new(loop_base(loop), pool->ring_fd, EV_READ | EV_PERSIST, on_ring, pool);
+	if (!pool->ring || event_add(pool->ring, NULL) != 0)
+		fatal("event", errno);
+	start_threads(pool);
+	return pool;
+}
+
+void pool_add(struct pool *pool, struct job *job)
+{
+	pool->pending++;
+	loop_hold(pool->loop);
+	lock(pool);
+	list_add(&pool->waiting, job);
+	unlock(pool);
+	pthread_cond_signal(&pool->work);
+}
+
+size_t pool_pending(const struct pool *pool)
+{
+	return pool->pending;
+}
+
+static void end_threads(struct pool *pool)
+{
+	lock(pool);
+	pool->ending = true;
+	unlock(pool);
+	pthread_cond_broadcast(&pool->work);
+	for (unsigned i = 0; i < pool->thread_count; i++)
+		pthread_join(pool->threads[i], NULL);
+}
+
+void pool_free(struct pool *pool)
+{
+	if (!pool)
+		return;
+	/* until nothing is pending, since a done call may add jobs */
+	while (pool->pending) {
+		struct pollfd ring = {.fd = pool->ring_fd, .events = POLLIN};
+		if (poll(&ring, 1, -1) > 0)
+			on_ring(pool->ring_fd, EV_READ, pool);
+	}
+	end_threads(pool);
+	event_free(pool->ring);
+	close(pool->ring_fd);
+	pthread_cond_destroy(&pool->work);
+	pthread_mutex_destroy(&pool->lock);
+	mem_free(pool);
+}
