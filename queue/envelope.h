@@ -34,7 +34,12 @@ struct envelope {
 	size_t recipient_count;
 };
 
-/* Append the stored form. */
+/* Can it be stored: counts, lengths, no control bytes in addresses? */
+int envelope_check(const struct envelope *e, struct why *why) ATTR_MUST_CHECK;
+
+/* Append the stored form. Texts for people are cut to the limit and their
+ * control bytes become '?'; addresses must have passed envelope_check. NULL is
+ * stored as "". */
 void envelope_write(const struct envelope *e, struct buf *out);
 
 /* Read a stored form (the whole span). -1: damaged or not valid (control bytes,

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT
+ * The stored form of an envelope: version and flags, time, texts with their
+ * length in front, the number of recipients, the recipients. Nothing is
+ * allocated by a number that was read before the bytes for it are seen.
+ */
+#include "queue/envelope.h"
+
+#include <string.h>
+
+#include "queue/record.h"
+#include "relayd/base/mem.h"
+
+#define VERSION 1u
+#define FLAG_EIGHTBIT 1u
+#define FLAG_SMTPUTF8 2u
+#define FLAG_REPORT 4u
+#define FLAGS_ALL 7u
+#define TEXTS 8u
+
+static bool is_control(char c)
+{
+	unsigned char byte = (unsigned char)c;
+	return byte < 32 || byte == 127;
+}
+
+static bool has_control(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (is_control(s.p[i]))
+			return true;
+	return false;
+}
+
+/* The texts in the order of the stored form. The first two are addresses. */
+static void list_texts(struct envelope *e, char ***texts)
+{
+	char **all[TEXTS] = {&e->sender, &e->sender_was, &e->sender_reason, &e->from_was,
+		&e->domain, &e->client, &e->user, &e->message_id};
+	memcpy(texts, all, sizeof(all));
+}
+
+/* ---- writing ---- */
+
+static int check_address(const char *text, const char *what, struct why *why)
+{
+	struct span s = span_text(text);
+	if (s.n > ENVELOPE_TEXT_MAX)
+		return why_set(why, WHY_PERM, "%s of %zu bytes, at most %d are possible", what,
+		    s.n, ENVELOPE_TEXT_MAX);
+	if (has_control(s))
+		return why_set(why, WHY_PERM, "%s with a control character", what);
+	return 0;
+}
+
+int envelope_check(const struct envelope *e, struct why *why)
+{
+	if (e->recipient_count == 0 || e->recipient_count > ENVELOPE_RECIPIENTS_MAX)
+		return why_set(why, WHY_PERM, "%zu recipients, expected 1 to %d",
+		    e->recipient_count, ENVELOPE_RECIPIENTS_MAX);
+	if (check_address(e->sender, "envelope sender", why) != 0)
+		return -1;
+	for (size_t i = 0; i < e->recipient_count; i++) {
+		if (span_text(e->recipients[i]).n == 0)
+			return why_set(why, WHY_PERM, "empty recipient");
+		if (check_address(e->recipients[i], "recipient", why) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* A text for people may be anything: it is cut, and control bytes become '?'. */
+static void write_text(struct buf *out, const char *text)
+{
+	struct span s = span_text(text);
+	if (s.n > ENVELOPE_TEXT_MAX)
+		s.n = ENVELOPE_TEXT_MAX;
+	char size[2] = {(char)(s.n & 0xff), (char)(s.n >> 8)};
+	buf_add(out, size, sizeof(size));
+	char *to = buf_room(out, s.n);
+	for (size_t i = 0; i < s.n; i++)
+		to[i] = is_control(s.p[i]) ? '?' : s.p[i];
+	out->len += s.n;
+}
+
+void envelope_write(const struct envelope *e, struct buf *out)
+{
+	struct envelope copy = *e; /* for the list's sake: nothing is changed */
+	char **texts[TEXTS];
+	list_texts(&copy, texts);
+	buf_add_byte(out, VERSION);
+	buf_add_byte(out, (char)((e->eightbit ? FLAG_EIGHTBIT : 0) |
+	    (e->smtputf8 ? FLAG_SMTPUTF8 : 0) | (e->report ? FLAG_REPORT : 0)));
+	record_put64(out, (uint64_t)e->arrived_ms);
+	for (size_t i = 0; i < TEXTS; i++)
+		write_text(out, *texts[i]);
+	record_put32(out, (uint32_t)e->recipient_count);
+	for (size_t i = 0; i < e->recipient_count; i++)
+		write_text(out, e->recipients[i]);
+}
+
+/* ---- reading ---- */
+
+static int damaged(struct why *why, const char *what)
+{
+	return why_set(why, WHY_PERM, "the stored envelope is damaged: %s", what);
+}
+
+static int read_text(char **to, struct span *s, struct why *why)
+{
+	if (s->n < 2)
+		return damaged(why, "it ends before a text");
+	size_t n = (size_t)(unsigned char)s->p[0] | (size_t)(unsigned char)s->p[1] << 8;
+	struct span text = {s->p + 2, n};
+	if (n > ENVELOPE_TEXT_MAX)
+		return damaged(why, "a text is too long");
+	if (n > s->n - 2)
+		return damaged(why, "it ends within a text");
+	if (has_control(text))
+		return damaged(why, "a control character in a text");
+	*to = span_dup(text);
+	*s = (struct span){text.p + n, s->n - 2 - n};
+	return 0;
+}
+
+static int read_recipients(struct envelope *e, struct span *s, struct why *why)
+{
+	if (s->n < 4)
+		return damaged(why, "it ends before the recipients");
+	uint32_t count = record_get32(s->p);
+	*s = (struct span){s->p + 4, s->n - 4};
+	/* each takes three bytes at least */
+	if (count == 0 || count > ENVELOPE_RECIPIENTS_MAX || count > s->n / 3)
+		return damaged(why, "the number of recipients can not be");
+	e->recipients = mem_array(count, sizeof(char *));
+	for (; e->recipient_count < count; e->recipient_count++) {
+		char **to = &e->recipients[e->recipient_count];
+		if (read_text(to, s, why) != 0)
+			return -1;
+		if (!**to) {
+			e->recipient_count++; /* so that it is freed */
+			return damaged(why, "an empty recipient");
+		}
+	}
+	return 0;
+}
+
+static int read_fields(struct envelope *e, struct span s, struct why *why)
+{
+	if (s.n < 10)
+		return damaged(why, "it is too short");
+	unsigned flags = (unsigned char)s.p[1];
+	if (s.p[0] != VERSION || flags > FLAGS_ALL)
+		return damaged(why, "it has an unknown version");
+	e->eightbit = flags & FLAG_EIGHTBIT;
+	e->smtputf8 = flags & FLAG_SMTPUTF8;
+	e->report = flags & FLAG_REPORT;
+	e->arrived_ms = (int64_t)record_get64(s.p + 2);
+	s = (struct span){s.p + 10, s.n - 10};
+	char **texts[TEXTS];
+	list_texts(e, texts);
+	for (size_t i = 0; i < TEXTS; i++)
+		if (read_text(texts[i], &s, why) != 0)
+			return -1;
+	if (read_recipients(e, &s, why) != 0)
+		return -1;
+	return s.n ? damaged(why, "bytes are left behind its end") : 0;
+}
+
+int envelope_read(struct envelope *e, struct span s, struct why *why)
+{
+	*e = (struct envelope){0};
+	if (read_fields(e, s, why) == 0)
+		return 0;
+	envelope_free(e);
+	return -1;
+}
+
+void envelope_free(struct envelope *e)
+{
+	char **texts[TEXTS];
+	list_texts(e, texts);
+	for (size_t i = 0; i < TEXTS; i++)
+		mem_free(*texts[i]);
+	for (size_t i = 0; i < e->recipient_count; i++)
+		mem_free(e->recipients[i]);
+	mem_free(e->recipients);
+	*e = (struct envelope){0};
+}
