@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * The growing array of buf.h. Capacity doubles; one byte more than asked for
+ * is always there, for the NUL.
+ */
 #include "relayd/base/buf.h"
 
 #include <stdarg.h>

@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * The clocks of clock.h: the system's, or two numbers that a test moves.
+ */
 #include "relayd/base/clock.h"
 
 #include <time.h>

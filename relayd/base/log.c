@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * The lines of log.h. A line is built whole and written with one call, so
+ * lines of several processes on one stderr do not mix.
+ */
 #include "relayd/base/log.h"
 
 #include <inttypes.h>

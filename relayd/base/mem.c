@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * The allocator of mem.h: malloc, or the end of the process with a reason.
+ */
 #include "relayd/base/mem.h"
 
 #include <stdint.h>

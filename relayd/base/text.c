@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * The byte questions of text.h, each a plain loop; nothing here allocates
+ * but what it appends to a struct buf.
+ */
 #include "relayd/base/text.h"
 
 #include <string.h>
@@ -246,6 +249,9 @@ bool text_unbase64(struct buf *out, struct span s)
 		unsigned char three[3];
 		size_t n = unbase64_group(s.p + i, i + 4 == s.n, three);
 		if (n == 0) {
+			/* what was decoded may be half a password */
+			if (out->len > before)
+				mem_wipe(out->data + before, out->len - before);
 			out->len = before;
 			return false;
 		}

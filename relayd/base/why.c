@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * The reasons of why.h: snprintf into a fixed space, cut when it is full.
+ */
 #include "relayd/base/why.h"
 
 #include <stdarg.h>

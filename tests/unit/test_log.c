@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ * Log lines: one line each whatever the values hold, levels, targets, tap.
+ * What is written to stderr is read back through a pipe.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "relayd/base/clock.h"
+#include "relayd/base/log.h"
+
+static int old_stderr;
+static int out[2];
+static char text[8192];
+
+static void begin(void)
+{
+	assert_int_equal(pipe2(out, O_NONBLOCK | O_CLOEXEC), 0);
+	old_stderr = dup(STDERR_FILENO);
+	dup2(out[1], STDERR_FILENO);
+}
+
+/* What was logged since begin. */
+static const char *written(void)
+{
+	dup2(old_stderr, STDERR_FILENO);
+	close(old_stderr);
+	ssize_t n = read(out[0], text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	close(out[0]);
+	close(out[1]);
+	return text;
+}
+
+static void one_value(struct span value)
+{
+	struct log_line line;
+	log_begin(&line, LOG_LEVEL_INFO, "e");
+	log_add(&line, "k", value);
+	log_end(&line);
+}
+
+static void test_values(void **state)
+{
+#define ROW(value, shown) {{value, sizeof(value) - 1}, shown}
+	static const struct {
+		struct span value;
+		const char *shown;
+	} rows[] = {
+	    ROW("plain", "plain"),
+	    ROW("", "\"\""),
+	    ROW("two words", "\"two words\""),
+	    ROW("a=b", "\"a=b\""),
+	    ROW("say \"hi\"", "\"say \\\"hi\\\"\""),
+	    ROW("a\nerror fake=1", "\"a\\x0aerror fake=1\""),
+	    ROW("\0\x1b[0m", "\\x00\\x1b[0m"),
+	    ROW("back\\slash", "back\\x5cslash"),
+	    ROW("\xe6\x97\xa5", "\xe6\x97\xa5"),
+	    ROW("\xff", "\\xff"),
+	};
+	(void)state;
+	log_open(LOG_TO_JOURNAL, LOG_LEVEL_INFO);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin();
+		one_value(rows[i].value);
+		char expected[200] = "<6>info e k=";
+		strncat(expected, rows[i].shown, 100);
+		strncat(expected, "\n", 2);
+		assert_string_equal(written(), expected);
+	}
+}
+
+static void test_line(void **state)
+{
+	(void)state;
+	struct log_line line;
+	clock_fake(1800000000123);
+	log_open(LOG_TO_STDERR, LOG_LEVEL_INFO);
+	begin();
+	log_begin(&line, LOG_LEVEL_WARN, "attempt");
+	log_add_text(&line, "id", "4A");
+	log_add_number(&line, "ms", INT64_MIN);
+	log_add_text(&line, "none", NULL);
+	log_end(&line);
+	assert_string_equal(written(), "2027-01-15T08:00:00.123Z warn attempt id=4A "
+				       "ms=-9223372036854775808 none=\"\"\n");
+}
+
+static void test_cut(void **state)
+{
+	(void)state;
+	char many[5000];
+	memset(many, 'x', sizeof(many));
+	log_open(LOG_TO_JOURNAL, LOG_LEVEL_INFO);
+	begin();
+	one_value((struct span){many, sizeof(many)});
+	assert_int_equal(strlen(written()), strlen("<6>info e k=...\n") + 600);
+	begin();
+	log_text(LOG_LEVEL_INFO, "%.*s", (int)sizeof(many), many);
+	assert_in_range(strlen(written()), 1000, 1050);
+}
+
+static void test_text(void **state)
+{
+	(void)state;
+	log_open(LOG_TO_JOURNAL, LOG_LEVEL_DEBUG);
+	begin();
+	log_text(LOG_LEVEL_ERROR, "two\nlines of %d", 1);
+	log_text(LOG_LEVEL_DEBUG, "fine");
+	assert_string_equal(written(), "<3>error two\\x0alines of 1\n<7>debug fine\n");
+}
+
+static void collect(struct span line, void *arg)
+{
+	struct buf *b = arg;
+	buf_add(b, line.p, line.n);
+	buf_add_byte(b, '|');
+}
+
+static void test_levels_and_tap(void **state)
+{
+	(void)state;
+	struct buf tapped = {0};
+	log_open(LOG_TO_JOURNAL, LOG_LEVEL_WARN);
+	log_tap(collect, &tapped);
+	begin();
+	log_text(LOG_LEVEL_INFO, "dropped");
+	log_text(LOG_LEVEL_WARN, "kept");
+	struct log_line line;
+	log_begin(&line, LOG_LEVEL_DEBUG, "dropped");
+	log_add_text(&line, "k", "v");
+	log_end(&line);
+	log_tap(NULL, NULL);
+	log_text(LOG_LEVEL_ERROR, "untapped");
+	assert_string_equal(written(), "<4>warn kept\n<3>error untapped\n");
+	assert_string_equal(buf_text(&tapped), "warn kept|");
+	buf_free(&tapped);
+}
+
+/* Nobody reads stderr any more: the line is lost, the program goes on. */
+static void test_full_pipe(void **state)
+{
+	(void)state;
+	log_open(LOG_TO_JOURNAL, LOG_LEVEL_INFO);
+	begin();
+	for (int i = 0; i < 10000; i++)
+		log_text(LOG_LEVEL_INFO, "a line that nobody reads");
+	assert_true(strlen(written()) > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_values),
+	    cmocka_unit_test(test_line),
+	    cmocka_unit_test(test_cut),
+	    cmocka_unit_test(test_text),
+	    cmocka_unit_test(test_levels_and_tap),
+	    cmocka_unit_test(test_full_pipe),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
