@@ -15,6 +15,7 @@
 #define ADDRESS_LOCAL_MAX 64   /* RFC 5321 4.5.3.1.1 */
 #define ADDRESS_DOMAIN_MAX 255 /* 4.5.3.1.2 */
 #define ADDRESS_MAX 254        /* RFC 3696 erratum 1690: a path of 256 with its <> */
+#define DOMAIN_LABEL_MAX 63    /* RFC 1035 2.3.4 */
 
 enum address_form {
 	ADDRESS_NULL,    /* <> */
@@ -37,8 +38,12 @@ struct address {
 bool address_parse_path(struct span s, bool lenient, struct address *a, size_t *used)
     ATTR_MUST_CHECK;
 
-/* Parse exactly one bare address ("a@b", "root", not "<>"). */
+/* Parse exactly one bare address ("a@b", "root", not "<>"). The local part may be
+ * of the obsolete form "a".b as well, since header fields hold it. */
 bool address_parse(struct span s, struct address *a) ATTR_MUST_CHECK;
+
+/* Bytes of the source route "@x,@y:" at the start of S; 0: none. */
+size_t address_route(struct span s);
 
 /* One mailbox of a header field's list (From, To, Cc, ...): next one behind *AT
  * (start with 0). Groups are entered, comments and folding white space skipped,
@@ -51,6 +56,11 @@ struct mailbox {
 };
 enum mailbox_result { MAILBOX_FOUND, MAILBOX_END, MAILBOX_BAD };
 enum mailbox_result mailbox_next(struct span field, size_t *at, struct mailbox *m);
+
+/* Bytes of the domain name at the start of S, as addresses have it: labels of 1 to
+ * 63 letters, digits, hyphens (not at their ends), underscores and bytes over
+ * 127. A dot behind the last label is not taken. 0: there is no such name. */
+size_t domain_scan(struct span s);
 
 /* Is D a name that can be used in the public DNS: two labels or more, LDH or
  * UTF-8 labels of 1 to 63 bytes, not all-numeric at the top? */

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT
+ * Command lines into structs. Replies are fixed texts: nothing that a client
+ * sent is said back to it.
+ */
+#include "smtp/command.h"
+
+#include <string.h>
+
+#define AUTH_MAX 500 /* bytes of MAIL's AUTH=, RFC 4954 section 5 */
+
+static const char *const verbs[] = {
+    [COMMAND_HELO] = "HELO",
+    [COMMAND_EHLO] = "EHLO",
+    [COMMAND_MAIL] = "MAIL",
+    [COMMAND_RCPT] = "RCPT",
+    [COMMAND_DATA] = "DATA",
+    [COMMAND_BDAT] = "BDAT",
+    [COMMAND_RSET] = "RSET",
+    [COMMAND_NOOP] = "NOOP",
+    [COMMAND_VRFY] = "VRFY",
+    [COMMAND_EXPN] = "EXPN",
+    [COMMAND_HELP] = "HELP",
+    [COMMAND_QUIT] = "QUIT",
+    [COMMAND_STARTTLS] = "STARTTLS",
+    [COMMAND_AUTH] = "AUTH",
+};
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static struct span skip_blanks(struct span s)
+{
+	while (s.n && is_blank(s.p[0]))
+		s.p++, s.n--;
+	return s;
+}
+
+/* Cut the bytes up to the next blank (or C) off the start of *S. */
+static struct span take_until(struct span *s, char c)
+{
+	struct span word = {s->p, 0};
+	while (word.n < s->n && !is_blank(s->p[word.n]) && s->p[word.n] != c)
+		word.n++;
+	s->p += word.n, s->n -= word.n;
+	return word;
+}
+
+/* A tab is a blank here, all other controls are refused. */
+static bool has_controls(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (((unsigned char)s.p[i] < 32 && s.p[i] != '\t') || s.p[i] == 127)
+			return true;
+	return false;
+}
+
+void command_parse(struct span line, struct command *c)
+{
+	struct span rest = line;
+	while (rest.n && is_blank(rest.p[rest.n - 1]))
+		rest.n--;
+	*c = (struct command){COMMAND_UNKNOWN, rest};
+	if (has_controls(rest))
+		return;
+	struct span verb = take_until(&rest, ' ');
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (span_is_nocase(verb, verbs[i]))
+			c->verb = (enum command_verb)i;
+	if (rest.n)
+		rest.p++, rest.n--;
+	c->argument = rest;
+}
+
+static int refuse(struct reply *reply, unsigned code, const char *enhanced, const char *text)
+{
+	reply_set(reply, code, enhanced, "%s", text);
+	return -1;
+}
+
+/* "FROM:" or "TO:", then a path. REST is what follows the path. */
+static int take_path(struct span *rest, const char *keyword, struct address *a)
+{
+	struct span s = skip_blanks(*rest);
+	size_t used;
+	if (!span_starts_nocase(s, keyword))
+		return -1;
+	s.p += strlen(keyword), s.n -= strlen(keyword);
+	s = skip_blanks(s);
+	*rest = s;
+	if (s.n == 0)
+		return -1;
+	/* scripts that talk SMTP by hand leave out the <> */
+	if (!address_parse_path(s, true, a, &used) || (used < s.n && !is_blank(s.p[used])))
+		return 0;
+	*rest = (struct span){s.p + used, s.n - used};
+	return 1;
+}
+
+struct parameter {
+	struct span name;
+	struct span value;
+	bool has_value;
+};
+
+static bool is_name_byte(char c)
+{
+	int lower = text_lower_byte(c);
+	return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-';
+}
+
+/* The next parameter: 1, none left: 0, malformed: -1 (RFC 5321 section 4.1.2). */
+static int take_parameter(struct span *rest, struct parameter *p)
+{
+	*rest = skip_blanks(*rest);
+	if (rest->n == 0)
+		return 0;
+	*p = (struct parameter){.name = take_until(rest, '=')};
+	if (p->name.n == 0 || p->name.p[0] == '-')
+		return -1;
+	for (size_t i = 0; i < p->name.n; i++)
+		if (!is_name_byte(p->name.p[i]))
+			return -1;
+	if (rest->n && rest->p[0] == '=') {
+		rest->p++, rest->n--;
+		p->has_value = true;
+		p->value = take_until(rest, ' ');
+		if (p->value.n == 0)
+			return -1;
+	}
+	return 1;
+}
+
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* RFC 3461 section 4: "+" and two upper case hex digits stand for a byte. What
+ * decodes to a control is refused, for it is never meant well. */
+static bool is_xtext(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+		if (c == '+') {
+			int high = i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1;
+			int low = i + 2 < s.n ? hex_digit(s.p[i + 2]) : -1;
+			int byte = high * 16 + low;
+			if (high < 0 || low < 0 || byte < 32 || byte == 127)
+				return false;
+			i += 2;
+		} else if (c < 33 || c > 126 || c == '=') {
+			return false;
+		}
+	}
+	return s.n > 0 && s.n <= AUTH_MAX;
+}
+
+/* MAIL's parameters while they are read. */
+struct mail_parse {
+	const struct command_offers *offers;
+	struct command_mail mail;
+	struct reply *reply;
+	unsigned seen; /* bits by index into parameters[] */
+};
+
+static int take_size(struct mail_parse *m, const struct parameter *p)
+{
+	uint64_t max = m->offers->max_size;
+	if (p->value.n > 20 || !span_number(p->value, UINT64_MAX, &m->mail.size))
+		return refuse(m->reply, 501, "5.5.4", "Syntax: SIZE=digits");
+	if (max && m->mail.size > max)
+		return refuse(m->reply, 552, "5.3.4", "Message size exceeds the limit");
+	return 0;
+}
+
+static int take_body(struct mail_parse *m, const struct parameter *p)
+{
+	if (span_is_nocase(p->value, "7BIT"))
+		m->mail.body = COMMAND_BODY_7BIT;
+	else if (span_is_nocase(p->value, "8BITMIME"))
+		m->mail.body = COMMAND_BODY_8BITMIME;
+	else if (!span_is_nocase(p->value, "BINARYMIME"))
+		return refuse(m->reply, 501, "5.5.4", "Syntax: BODY=7BIT or BODY=8BITMIME");
+	else if (!m->offers->binary)
+		return refuse(m->reply, 555, "5.5.4", "BODY=BINARYMIME is not supported");
+	else
+		m->mail.body = COMMAND_BODY_BINARYMIME;
+	return 0;
+}
+
+static int take_smtputf8(struct mail_parse *m, const struct parameter *p)
+{
+	if (p->has_value)
+		return refuse(m->reply, 501, "5.5.4", "SMTPUTF8 takes no value");
+	m->mail.smtputf8 = true;
+	return 0;
+}
+
+/* Who submitted it first, in somebody else's words: nobody here relies on it. */
+static int take_auth(struct mail_parse *m, const struct parameter *p)
+{
+	if (span_is(p->value, "<>") || is_xtext(p->value))
+		return 0;
+	return refuse(m->reply, 501, "5.5.4", "Syntax: AUTH=mailbox in xtext");
+}
+
+static const struct {
+	const char *name;
+	int (*take)(struct mail_parse *m, const struct parameter *p);
+} parameters[] = {
+    {"SIZE", take_size},
+    {"BODY", take_body},
+    {"SMTPUTF8", take_smtputf8},
+    {"AUTH", take_auth},
+};
+
+static bool is_offered(const struct command_offers *o, size_t parameter)
+{
+	const bool offered[] = {o->size, o->eightbit || o->binary, o->smtputf8, o->auth};
+	return offered[parameter];
+}
+
+static int refuse_parameter(struct reply *reply)
+{
+	return refuse(reply, 555, "5.5.4", "Parameter not recognized");
+}
+
+static int take_mail_parameter(struct mail_parse *m, const struct parameter *p)
+{
+	for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
+		if (!span_is_nocase(p->name, parameters[i].name))
+			continue;
+		if (!is_offered(m->offers, i))
+			break;
+		if (m->seen & 1u << i)
+			return refuse(m->reply, 501, "5.5.4", "Parameter given twice");
+		m->seen |= 1u << i;
+		return parameters[i].take(m, p);
+	}
+	return refuse_parameter(m->reply);
+}
+
+int command_parse_mail(struct span argument, const struct command_offers *offers,
+    struct command_mail *mail, struct reply *reply)
+{
+	struct mail_parse m = {.offers = offers, .reply = reply};
+	struct parameter p;
+	int more;
+	int path = take_path(&argument, "FROM:", &m.mail.from);
+	if (path < 0)
+		return refuse(reply, 501, "5.5.4", "Syntax: MAIL FROM:<address>");
+	if (path == 0)
+		return refuse(reply, 501, "5.1.7", "Bad sender address syntax");
+	while ((more = take_parameter(&argument, &p)) > 0)
+		if (take_mail_parameter(&m, &p) < 0)
+			return -1;
+	if (more < 0)
+		return refuse(reply, 501, "5.5.4", "Bad parameter syntax");
+	if (m.mail.from.utf8 && !m.mail.smtputf8)
+		return refuse(reply, 553, "5.6.7", "Non-ASCII address needs SMTPUTF8");
+	*mail = m.mail;
+	return 0;
+}
+
+int command_parse_rcpt(struct span argument, bool smtputf8, struct command_rcpt *rcpt,
+    struct reply *reply)
+{
+	struct address to;
+	struct parameter p;
+	int path = take_path(&argument, "TO:", &to);
+	if (path < 0)
+		return refuse(reply, 501, "5.5.4", "Syntax: RCPT TO:<address>");
+	if (path == 0 || to.form == ADDRESS_NULL)
+		return refuse(reply, 501, "5.1.3", "Bad recipient address syntax");
+	int more = take_parameter(&argument, &p);
+	if (more < 0)
+		return refuse(reply, 501, "5.5.4", "Bad parameter syntax");
+	if (more > 0)
+		return refuse_parameter(reply);
+	if (to.utf8 && !smtputf8)
+		return refuse(reply, 553, "5.6.7", "Non-ASCII address needs SMTPUTF8");
+	rcpt->to = to;
+	return 0;
+}
+
+int command_parse_bdat(struct span argument, struct command_bdat *bdat, struct reply *reply)
+{
+	struct command_bdat found = {0};
+	struct span rest = skip_blanks(argument);
+	struct span size = take_until(&rest, ' ');
+	rest = skip_blanks(rest);
+	struct span last = take_until(&rest, ' ');
+	found.last = span_is_nocase(last, "LAST");
+	if (!span_number(size, UINT64_C(1) << 40, &found.size) || (last.n && !found.last) ||
+	    skip_blanks(rest).n)
+		return refuse(reply, 501, "5.5.4", "Syntax: BDAT size [LAST]");
+	*bdat = found;
+	return 0;
+}
+
+bool command_helo_is_valid(struct span argument)
+{
+	for (size_t i = 0; i < argument.n; i++) {
+		char c = argument.p[i];
+		/* it ends up in Received, where these would begin something else */
+		if (c < 33 || c > 126 || strchr("()<>\"\\;,@", c))
+			return false;
+	}
+	return argument.n > 0 && argument.n <= ADDRESS_DOMAIN_MAX;
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT
+ * Command lines and their arguments: what is taken, and the exact reply to
+ * what is not (RFC 5321 section 4.1, RFC 1870, 3030, 4954, 6152, 6531).
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "smtp/command.h"
+
+static const struct {
+	const char *line;
+	enum command_verb verb;
+	const char *argument;
+} lines[] = {
+    {"EHLO example.jp", COMMAND_EHLO, "example.jp"},
+    {"ehlo example.jp", COMMAND_EHLO, "example.jp"},
+    {"HeLo x", COMMAND_HELO, "x"},
+    {"MAIL FROM:<a@b> SIZE=1", COMMAND_MAIL, "FROM:<a@b> SIZE=1"},
+    {"RCPT TO:<a@b>", COMMAND_RCPT, "TO:<a@b>"},
+    {"RCPT\tTO:<a@b>", COMMAND_RCPT, "TO:<a@b>"},
+    {"RCPT  TO:<a@b>", COMMAND_RCPT, " TO:<a@b>"},
+    {"DATA", COMMAND_DATA, ""},
+    {"DATA \t ", COMMAND_DATA, ""},
+    {"DATA now", COMMAND_DATA, "now"},
+    {"BDAT 1 LAST", COMMAND_BDAT, "1 LAST"},
+    {"RSET", COMMAND_RSET, ""},
+    {"NOOP x y ", COMMAND_NOOP, "x y"},
+    {"VRFY root", COMMAND_VRFY, "root"},
+    {"EXPN list", COMMAND_EXPN, "list"},
+    {"HELP", COMMAND_HELP, ""},
+    {"QUIT", COMMAND_QUIT, ""},
+    {"STARTTLS", COMMAND_STARTTLS, ""},
+    {"AUTH PLAIN =", COMMAND_AUTH, "PLAIN ="},
+    {"", COMMAND_UNKNOWN, ""},
+    {" DATA", COMMAND_UNKNOWN, "DATA"},
+    {"DAT", COMMAND_UNKNOWN, ""},
+    {"DATAX", COMMAND_UNKNOWN, ""},
+    {"MAILFROM:<a@b>", COMMAND_UNKNOWN, ""},
+    {"GET / HTTP/1.1", COMMAND_UNKNOWN, "/ HTTP/1.1"},
+    {"DATA\x01", COMMAND_UNKNOWN, "DATA\x01"},
+    {"DATA\r", COMMAND_UNKNOWN, "DATA\r"},
+    {"QUIT\x7f", COMMAND_UNKNOWN, "QUIT\x7f"},
+    {"EHLO a\x1b[m", COMMAND_UNKNOWN, "EHLO a\x1b[m"},
+};
+
+static void lines_are_split(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		struct command c;
+		command_parse(span_text(lines[i].line), &c);
+		if (c.verb != lines[i].verb || !span_is(c.argument, lines[i].argument))
+			fail_msg("\"%s\": %d \"%.*s\"", lines[i].line, (int)c.verb,
+			    (int)c.argument.n, c.argument.p);
+	}
+	struct command c;
+	command_parse((struct span){"DATA\0", 5}, &c);
+	assert_int_equal(c.verb, COMMAND_UNKNOWN);
+	command_parse((struct span){"DATA \0", 6}, &c);
+	assert_int_equal(c.verb, COMMAND_UNKNOWN);
+}
+
+static void check_reply(const char *argument, struct reply *reply, const char *expected)
+{
+	char text[32];
+	char enhanced[12];
+	snprintf(text, sizeof(text), "%u %s", reply->code, enhanced_text(&reply->enhanced, enhanced));
+	if (strcmp(text, expected) != 0)
+		fail_msg("\"%s\": %s instead of %s", argument, text, expected);
+	assert_true(reply->text.len > 0);
+	reply_free(reply);
+}
+
+#define UTF8_PATH "<\xe9\x83\xb5@b>"
+
+static const struct {
+	const char *argument;
+	const char *reply; /* NULL: good */
+	const char *from;
+	uint64_t size;
+	enum command_body body;
+	bool smtputf8;
+} mails[] = {
+    {"FROM:<a@b>", NULL, "a@b", 0, COMMAND_BODY_7BIT, false},
+    {"from:<a@b>", NULL, "a@b", 0, COMMAND_BODY_7BIT, false},
+    {"FROM: <a@b>", NULL, "a@b", 0, COMMAND_BODY_7BIT, false},
+    {" FROM:  \t<a@b>", NULL, "a@b", 0, COMMAND_BODY_7BIT, false},
+    {"FROM:<>", NULL, "", 0, COMMAND_BODY_7BIT, false},
+    {"FROM:a@b", NULL, "a@b", 0, COMMAND_BODY_7BIT, false},
+    {"FROM:a@b SIZE=7", NULL, "a@b", 7, COMMAND_BODY_7BIT, false},
+    {"FROM:<apache>", NULL, "apache", 0, COMMAND_BODY_7BIT, false},
+    {"FROM:<a@b> size=1000", NULL, "a@b", 1000, COMMAND_BODY_7BIT, false},
+    {"FROM:<a@b>   SIZE=0  BODY=8bitmime ", NULL, "a@b", 0, COMMAND_BODY_8BITMIME, false},
+    {"FROM:<a@b> BODY=7BIT", NULL, "a@b", 0, COMMAND_BODY_7BIT, false},
+    {"FROM:<a@b> SMTPUTF8", NULL, "a@b", 0, COMMAND_BODY_7BIT, true},
+    {"FROM:" UTF8_PATH " SMTPUTF8", NULL, "\xe9\x83\xb5@b", 0, COMMAND_BODY_7BIT, true},
+    {"FROM:<a@b> AUTH=<>", NULL, "a@b", 0, COMMAND_BODY_7BIT, false},
+    {"FROM:<a@b> AUTH=e+3Dmc2@example.com", NULL, "a@b", 0, COMMAND_BODY_7BIT, false},
+    {"", "501 5.5.4", "", 0, 0, false},
+    {"<a@b>", "501 5.5.4", "", 0, 0, false},
+    {"FROM", "501 5.5.4", "", 0, 0, false},
+    {"FROM:", "501 5.5.4", "", 0, 0, false},
+    {"FROM: ", "501 5.5.4", "", 0, 0, false},
+    {"FROM <a@b>", "501 5.5.4", "", 0, 0, false},
+    {"TO:<a@b>", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b", "501 5.1.7", "", 0, 0, false},
+    {"FROM:<a@b>SIZE=1", "501 5.1.7", "", 0, 0, false},
+    {"FROM:<a@b@c>", "501 5.1.7", "", 0, 0, false},
+    {"FROM:<;cmd;>", "501 5.1.7", "", 0, 0, false},
+    {"FROM:<\xff@b> SMTPUTF8", "501 5.1.7", "", 0, 0, false},
+    {"FROM:" UTF8_PATH, "553 5.6.7", "", 0, 0, false},
+    {"FROM:" UTF8_PATH " SIZE=1", "553 5.6.7", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=1001", "552 5.3.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=4294967297", "552 5.3.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=18446744073709551615", "552 5.3.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=18446744073709551616", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=000000000000000000001", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=-1", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=+1", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=1K", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=0x1", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=1=2", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> SIZE=1 SIZE=1", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> SMTPUTF8 SMTPUTF8", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> BODY=7BIT body=8BITMIME", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> SMTPUTF8=1", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> BODY=9BIT", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> BODY", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> BODY=BINARYMIME", "555 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> FOO=BAR", "555 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> FOO", "555 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> RET=FULL", "555 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> =1", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> -X=1", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> X_Y=1", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> <c@d>", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> AUTH=a+0AInjected", "501 5.5.4", "", 0, 0, false}, /* CVE-2020-28021 */
+    {"FROM:<a@b> AUTH=a+00", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> AUTH=a+7F", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> AUTH=a+3d", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> AUTH=a+", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> AUTH=a+3", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> AUTH=a=b", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> AUTH=\xe9\x83\xb5", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> AUTH", "501 5.5.4", "", 0, 0, false},
+    {"FROM:<a@b> AUTH=a AUTH=a", "501 5.5.4", "", 0, 0, false},
+};
+
+static void mail_arguments(void **state)
+{
+	(void)state;
+	static const struct command_offers offers = {
+	    .size = true, .eightbit = true, .smtputf8 = true, .auth = true, .max_size = 1000};
+	for (size_t i = 0; i < sizeof(mails) / sizeof(mails[0]); i++) {
+		struct command_mail mail = {.size = 4711};
+		struct reply reply = {0};
+		int result = command_parse_mail(span_text(mails[i].argument), &offers, &mail, &reply);
+		if (mails[i].reply) {
+			assert_int_equal(result, -1);
+			assert_int_equal(mail.size, 4711);
+			check_reply(mails[i].argument, &reply, mails[i].reply);
+			continue;
+		}
+		if (result != 0 || !span_is(mail.from.text, mails[i].from))
+			fail_msg("\"%s\": %u %s", mails[i].argument, reply.code, buf_text(&reply.text));
+		assert_true(mail.size == mails[i].size);
+		assert_int_equal(mail.body, mails[i].body);
+		assert_int_equal(mail.smtputf8, mails[i].smtputf8);
+	}
+}
+
+static void what_is_not_offered_is_not_known(void **state)
+{
+	(void)state;
+	static const char *const arguments[] = {"FROM:<a@b> SIZE=1", "FROM:<a@b> BODY=8BITMIME",
+	    "FROM:<a@b> SMTPUTF8", "FROM:<a@b> AUTH=<>"};
+	static const struct command_offers none = {0};
+	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++) {
+		struct command_mail mail;
+		struct reply reply = {0};
+		assert_int_equal(
+		    command_parse_mail(span_text(arguments[i]), &none, &mail, &reply), -1);
+		check_reply(arguments[i], &reply, "555 5.5.4");
+	}
+}
+
+static void binary_and_unlimited_when_offered(void **state)
+{
+	(void)state;
+	static const struct command_offers offers = {.size = true, .binary = true};
+	struct command_mail mail;
+	struct reply reply = {0};
+	assert_int_equal(command_parse_mail(span_text("FROM:<> BODY=BINARYMIME SIZE="
+						      "18446744073709551615"),
+			     &offers, &mail, &reply),
+	    0);
+	assert_int_equal(mail.body, COMMAND_BODY_BINARYMIME);
+	assert_true(mail.size == UINT64_MAX);
+}
+
+static void auth_parameter_is_bounded(void **state)
+{
+	(void)state;
+	static const struct command_offers offers = {.auth = true};
+	struct command_mail mail;
+	struct reply reply = {0};
+	struct buf b = {0};
+	buf_add_text(&b, "FROM:<> AUTH=");
+	for (int i = 0; i < 500; i++)
+		buf_add_byte(&b, 'a');
+	assert_int_equal(command_parse_mail(span_buf(&b), &offers, &mail, &reply), 0);
+	buf_add_byte(&b, 'a');
+	assert_int_equal(command_parse_mail(span_buf(&b), &offers, &mail, &reply), -1);
+	check_reply("AUTH of 501", &reply, "501 5.5.4");
+	buf_free(&b);
+}
+
+static void rcpt_arguments(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *argument;
+		bool smtputf8;
+		const char *reply;
+		const char *to;
+	} rows[] = {
+	    {"TO:<a@b>", false, NULL, "a@b"},
+	    {"to: <a@b>", false, NULL, "a@b"},
+	    {"TO:a@b", false, NULL, "a@b"},
+	    {"TO:<postmaster>", false, NULL, "postmaster"},
+	    {"TO:<@x,@y:a@b>", false, NULL, "a@b"},
+	    {"TO:<a..b.@docomo.ne.jp>", false, NULL, "a..b.@docomo.ne.jp"},
+	    {"TO:" UTF8_PATH, true, NULL, "\xe9\x83\xb5@b"},
+	    {"TO:" UTF8_PATH, false, "553 5.6.7", ""},
+	    {"", false, "501 5.5.4", ""},
+	    {"TO", false, "501 5.5.4", ""},
+	    {"TO:", false, "501 5.5.4", ""},
+	    {"FROM:<a@b>", false, "501 5.5.4", ""},
+	    {"TO:<>", false, "501 5.1.3", ""},
+	    {"TO:<a@b>,<c@d>", false, "501 5.1.3", ""},
+	    {"TO:<a@b,c@d>", false, "501 5.1.3", ""},
+	    {"TO:<a@b@c>", false, "501 5.1.3", ""},
+	    {"TO:<${run{x}}@localhost>", false, NULL, "${run{x}}@localhost"}, /* just bytes */
+	    {"TO:<a@b> <c@d>", false, "501 5.5.4", ""},
+	    {"TO:<a@b> NOTIFY=NEVER", false, "555 5.5.4", ""},
+	    {"TO:<a@b> ORCPT=rfc822;a+0A", false, "555 5.5.4", ""},
+	    {"TO:<a@b> SIZE=1", false, "555 5.5.4", ""},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct command_rcpt rcpt;
+		struct reply reply = {0};
+		int result = command_parse_rcpt(span_text(rows[i].argument), rows[i].smtputf8, &rcpt,
+		    &reply);
+		if (rows[i].reply)
+			check_reply(rows[i].argument, &reply, rows[i].reply);
+		else if (result != 0 || !span_is(rcpt.to.text, rows[i].to))
+			fail_msg("\"%s\": %u %s", rows[i].argument, reply.code, buf_text(&reply.text));
+		assert_int_equal(result, rows[i].reply ? -1 : 0);
+	}
+}
+
+static void bdat_arguments(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *argument;
+		bool good;
+		uint64_t size;
+		bool last;
+	} rows[] = {
+	    {"0", true, 0, false},
+	    {"0 LAST", true, 0, true},
+	    {"1000 last", true, 1000, true},
+	    {"1000   LAST", true, 1000, true},
+	    {"1099511627776", true, UINT64_C(1) << 40, false},
+	    {"1099511627777", false, 0, false},
+	    {"18446744073709551624", false, 0, false}, /* 2^64 + 8 */
+	    {"", false, 0, false},
+	    {"LAST", false, 0, false},
+	    {"-1", false, 0, false},
+	    {"1x", false, 0, false},
+	    {"1 LAS", false, 0, false},
+	    {"1 LAST LAST", false, 0, false},
+	    {"1 2", false, 0, false},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct command_bdat bdat = {0};
+		struct reply reply = {0};
+		int result = command_parse_bdat(span_text(rows[i].argument), &bdat, &reply);
+		if (result != (rows[i].good ? 0 : -1))
+			fail_msg("\"%s\": %d", rows[i].argument, result);
+		assert_true(bdat.size == rows[i].size);
+		assert_int_equal(bdat.last, rows[i].last);
+		if (!rows[i].good)
+			check_reply(rows[i].argument, &reply, "501 5.5.4");
+	}
+}
+
+static void helo_arguments(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *argument;
+		bool good;
+	} rows[] = {
+	    {"example.jp", true}, {"localhost", true}, {"MY_PC", true}, {"[192.0.2.1]", true},
+	    {"[IPv6:::1]", true}, {"x.", true}, {"user's-pc", true}, {"", false}, {"a b", false},
+	    {"a\tb", false}, {"a\x1b", false}, {"a\x7f", false}, {"a(b)", false}, {"a;b", false},
+	    {"\xe4\xbe\x8b.jp", false},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (command_helo_is_valid(span_text(rows[i].argument)) != rows[i].good)
+			fail_msg("\"%s\"", rows[i].argument);
+	char text[256];
+	memset(text, 'a', sizeof(text));
+	assert_true(command_helo_is_valid((struct span){text, 255}));
+	assert_false(command_helo_is_valid((struct span){text, 256}));
+	assert_false(command_helo_is_valid((struct span){"a\0b", 3}));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(lines_are_split),
+	    cmocka_unit_test(mail_arguments),
+	    cmocka_unit_test(what_is_not_offered_is_not_known),
+	    cmocka_unit_test(binary_and_unlimited_when_offered),
+	    cmocka_unit_test(auth_parameter_is_bounded),
+	    cmocka_unit_test(rcpt_arguments),
+	    cmocka_unit_test(bdat_arguments),
+	    cmocka_unit_test(helo_arguments),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
