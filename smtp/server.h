@@ -40,16 +40,18 @@ struct server_handler {
 	bool (*rcpt)(void *arg, const struct command_rcpt *rcpt, struct reply *reply);
 	/* DATA or the first BDAT, with at least one recipient accepted. */
 	bool (*data)(void *arg, struct reply *reply);
-	/* A piece of decoded text (CRLF line ends, no dots). Result: false when the
-	 * sender should pause; call server_resume then. */
+	/* A piece of decoded text (CRLF line ends, no dots), at most 64 KiB and a few
+	 * bytes. Result: false when the sender should pause; call server_resume
+	 * later. `end` may follow at once when it was the last piece. */
 	bool (*text)(void *arg, struct span piece);
 	/* The text is complete and fine: answer with server_answer, now or later. */
 	void (*end)(void *arg);
 	/* The transaction is over without `end` (RSET, new EHLO, fault in the
 	 * text, connection gone): forget it. Never while an answer is owed. */
 	void (*abort)(void *arg);
-	/* The session is over; the server object goes after this call. While an
-	 * answer is owed this comes too, and server_answer must not be called. */
+	/* The session is over; the server object goes after this call. Comes once,
+	 * from the loop, never inside a function of this file. While an answer is
+	 * owed this comes too, and server_answer must not be called any more. */
 	void (*closed)(void *arg);
 };
 
@@ -59,17 +61,22 @@ struct server_options {
 	enum conf_bare_newline bare_newline;
 	SSL_CTX *tls;       /* NULL: STARTTLS is not offered */
 	bool tls_now;       /* implicit TLS */
-	bool auth;          /* offer AUTH (PLAIN, LOGIN) once TLS stands, or on loopback */
+	bool auth;          /* users may log in here. Until somebody verifies passwords
+	                       AUTH is not offered, whatever this says */
 };
 
-/* Take over CONN (just accepted) and greet. The options are copied, what they
- * point to must outlive the session or the next server_set_options. */
+/* Take over CONN (just accepted, its input_max no less than the longest command
+ * line) and greet. The options are copied, what they point to must outlive the
+ * session or the next server_set_options. */
 struct server *server_new(struct conn *conn, const struct server_options *options,
     const struct server_handler *handler, void *arg);
 
+/* A new configuration was loaded. What stands (TLS, a text's limits) stays. */
+void server_set_options(struct server *server, const struct server_options *options);
+
 struct server_info server_info(const struct server *server);
 
-/* The reply to `end`. */
+/* The reply to `end`; may be called inside of it. 421 ends the session. */
 void server_answer(struct server *server, const struct reply *reply);
 
 /* After `text` returned false: go on reading. */

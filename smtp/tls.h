@@ -8,11 +8,14 @@
 
 #include "relayd/base/why.h"
 
-/* Intake: TLS 1.2+, no renegotiation, buffers released when idle. NULL: WHY. */
+/* Intake: TLS 1.2+, no renegotiation, buffers released when idle. CERTIFICATE is
+ * a PEM file with the chain, KEY one without a passphrase. NULL: WHY names the
+ * file and the reason. Free with SSL_CTX_free; sessions hold their own reference. */
 SSL_CTX *tls_server_new(const char *certificate, const char *key, struct why *why);
 
-/* Delivery: VERIFY loads the system's CAs and checks chain (the name is set per
- * connection); else opportunistic, which takes old receivers too. */
+/* Delivery: VERIFY loads the system's CAs and fails the handshake when the chain
+ * does not hold (the name is set per connection, SSL_set1_host); else
+ * opportunistic: nothing is checked, and old receivers are taken too. */
 SSL_CTX *tls_client_new(int verify, struct why *why);
 
 #endif

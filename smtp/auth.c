@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ * PLAIN and LOGIN. Room for a secret is made before it is written, so that no
+ * copy of half of it stays behind in freed memory.
+ */
+#include "smtp/auth.h"
+
+#include <string.h>
+
+#include "relayd/base/mem.h"
+
+/* A line of AUTH has at most 12288 bytes (RFC 4954 section 4.5.3). */
+#define MESSAGE_MAX 12288
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+enum auth_mechanism auth_choose(struct span list)
+{
+	enum auth_mechanism best = AUTH_NONE;
+	size_t i = 0;
+	while (i < list.n) {
+		struct span word = {list.p + i, 0};
+		while (i + word.n < list.n && !is_blank(word.p[word.n]))
+			word.n++;
+		if (span_is_nocase(word, "PLAIN"))
+			return AUTH_PLAIN; /* one round trip less than LOGIN */
+		if (span_is_nocase(word, "LOGIN"))
+			best = AUTH_LOGIN;
+		i += word.n + 1;
+	}
+	return best;
+}
+
+void auth_plain(struct buf *out, const char *user, const char *password)
+{
+	size_t user_len = strlen(user);
+	size_t password_len = strlen(password);
+	size_t len = user_len + password_len + 2;
+	char *text = mem_zero(len);
+	memcpy(text + 1, user, user_len);
+	memcpy(text + 2 + user_len, password, password_len);
+	buf_room(out, (len + 2) / 3 * 4);
+	text_base64(out, (struct span){text, len});
+	mem_wipe(text, len);
+	mem_free(text);
+}
+
+/* The bytes up to the next NUL, or to the end; *REST moves behind. */
+static struct span take_part(struct span *rest)
+{
+	const char *nul = rest->n ? memchr(rest->p, '\0', rest->n) : NULL;
+	struct span part = {rest->p, nul ? (size_t)(nul - rest->p) : rest->n};
+	size_t used = nul ? part.n + 1 : part.n;
+	rest->p += used;
+	rest->n -= used;
+	return part;
+}
+
+/* RFC 4616: [authzid] NUL authcid NUL passwd, none of them with a NUL. Nobody
+ * may act for somebody else here: authzid is empty or the same as authcid. */
+static bool split(struct span message, struct span *user, struct span *password)
+{
+	size_t nuls = 0;
+	for (size_t i = 0; i < message.n; i++)
+		nuls += message.p[i] == '\0';
+	if (nuls != 2)
+		return false;
+	struct span other = take_part(&message);
+	*user = take_part(&message);
+	*password = message;
+	return user->n && password->n && (!other.n || span_equal(other, *user));
+}
+
+bool auth_parse_plain(struct span base64, struct buf *user, struct buf *password)
+{
+	struct buf message = {0};
+	struct span u;
+	struct span p;
+	if (base64.n == 0 || base64.n > MESSAGE_MAX)
+		return false;
+	buf_room(&message, base64.n);
+	bool fine = text_unbase64(&message, base64) && split(span_buf(&message), &u, &p);
+	if (fine) {
+		buf_add(user, u.p, u.n);
+		buf_room(password, p.n);
+		buf_add(password, p.p, p.n);
+	}
+	mem_wipe(message.data, message.cap);
+	buf_free(&message);
+	return fine;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT
+ * The server's commands: one row per verb, one small function each. A function
+ * says the reply and returns the next state; whether the verb fits the state
+ * was checked before, from the row.
+ */
+#include <inttypes.h>
+
+#include "relayd/base/mem.h"
+#include "smtp/server_internal.h"
+
+#define IN(state) (1u << (SERVER_##state))
+#define ANYWHERE (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT) | IN(BDAT) | IN(BROKEN))
+
+static bool offers_tls(const struct server *s)
+{
+	return s->options.tls && !conn_ssl(s->conn);
+}
+
+/* Say what the handler decided. 421 ends the session, whoever says it. */
+static enum server_state decided(struct server *s, struct reply *reply, enum server_state next)
+{
+	server_reply(s, reply);
+	if (reply->code == 421)
+		next = SERVER_END;
+	reply_free(reply);
+	return next;
+}
+
+/* A command that takes no argument has one. */
+static bool has_argument(struct server *s, const struct command *c)
+{
+	if (c->argument.n == 0)
+		return false;
+	server_reject(s, 501, "5.5.4", "This command takes no argument");
+	return true;
+}
+
+static bool greet(struct server *s, const struct command *c, bool esmtp)
+{
+	struct span name = span_trim(c->argument);
+	if (!command_helo_is_valid(name)) {
+		server_reject(s, 501, "5.5.4", "Give a host name or an address literal");
+		return false;
+	}
+	server_forget(s);
+	mem_free(s->helo);
+	s->helo = span_dup(name);
+	s->esmtp = esmtp;
+	return true;
+}
+
+static enum server_state run_helo(struct server *s, const struct command *c)
+{
+	struct reply reply = {0};
+	if (!greet(s, c, false))
+		return s->state;
+	reply_set(&reply, 250, NULL, "%s", s->options.hostname);
+	return decided(s, &reply, SERVER_READY);
+}
+
+static enum server_state run_ehlo(struct server *s, const struct command *c)
+{
+	struct reply reply = {0};
+	if (!greet(s, c, true))
+		return s->state;
+	reply_set(&reply, 250, NULL,
+	    "%s\nPIPELINING\nSIZE %" PRId64 "%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING",
+	    s->options.hostname, s->options.limits->message_size,
+	    offers_tls(s) ? "\nSTARTTLS" : "");
+	return decided(s, &reply, SERVER_READY);
+}
+
+static enum server_state run_mail(struct server *s, const struct command *c)
+{
+	const struct conf_limits *limits = s->options.limits;
+	const struct command_offers offers = {
+	    .size = s->esmtp,
+	    .eightbit = s->esmtp,
+	    .smtputf8 = s->esmtp,
+	    .max_size = (uint64_t)limits->message_size,
+	};
+	struct command_mail mail;
+	struct reply reply = {0};
+	if (limits->messages_per_connection &&
+	    s->messages >= (uint64_t)limits->messages_per_connection) {
+		server_say(s, 421, "4.7.0", "Enough messages for one connection, connect again");
+		return SERVER_END;
+	}
+	if (command_parse_mail(c->argument, &offers, &mail, &reply) != 0) {
+		s->errors += reply.code != 552; /* a message too big is no mistake */
+		return decided(s, &reply, s->state);
+	}
+	s->utf8 = mail.smtputf8;
+	s->recipients = 0;
+	reply_set(&reply, 250, "2.1.0", "Sender ok");
+	s->open = s->handler->mail(s->arg, &mail, &reply);
+	return decided(s, &reply, s->open ? SERVER_MAIL : SERVER_READY);
+}
+
+static enum server_state run_rcpt(struct server *s, const struct command *c)
+{
+	struct command_rcpt rcpt;
+	struct reply reply = {0};
+	if (s->recipients >= (uint64_t)s->options.limits->recipients) {
+		server_say(s, 452, "4.5.3", "Too many recipients; send the others separately");
+		return s->state;
+	}
+	if (command_parse_rcpt(c->argument, s->utf8, &rcpt, &reply) != 0) {
+		s->errors++;
+		return decided(s, &reply, s->state);
+	}
+	reply_set(&reply, 250, "2.1.5", "Recipient ok");
+	if (!s->handler->rcpt(s->arg, &rcpt, &reply))
+		return decided(s, &reply, s->state);
+	s->recipients++;
+	return decided(s, &reply, SERVER_RCPT);
+}
+
+static enum server_state run_data(struct server *s, const struct command *c)
+{
+	struct reply reply = {0};
+	if (has_argument(s, c))
+		return s->state;
+	if (s->state == SERVER_MAIL) {
+		server_say(s, 554, "5.5.1", "No valid recipients");
+		return s->state;
+	}
+	reply_set(&reply, 354, NULL, "Go on, end with <CRLF>.<CRLF>");
+	if (!s->handler->data(s->arg, &reply))
+		return decided(s, &reply, s->state);
+	server_text_begin(s, true);
+	return decided(s, &reply, SERVER_DATA);
+}
+
+static enum server_state run_rset(struct server *s, const struct command *c)
+{
+	if (has_argument(s, c))
+		return s->state;
+	server_forget(s);
+	server_say(s, 250, "2.0.0", "Ok");
+	return s->state == SERVER_START ? SERVER_START : SERVER_READY;
+}
+
+static enum server_state run_noop(struct server *s, const struct command *c)
+{
+	(void)c;
+	server_say(s, 250, "2.0.0", "Ok");
+	return s->state;
+}
+
+static enum server_state run_vrfy(struct server *s, const struct command *c)
+{
+	if (c->argument.n == 0)
+		server_reject(s, 501, "5.5.4", "Give an address");
+	else
+		server_say(s, 252, "2.0.0", "Not verified, but mail for it may be sent");
+	return s->state;
+}
+
+static enum server_state run_unoffered(struct server *s, const struct command *c)
+{
+	(void)c;
+	server_reject(s, 502, "5.5.1", "Not offered here");
+	return s->state;
+}
+
+static enum server_state run_help(struct server *s, const struct command *c)
+{
+	(void)c;
+	server_say(s, 214, "2.0.0", "RFC 5321; EHLO lists the extensions");
+	return s->state;
+}
+
+static enum server_state run_quit(struct server *s, const struct command *c)
+{
+	(void)c; /* whoever wants to leave may, argument or not */
+	server_say(s, 221, "2.0.0", "Bye");
+	return SERVER_END;
+}
+
+/* RFC 3207. What was sent behind STARTTLS in the clear may come from somebody
+ * else than the client: it ends the session, unread. */
+static enum server_state run_starttls(struct server *s, const struct command *c)
+{
+	if (!s->options.tls)
+		return run_unoffered(s, c);
+	if (conn_ssl(s->conn)) {
+		server_reject(s, 503, "5.5.1", "TLS stands already");
+		return s->state;
+	}
+	if (has_argument(s, c))
+		return s->state;
+	if (conn_has_input(s->conn)) {
+		server_say(s, 554, "5.5.1", "Nothing may be sent behind STARTTLS");
+		return SERVER_END;
+	}
+	server_say(s, 220, "2.0.0", "Go on");
+	server_flush(s);
+	mem_free(s->helo); /* all that was said in the clear is forgotten */
+	s->helo = NULL;
+	s->esmtp = false;
+	if (conn_start_tls(s->conn, s->options.tls, true, NULL, NULL) != 0)
+		return SERVER_END;
+	return SERVER_HANDSHAKE;
+}
+
+static enum server_state run_unknown(struct server *s, const struct command *c)
+{
+	(void)c;
+	server_reject(s, 500, "5.5.2", "Command not known");
+	return s->state;
+}
+
+static const struct {
+	unsigned states; /* where it may come */
+	enum server_state (*run)(struct server *s, const struct command *c);
+} commands[] = {
+    [COMMAND_HELO] = {ANYWHERE, run_helo},
+    [COMMAND_EHLO] = {ANYWHERE, run_ehlo},
+    [COMMAND_MAIL] = {IN(READY), run_mail},
+    [COMMAND_RCPT] = {IN(MAIL) | IN(RCPT), run_rcpt},
+    [COMMAND_DATA] = {IN(MAIL) | IN(RCPT), run_data},
+    [COMMAND_BDAT] = {ANYWHERE, server_chunk_begin}, /* also refused, it brings text */
+    [COMMAND_RSET] = {ANYWHERE, run_rset},
+    [COMMAND_NOOP] = {ANYWHERE, run_noop},
+    [COMMAND_VRFY] = {ANYWHERE, run_vrfy},
+    [COMMAND_EXPN] = {ANYWHERE, run_unoffered},
+    [COMMAND_HELP] = {ANYWHERE, run_help},
+    [COMMAND_QUIT] = {ANYWHERE, run_quit},
+    [COMMAND_STARTTLS] = {IN(READY), run_starttls},
+    [COMMAND_AUTH] = {ANYWHERE, run_unoffered},
+    [COMMAND_UNKNOWN] = {ANYWHERE, run_unknown},
+};
+
+enum server_state server_command(struct server *s, struct span line)
+{
+	struct command c;
+	command_parse(line, &c);
+	if (commands[c.verb].states & 1u << s->state)
+		return commands[c.verb].run(s, &c);
+	server_reject(s, 503, "5.5.1", server_order_text(s));
+	return s->state;
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ * The server's text: DATA and BDAT. Octets go through the decoder to the
+ * handler piece by piece. A text with a fault, and a chunk that is refused,
+ * are read to their end all the same, since the client can not stop and what
+ * follows must not be taken for commands; nothing of them is kept.
+ */
+#include "smtp/server_internal.h"
+
+/* Octets decoded at a time. A repaired newline is two octets for one, so the
+ * handler gets at most twice as much. */
+#define PIECE 32768
+
+void server_text_begin(struct server *s, bool dots)
+{
+	const struct body_limits limits = {
+	    .size = (uint64_t)s->options.limits->message_size,
+	    .line = (uint64_t)s->options.limits->text_line,
+	    .repair_bare = s->options.bare_newline == CONF_BARE_REPAIR,
+	};
+	body_decoder_init(&s->decoder, &limits, dots);
+}
+
+static void say_fault(struct server *s)
+{
+	switch (s->decoder.fault) {
+	case BODY_FINE:
+		break;
+	case BODY_BARE_NEWLINE:
+		server_say(s, 550, "5.6.11", "The message has a CR or LF alone; lines end with CRLF");
+		break;
+	case BODY_LONG_LINE:
+		server_say(s, 554, "5.6.0", "The message has a line that is too long");
+		break;
+	case BODY_NUL:
+		server_say(s, 550, "5.6.0", "The message has a NUL byte");
+		break;
+	case BODY_TOO_BIG:
+		server_say(s, 552, "5.3.4", "The message is too big");
+		break;
+	}
+}
+
+/* What the decoder made goes to the handler; with a fault nothing does. */
+static void hand_over(struct server *s, struct buf *text)
+{
+	if (s->decoder.fault != BODY_FINE) {
+		server_forget(s);
+	} else if (text->len && s->state != SERVER_END && !s->handler->text(s->arg, span_buf(text))) {
+		server_pause(s);
+	}
+	buf_free(text);
+}
+
+/* Decode up to MAX of the octets that wait. Result: how many there were. */
+static size_t decode(struct server *s, uint64_t max)
+{
+	struct buf text = {0};
+	struct span in = conn_peek(s->conn);
+	if (in.n > max)
+		in.n = (size_t)max;
+	if (in.n > PIECE)
+		in.n = PIECE;
+	size_t used = body_decode(&s->decoder, in.p, in.n, &text);
+	conn_drop(s->conn, used);
+	server_progress(s, used);
+	hand_over(s, &text);
+	return used;
+}
+
+/* The last octet was read. */
+static void complete(struct server *s)
+{
+	if (s->state == SERVER_END) /* the handler has shut it meanwhile */
+		return;
+	server_resume(s); /* nothing is left to be paused */
+	s->messages++;
+	if (s->decoder.fault != BODY_FINE) {
+		say_fault(s);
+		server_enter(s, SERVER_READY);
+		return;
+	}
+	s->open = false;
+	server_enter(s, SERVER_OWED);
+	s->handler->end(s->arg);
+}
+
+bool server_take_text(struct server *s)
+{
+	if (decode(s, UINT64_MAX) == 0)
+		return false;
+	if (s->decoder.ended)
+		complete(s);
+	return true;
+}
+
+static void end_chunk(struct server *s)
+{
+	struct buf text = {0};
+	if (s->chunk_last) {
+		body_decoder_finish(&s->decoder, &text);
+		hand_over(s, &text);
+		complete(s);
+	} else if (s->decoder.fault != BODY_FINE) {
+		say_fault(s);
+		server_enter(s, SERVER_BROKEN);
+	} else {
+		server_say(s, 250, "2.0.0", "Chunk taken");
+		server_enter(s, SERVER_BDAT);
+	}
+}
+
+bool server_take_chunk(struct server *s)
+{
+	size_t used = decode(s, s->chunk_left);
+	bool ended = s->chunk_left == used;
+	s->chunk_left -= used;
+	if (ended)
+		end_chunk(s);
+	return ended || used > 0;
+}
+
+bool server_take_refused(struct server *s)
+{
+	if (s->chunk_left > 0) {
+		size_t n = conn_peek(s->conn).n;
+		if (n > s->chunk_left)
+			n = (size_t)s->chunk_left;
+		conn_drop(s->conn, n);
+		server_progress(s, n);
+		s->chunk_left -= n;
+		return n > 0;
+	}
+	buf_add(&s->out, s->late.data, s->late.len);
+	buf_free(&s->late);
+	server_enter(s, s->after);
+	return true;
+}
+
+/* Why a chunk is not taken in this state, as a reply; false: it is. */
+static bool refusal(struct server *s, const struct command_bdat *bdat, struct reply *reply)
+{
+	uint64_t limit = (uint64_t)s->options.limits->message_size;
+	if (s->state == SERVER_MAIL) {
+		reply_set(reply, 554, "5.5.1", "No valid recipients");
+		return true;
+	}
+	if (s->state != SERVER_RCPT && s->state != SERVER_BDAT) {
+		reply_set(reply, 503, "5.5.1", "%s", server_order_text(s));
+		s->errors++;
+		return true;
+	}
+	uint64_t before = s->state == SERVER_BDAT ? s->decoder.size : 0;
+	if (limit && (before > limit || bdat->size > limit - before)) {
+		reply_set(reply, 552, "5.3.4", "The message is too big");
+		return true;
+	}
+	if (s->state == SERVER_BDAT)
+		return false;
+	reply_set(reply, 250, "2.0.0", "Ok");
+	return !s->handler->data(s->arg, reply);
+}
+
+/* Where a refused chunk leaves the session. A transaction of which a part is
+ * missing may never be completed by the chunks behind it, which a client that
+ * pipelines has sent already. */
+static enum server_state state_after_refusal(struct server *s, bool last)
+{
+	if (s->state == SERVER_START || s->state == SERVER_READY)
+		return s->state;
+	server_forget(s);
+	return last ? SERVER_READY : SERVER_BROKEN;
+}
+
+enum server_state server_chunk_begin(struct server *s, const struct command *c)
+{
+	struct command_bdat bdat;
+	struct reply reply = {0};
+	enum server_state next = SERVER_CHUNK;
+	if (command_parse_bdat(c->argument, &bdat, &reply) != 0) {
+		/* how much text follows is not known: go on, and it would be run as commands */
+		server_reply(s, &reply);
+		next = SERVER_END;
+	} else if (refusal(s, &bdat, &reply)) {
+		bool hang_up = reply.code == 421;
+		reply_print(&reply, &s->late);
+		s->after = state_after_refusal(s, bdat.last);
+		if (hang_up)
+			s->after = SERVER_END;
+		s->chunk_left = bdat.size;
+		next = SERVER_REFUSED;
+	} else {
+		if (s->state == SERVER_RCPT)
+			server_text_begin(s, false);
+		s->chunk_left = bdat.size;
+		s->chunk_last = bdat.last;
+	}
+	reply_free(&reply);
+	return next;
+}
