@@ -66,7 +66,7 @@ obj = $(patsubst %.c,$(O)/%.o,$(1))
 
 PROGRAMS := $(O)/relayd $(O)/relayctl $(O)/relay-sendmail $(O)/relay-catcher
 
-.PHONY: all run test unit deps clean bench soak fuzz fuzz-build static install layers sizes \
+.PHONY: all run test unit deps test-deps tsan-build clean bench soak fuzz fuzz-build static install layers sizes \
 	format analyze FORCE
 all: $(PROGRAMS)
 
@@ -110,6 +110,28 @@ deps:
 	tests/deps.sh build
 test-deps:
 	tests/deps.sh test
+
+# Everything: the code's own checks, then unit, dialogue, corpus and end-to-end
+# tests under ASan and UBSan, the pool and the spool thread under TSan.
+# `make test K=word` runs what has the word in its name.
+K ?=
+test: test-deps
+	$(MAKE) --no-print-directory layers sizes
+	$(MAKE) --no-print-directory all
+	$(MAKE) --no-print-directory SAN=asan all unit fuzz-build
+	$(MAKE) --no-print-directory SAN=tsan tsan-build
+	RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py -k "$(K)" \
+		$(patsubst %.c,$(B)/asan/%,$(wildcard tests/unit/test_*.c)) \
+		$(patsubst %,$(B)/tsan/tests/unit/test_%,$(TSAN_TESTS)) \
+		--replay $(patsubst %.c,$(B)/asan/%,$(wildcard tests/fuzz/fuzz_*.c)) \
+		--python tests/e2e tests/crash
+
+TSAN_TESTS := pool spool
+tsan-build: $(patsubst %,$(O)/tests/unit/test_%,$(TSAN_TESTS))
+
+run: deps
+	$(MAKE) --no-print-directory all
+	tests/demo.sh
 
 clean:
 	rm -rf $(B)

@@ -1,0 +1,115 @@
+"""A name server on loopback whose zone is a dictionary that a test fills."""
+import socket
+import socketserver
+import struct
+import threading
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+
+
+class NameServer:
+    """Answers on UDP and TCP. add() records; `servfail` and `silent` hold names."""
+
+    def __init__(self):
+        self.records = {}
+        self.servfail = set()
+        self.silent = set()
+        self.lock = threading.Lock()
+        self.udp = self._bind()
+        self.tcp = socketserver.ThreadingTCPServer(("127.0.0.1", self.port), _TcpHandler, False)
+        self.tcp.daemon_threads = True
+        self.tcp.allow_reuse_address = True
+        self.tcp.names = self
+        self.tcp.server_bind()
+        self.tcp.server_activate()
+        self.threads = [
+            threading.Thread(target=self._serve_udp, daemon=True),
+            threading.Thread(target=self.tcp.serve_forever, daemon=True),
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def _bind(self):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.1", 0))
+        self.port = udp.getsockname()[1]
+        return udp
+
+    @property
+    def server(self):
+        return f"127.0.0.1@{self.port}"
+
+    def add(self, name, kind, *values, ttl=60):
+        """add("example.net", "MX", "10 mx.example.net.")"""
+        with self.lock:
+            self.records.setdefault(dns.name.from_text(name), {})[kind] = (ttl, list(values))
+
+    def mail_host(self, domain, host, *addresses):
+        """DOMAIN's mail goes to HOST at ADDRESSES."""
+        self.add(domain, "MX", f"10 {host}.")
+        four = [a for a in addresses if ":" not in a]
+        six = [a for a in addresses if ":" in a]
+        if four:
+            self.add(host, "A", *four)
+        if six:
+            self.add(host, "AAAA", *six)
+
+    def remove(self, name):
+        with self.lock:
+            self.records.pop(dns.name.from_text(name), None)
+
+    def reply_to(self, wire):
+        query = dns.message.from_wire(wire)
+        question = query.question[0]
+        name = question.name.canonicalize()
+        kind = dns.rdatatype.to_text(question.rdtype)
+        text = name.to_text(omit_final_dot=True)
+        if text in self.silent:
+            return None
+        reply = dns.message.make_response(query, recursion_available=True)
+        with self.lock:
+            sets = self.records.get(name)
+        if text in self.servfail:
+            reply.set_rcode(dns.rcode.SERVFAIL)
+        elif sets is None:
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+        elif "CNAME" in sets or kind in sets:
+            found = "CNAME" if "CNAME" in sets else kind
+            ttl, values = sets[found]
+            reply.answer.append(dns.rrset.from_text(name, ttl, "IN", found, *values))
+        return reply.to_wire(max_size=65535)
+
+    def _serve_udp(self):
+        while True:
+            try:
+                wire, peer = self.udp.recvfrom(65535)
+                answer = self.reply_to(wire)
+                if answer:
+                    self.udp.sendto(answer, peer)
+            except OSError:
+                return
+            except Exception:  # a question that dnspython can not read
+                continue
+
+    def close(self):
+        self.tcp.shutdown()
+        self.tcp.server_close()
+        self.udp.close()
+
+
+class _TcpHandler(socketserver.StreamRequestHandler):
+    def handle(self):
+        while True:
+            head = self.rfile.read(2)
+            if len(head) < 2:
+                return
+            answer = self.server.names.reply_to(self.rfile.read(struct.unpack("!H", head)[0]))
+            if answer is None:
+                return
+            self.wfile.write(struct.pack("!H", len(answer)) + answer)

@@ -1,0 +1,216 @@
+"""A receiver whose answers a test decides, and which keeps what it got.
+
+A Behaviour says what to answer at each stage; None means the usual positive
+answer. An answer is text ("550 5.1.1 no such user"), bytes to send raw, or one of
+DROP (close without a word), RESET (TCP reset), HANG (say nothing, keep open).
+A callable gets the receiver's connection number and the argument.
+"""
+import socket
+import struct
+import threading
+import time
+
+DROP = object()
+RESET = object()
+HANG = object()
+
+
+class Behaviour:
+    def __init__(self, **stages):
+        self.extensions = stages.pop("extensions", ["PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 0"])
+        self.stages = stages
+
+    def at(self, stage, number, argument):
+        answer = self.stages.get(stage)
+        return answer(number, argument) if callable(answer) else answer
+
+
+class Message:
+    def __init__(self, sender, recipients, data, connection):
+        self.sender = sender
+        self.recipients = recipients
+        self.data = data
+        self.connection = connection
+        self.time = time.monotonic()
+
+    @property
+    def header(self):
+        return self.data.split(b"\r\n\r\n", 1)[0].decode("utf-8", "surrogateescape")
+
+    @property
+    def body(self):
+        parts = self.data.split(b"\r\n\r\n", 1)
+        return parts[1] if len(parts) > 1 else b""
+
+
+class Receiver:
+    """Listens on ADDRESS (a loopback one), any free port unless PORT is given."""
+
+    def __init__(self, address="127.0.0.1", port=0, behaviour=None):
+        self.behaviour = behaviour or Behaviour()
+        self.messages = []
+        self.connections = 0
+        self.commands = []
+        self.open_now = 0
+        self.open_most = 0
+        self.changed = threading.Condition()
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.listener = socket.socket(family, socket.SOCK_STREAM)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((address, port))
+        self.listener.listen(512)
+        self.address = address
+        self.port = self.listener.getsockname()[1]
+        self.closing = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self.closing = True
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+
+    def wait(self, count, timeout=30):
+        """Until COUNT messages are here; their list."""
+        with self.changed:
+            self.changed.wait_for(lambda: len(self.messages) >= count, timeout)
+            if len(self.messages) < count:
+                raise AssertionError(f"{len(self.messages)} messages came, {count} expected")
+            return list(self.messages)
+
+    def wait_for(self, condition, timeout=30):
+        with self.changed:
+            if not self.changed.wait_for(lambda: condition(self), timeout):
+                raise AssertionError(f"not reached; commands were {self.commands[-20:]}")
+
+    def _accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            with self.changed:
+                self.connections += 1
+                self.open_now += 1
+                self.open_most = max(self.open_most, self.open_now)
+                number = self.connections
+                self.changed.notify_all()
+            threading.Thread(target=self._run, args=(sock, number), daemon=True).start()
+
+    def _run(self, sock, number):
+        try:
+            _Dialogue(self, sock, number).run()
+        except (OSError, _Over):
+            pass
+        finally:
+            sock.close()
+            with self.changed:
+                self.open_now -= 1
+                self.changed.notify_all()
+
+
+class _Over(Exception):
+    pass
+
+
+class _Dialogue:
+    def __init__(self, receiver, sock, number):
+        self.receiver = receiver
+        self.sock = sock
+        self.number = number
+        self.file = sock.makefile("rb")
+        self.sender = None
+        self.recipients = []
+
+    def say(self, stage, argument, usual):
+        answer = self.receiver.behaviour.at(stage, self.number, argument)
+        if answer is None:
+            answer = usual
+        if answer is DROP:
+            raise _Over()
+        if answer is RESET:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise _Over()
+        if answer is HANG:
+            self.file.read()
+            raise _Over()
+        if isinstance(answer, bytes):
+            self.sock.sendall(answer)
+            return answer[:1]
+        self.sock.sendall(answer.encode() + b"\r\n")
+        if answer.startswith("421"):
+            raise _Over()
+        return answer[:1].encode()
+
+    def run(self):
+        if self.say("banner", "", "220 receiver.test ESMTP") != b"2":
+            self.file.readline()
+            return
+        while True:
+            line = self.file.readline(70000)
+            if not line:
+                return
+            text = line.rstrip(b"\r\n").decode("utf-8", "replace")
+            with self.receiver.changed:
+                self.receiver.commands.append(text)
+                self.receiver.changed.notify_all()
+            verb = text[:4].upper()
+            handler = getattr(self, "do_" + verb.lower(), None)
+            if handler:
+                handler(text[4:].strip())
+            else:
+                self.say("unknown", text, "500 5.5.1 unknown")
+
+    def do_ehlo(self, argument):
+        lines = ["receiver.test"] + self.receiver.behaviour.extensions
+        usual = "\r\n".join("250" + ("-" if i < len(lines) - 1 else " ") + l
+                            for i, l in enumerate(lines))
+        self.say("ehlo", argument, usual)
+
+    def do_helo(self, argument):
+        self.say("helo", argument, "250 receiver.test")
+
+    def do_mail(self, argument):
+        if self.say("mail", argument, "250 2.1.0 ok") == b"2":
+            self.sender = argument[argument.find("<") + 1:argument.rfind(">")]
+            self.recipients = []
+
+    def do_rcpt(self, argument):
+        address = argument[argument.find("<") + 1:argument.rfind(">")]
+        if self.say("rcpt", address, "250 2.1.5 ok") == b"2":
+            self.recipients.append(address)
+
+    def do_rset(self, argument):
+        self.recipients = []
+        self.say("rset", argument, "250 2.0.0 ok")
+
+    def do_noop(self, argument):
+        self.say("noop", argument, "250 2.0.0 ok")
+
+    def do_quit(self, argument):
+        self.say("quit", argument, "221 2.0.0 bye")
+        raise _Over()
+
+    def do_data(self, argument):
+        if not self.recipients:
+            self.say("data", argument, "554 5.5.1 no valid recipients")
+            return
+        if self.say("data", argument, "354 go on") != b"3":
+            return
+        lines = []
+        while True:
+            line = self.file.readline()
+            if not line:
+                return
+            if line == b".\r\n":
+                break
+            lines.append(line[1:] if line.startswith(b".") else line)
+        data = b"".join(lines)
+        message = Message(self.sender, self.recipients, data, self.number)
+        self.recipients = []
+        if self.say("end", data, "250 2.0.0 taken") == b"2":
+            with self.receiver.changed:
+                self.receiver.messages.append(message)
+                self.receiver.changed.notify_all()

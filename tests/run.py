@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+"""Run tests and count them: the closing line is `N passed, N failed, N skipped`.
+
+usage: run.py [-j JOBS] [-k PATTERN] UNIT-PROGRAM... [--replay FUZZ-PROGRAM...] [--python FOLDER...]
+
+Unit programs are cmocka's; a fuzz program replays its corpus folder
+(tests/fuzz/corpus/NOUN), which is one test; python folders hold unittest files.
+"""
+import argparse
+import concurrent.futures
+import os
+import re
+import subprocess
+import sys
+import time
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+passed = failed = skipped = 0
+
+
+def count(good, bad, none=0):
+    global passed, failed, skipped
+    passed += good
+    failed += bad
+    skipped += none
+
+
+def run_program(command, timeout):
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=timeout)
+        return done.returncode, done.stdout.decode("utf-8", "replace")
+    except subprocess.TimeoutExpired as e:
+        return -1, (e.stdout or b"").decode("utf-8", "replace") + "\ntimed out\n"
+
+
+def run_unit(program):
+    status, out = run_program([program], 600)
+    good = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", out))
+    bad = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", out))
+    none = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", out))
+    if status != 0 and bad == 0:
+        bad = 1
+    if good + bad + none == 0:
+        bad = 1
+    return program, good, bad, none, out if bad else ""
+
+
+def run_replay(program):
+    noun = os.path.basename(program)[len("fuzz_"):]
+    corpus = os.path.join(ROOT, "tests", "fuzz", "corpus", noun)
+    files = sorted(os.path.join(corpus, f) for f in os.listdir(corpus))
+    status, out = run_program([program, *files], 300)
+    return program, int(status == 0), int(status != 0), 0, out if status else ""
+
+
+def report(results):
+    for program, good, bad, none, out in results:
+        name = os.path.relpath(program, ROOT)
+        print(f"{'FAIL' if bad else 'ok  '} {name}: {good} passed, {bad} failed", flush=True)
+        if out:
+            print(out[-20000:], flush=True)
+        count(good, bad, none)
+
+
+class Result(unittest.TextTestResult):
+    def startTest(self, test):
+        self.began = time.monotonic()
+        super(unittest.TextTestResult, self).startTest(test)
+
+    def _line(self, word, test):
+        seconds = time.monotonic() - self.began
+        print(f"{word} {test.id()} ({seconds:.1f} s)", flush=True)
+
+    def addSuccess(self, test):
+        self._line("ok  ", test)
+        count(1, 0)
+
+    def addFailure(self, test, err):
+        super(unittest.TextTestResult, self).addFailure(test, err)
+        self._line("FAIL", test)
+        count(0, 1)
+
+    def addError(self, test, err):
+        super(unittest.TextTestResult, self).addError(test, err)
+        self.began = getattr(self, "began", time.monotonic())
+        self._line("FAIL", test)
+        count(0, 1)
+
+    def addSubTest(self, test, subtest, err):
+        super(unittest.TextTestResult, self).addSubTest(test, subtest, err)
+        if err:
+            print(f"FAIL {subtest.id()}", flush=True)
+            count(0, 1)
+
+    def addSkip(self, test, reason):
+        print(f"skip {test.id()}: {reason}", flush=True)
+        count(0, 0, 1)
+
+
+def run_python(folder, pattern):
+    sys.path.insert(0, os.path.abspath(folder))
+    loader = unittest.TestLoader()
+    if pattern:
+        loader.testNamePatterns = [f"*{pattern}*"]
+    suite = loader.discover(folder, pattern="test_*.py", top_level_dir=folder)
+    runner = unittest.TextTestRunner(stream=sys.stdout, resultclass=Result, verbosity=0)
+    runner.run(suite)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-j", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("-k", default="")
+    parser.add_argument("programs", nargs="*")
+    parser.add_argument("--replay", nargs="*", default=[])
+    parser.add_argument("--python", nargs="*", default=[])
+    options = parser.parse_args()
+    wanted = [p for p in options.programs if options.k in p or options.python]
+    with concurrent.futures.ThreadPoolExecutor(options.j) as pool:
+        report(pool.map(run_unit, wanted))
+        report(pool.map(run_replay, options.replay))
+    for folder in options.python:
+        run_python(folder, options.k)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
