@@ -41,19 +41,25 @@ struct mx_options {
 	bool ipv4, ipv6;
 	bool allow_private;
 	const char *hostname;          /* ours: an MX of that name is a loop */
-	const struct conn_address *own; /* our addresses, likewise */
+	const struct conn_address *own; /* our addresses, likewise; one with a port is only
+	                                   ours when PORT is that port */
 	size_t own_count;
 };
 
 struct mx_query;
 typedef void mx_done(const struct mx_answer *answer, void *arg);
 
-/* Look up DOMAIN (a name, or an address literal "[192.0.2.1]", "[IPv6:...]").
- * HOST: take it as the name of a host, without MX (a smarthost). DONE is never
- * called inside. */
+/* Look up DOMAIN (a name, U-labels allowed, or an address literal
+ * "[192.0.2.1]", "[IPv6:...]"). HOST: take it as the name or the numeric address
+ * of a host, without MX (a smarthost). OPTIONS are copied. DONE is never called
+ * inside; the handle ends with it. */
 struct mx_query *mx_find(struct dns *dns, struct loop *loop, const char *domain, bool host,
     const struct mx_options *options, mx_done *done, void *arg);
 void mx_cancel(struct mx_query *query);
+
+/* May never be connected to, whatever is allowed: unspecified (which is
+ * ourselves), multicast, broadcast, and what is no IP address. */
+bool mx_address_is_unusable(const struct conn_address *a);
 
 /* Not reachable from the public net: loopback, private, link-local, multicast,
  * unspecified, documentation and the like, IPv4 in IPv6 unwrapped. */
