@@ -264,8 +264,11 @@ static void pump(struct conn *conn)
 {
 	struct why why = {0};
 	size_t total = 0;
-	if (!conn_can_read(conn))
+	if (!conn_can_read(conn)) {
+		if (conn->broken && conn->phase == PHASE_UP)
+			conn_fail(conn, conn->failure);
 		return;
+	}
 	conn_settle(conn);
 	enum conn_io io = read_some(conn, &total, &why);
 	if (io == IO_FAIL) {

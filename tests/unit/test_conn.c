@@ -26,6 +26,7 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/conn.h"
 #include "relayd/base/mem.h"
+#include "relayd/base/random.h"
 
 #define INPUT_MAX 65536
 
@@ -1233,6 +1234,129 @@ static void test_tls_refused_while_sending(void **state)
 	end_clear(&s);
 }
 
+/* A session of a connection that was closed in order may be used again. */
+static void test_tls_resumption(void **state)
+{
+	(void)state;
+	struct end c;
+	struct end s;
+	open_tls(&c, &s);
+	conn_write(s.conn, "x", 1);
+	settle();
+	SSL_SESSION *session = SSL_get1_session(conn_ssl(c.conn));
+	assert_true(SSL_SESSION_is_resumable(session));
+	end_clear(&c);
+	end_clear(&s);
+	settle();
+	assert_true(SSL_SESSION_is_resumable(session));
+	open_pair(&c, &s);
+	start_tls(&s, true);
+	SSL *ssl = SSL_new(client_ctx);
+	struct why why;
+	SSL_set_session(ssl, session);
+	assert_int_equal(conn_start_ssl(c.conn, ssl, false, &why), 0);
+	wait_for(&c, 'S');
+	assert_true(SSL_session_reused(ssl));
+	SSL_SESSION_free(session);
+	end_clear(&c);
+	end_clear(&s);
+}
+
+/* Our write fails while the input is full: FAILED comes, and what was read stays. */
+static void test_broken_and_full(void **state)
+{
+	(void)state;
+	struct end c = {0};
+	size_t size = 8 << 20;
+	char *bytes = pattern(size);
+	c.conn = conn_connect(loop, &listening, NULL, 10, handle, &c);
+	int fd = take_peer();
+	raw_write(fd, "0123456789abcdef");
+	wait_for(&c, 'I');
+	conn_write(c.conn, bytes, size);
+	settle();
+	close(fd);
+	run_dry();
+	assert_true(told(&c, 'F'));
+	assert_int_equal(conn_peek(c.conn).n, 10);
+	mem_free(bytes);
+	end_clear(&c);
+}
+
+/* One side of random traffic: writes, takes some, pauses and resumes. */
+struct player {
+	struct end end;
+	struct buf sent;
+	size_t budget;
+};
+
+static void play(struct player *player)
+{
+	static char bytes[40000];
+	struct conn *conn = player->end.conn;
+	size_t n = random_below(2) ? random_below(100) : random_below(sizeof(bytes));
+	if (n > player->budget)
+		n = player->budget;
+	random_bytes(bytes, n);
+	conn_write(conn, bytes, n);
+	buf_add(&player->sent, bytes, n);
+	player->budget -= n;
+	if (random_below(4) == 0)
+		conn_pause(conn);
+	if (random_below(3) == 0)
+		conn_resume(conn);
+	struct span s = conn_peek(conn);
+	size_t some = s.n ? random_below((uint32_t)s.n + 1) : 0;
+	buf_add(&player->end.got, s.p, some);
+	conn_drop(conn, some);
+}
+
+static void random_traffic(bool tls, uint64_t seed)
+{
+	struct player p[2] = {0};
+	random_fix(seed);
+	p[0].end.conn = conn_connect(loop, &listening, NULL, 1 + random_below(30000), handle,
+	    &p[0].end);
+	p[1].end.conn = conn_accept(loop, take_peer(), 1 + random_below(30000), handle, &p[1].end);
+	wait_for(&p[0].end, 'O');
+	if (tls) {
+		start_tls(&p[0].end, false);
+		start_tls(&p[1].end, true);
+	}
+	p[0].budget = p[1].budget = 300000;
+	while (p[0].budget || p[1].budget) {
+		play(&p[random_below(2)]);
+		loop_turn(loop, false);
+	}
+	for (int i = 0; i < 2; i++) {
+		p[i].end.then = take_all;
+		take_all(&p[i].end, CONN_INPUT);
+		conn_resume(p[i].end.conn);
+	}
+	for (int i = 0; i < 50000 && (p[0].end.got.len < 300000 || p[1].end.got.len < 300000); i++)
+		loop_turn(loop, true);
+	for (int i = 0; i < 2; i++) {
+		assert_true(span_equal(span_buf(&p[i].end.got), span_buf(&p[!i].sent)));
+		buf_free(&p[!i].sent);
+	}
+	end_clear(&p[0].end);
+	end_clear(&p[1].end);
+}
+
+static void test_random_clear(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 0; seed < 20; seed++)
+		random_traffic(false, seed);
+}
+
+static void test_random_tls(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 0; seed < 20; seed++)
+		random_traffic(true, seed);
+}
+
 #define CLEAR(test) cmocka_unit_test_setup_teardown(test, begin, finish)
 #define TLS(test) \
 	cmocka_unit_test_setup_teardown(test, begin_tls13, finish_tls), \
@@ -1269,6 +1393,8 @@ int main(void)
 	    CLEAR(test_finish_states),
 	    CLEAR(test_finish_at_end),
 	    CLEAR(test_next_user),
+	    CLEAR(test_broken_and_full),
+	    CLEAR(test_random_clear),
 	    TLS(test_starttls),
 	    TLS(test_injection),
 	    TLS(test_tls_twice),
@@ -1280,6 +1406,8 @@ int main(void)
 	    TLS(test_tls_unverified),
 	    TLS(test_tls_handshake_deadline),
 	    TLS(test_tls_refused_while_sending),
+	    TLS(test_tls_resumption),
+	    TLS(test_random_tls),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
