@@ -43,11 +43,14 @@ static void ATTR_PRINTF(5, 0) add(struct report *r, const char *file, unsigned l
 	r->count++;
 	if (r->kept >= KEPT_MAX)
 		return;
-	/* what is cut off is the end of an explanation */
+	/* what is cut off is the end of an explanation, and of a character */
 	vsnprintf(text, sizeof(text), format, args);
+	struct span said = span_text(text);
+	for (int i = 0; i < 3 && said.n && !span_is_utf8(said); i++)
+		said.n--;
 	if (key)
 		buf_addf(&b, "%s: ", key);
-	text_escape_utf8(&b, span_text(text), sizeof(text));
+	buf_add(&b, said.p, said.n);
 	r->entries = mem_resize(r->entries, r->kept + 1, sizeof(*r->entries));
 	r->entries[r->kept] = (struct report_entry){
 	    .file = mem_text(file ? file : ""),

@@ -21,7 +21,8 @@ struct report {
 	size_t count; /* all of them, also those that are not kept */
 };
 
-/* Something is wrong with KEY at the setting AT (NULL: nowhere in particular). */
+/* Something is wrong with KEY at the setting AT (NULL: nowhere in particular).
+ * Text of the file that was not checked yet must be escaped by the caller. */
 void report_add(struct report *report, const config_setting_t *at, const char *key,
     const char *format, ...) ATTR_PRINTF(4, 5);
 
