@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT
+ * Every kind of mistake in a configuration, alone and together, with the exact
+ * lines that are told: the messages are what people see of conf/.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "conf/conf.h"
+
+const char *__lsan_default_suppressions(void);
+
+/* libconfig 1.5 forgets the text it was reading when it meets a syntax error:
+ * some bytes for each refused file, and none of ours. */
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:strbuf_append\nleak:libconfig_yylex\n";
+}
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* One that must be refused with exactly these lines. */
+static void bad(const char *text, const char *expected)
+{
+	struct conf_errors errors = {0};
+	struct conf *conf = conf_parse(text, "t", &errors);
+	if (conf || strcmp(buf_text(&errors.text), expected) != 0)
+		fail_msg("%s\ngave:\n%s\nexpected:\n%s", text, buf_text(&errors.text), expected);
+	size_t lines = 0;
+	for (const char *p = expected; (p = strchr(p, '\n')); p++)
+		lines++;
+	assert_int_equal(errors.count, lines);
+	conf_errors_free(&errors);
+}
+
+/* Each mistake alone: text, the lines it gives. */
+static const char *const mistakes[][2] = {
+    /* kinds of values */
+    {"\nworkers = \"2\";",
+	"t:2: workers: is a text in quotes, expected a whole number from 0 to 64 without quotes\n"},
+    {"workers = 1.0;", "t:1: workers: is a number with a decimal point, expected a whole "
+		       "number from 0 to 64 without quotes\n"},
+    {"workers = 65;", "t:1: workers: 65 is out of range, expected 0 to 64\n"},
+    {"workers = -1;", "t:1: workers: -1 is out of range, expected 0 to 64\n"},
+    {"workers = 4294967297;",
+	"t:1: workers: 4294967297 is too large a number, expected at most 2147483647\n"},
+    {"workers = 0x100000001;",
+	"t:1: workers: 0x100000001 is too large a number, expected at most 2147483647\n"},
+    {"workers = 4294967297L;", "t:1: workers: 4294967297 is out of range, expected 0 to 64\n"},
+    {"limits = { message_size = 25; };",
+	"t:1: limits.message_size: is a number, expected a size with its unit in quotes, like "
+	"\"25M\"\n"},
+    {"limits = { message_size = \"25\"; };",
+	"t:1: limits.message_size: \"25\": has no unit, expected a size: a whole number and one "
+	"of K, M, G, T or B, like \"25M\"\n"},
+    {"limits = { message_size = \"2G\"; };",
+	"t:1: limits.message_size: \"2G\": is out of range, expected \"1K\" to \"1G\"\n"},
+    {"dns = { timeout = \"10 s\"; };",
+	"t:1: dns.timeout: \"10 s\": expected a duration: whole numbers, each with one of w, d, "
+	"h, m, s or ms, like \"5m\" or \"1h30m\"\n"},
+    {"dns = { dnssec = \"true\"; };",
+	"t:1: dns.dnssec: is a text in quotes, expected true or false without quotes\n"},
+    {"log = \"file\";",
+	"t:1: log: \"file\": expected one of \"stderr\", \"syslog\", \"journal\"\n"},
+    {"received = \"\";", "t:1: received: \"\": expected one of \"show\", \"hide\"\n"},
+    {"listen = { };",
+	"t:1: listen: is a group { }, expected a list of groups: ( { key = value; ... }, { ... } "
+	")\n"},
+    {"listen = ( 5 );",
+	"t:1: listen: is a number, expected a list of groups: ( { key = value; ... }, { ... } )\n"},
+    {"limits = ( );", "t:1: limits: is a list ( ), expected a group: { key = value; ... }\n"},
+    {"trusted_networks = \"::1\";", "t:1: trusted_networks: is a text in quotes, expected texts "
+				    "in brackets: [ \"...\", \"...\" ]\n"},
+    {"queue = { backoff = [ ]; };",
+	"t:1: queue.backoff: is empty, expected at least one\n"},
+    {"queue = { backoff = [\n\"1m\",\n\"9999d\" ]; };",
+	"t:3: queue.backoff: \"9999d\": expected a duration: whole numbers, each with one of w, "
+	"d, h, m, s or ms, like \"5m\" or \"1h30m\"\n"},
+    /* texts */
+    {"user = \"a\\nb\";", "t:1: user: \"a\\x0ab\": holds a control character at byte 2, "
+			  "expected a line of text\n"},
+    {"user = \"a\xc2\x85\";", "t:1: user: \"a\\xc2\\x85\": holds a control character at byte 2, "
+			      "expected a line of text\n"},
+    {"user = \"\xff\";", "t:1: user: \"\\xff\": is not valid UTF-8\n"},
+    {"hostname = \"\";", "t:1: hostname: \"\": is empty, expected a host name\n"},
+    {"hostname = \"a_b\";", "t:1: hostname: \"a_b\": is not a host name, expected letters, "
+			    "digits, hyphens and dots\n"},
+    {"hostname = \"192.0.2.1\";", "t:1: hostname: \"192.0.2.1\": ends in a number, expected a "
+				  "host name like \"relay.example.org\"\n"},
+    {"hostname = \"a.\";",
+	"t:1: hostname: \"a.\": has a dot too many, expected \"example.org\"\n"},
+    {"spool = \"spool\";", "t:1: spool.path: \"spool\": expected an absolute path (\"/...\")\n"},
+    {"notify = { mail = \"admin\"; };", "t:1: notify.mail: \"admin\": has no @, expected an "
+					"address like \"bounce@example.org\"\n"},
+    {"notify = { mail = \"a b@example.org\"; };",
+	"t:1: notify.mail: \"a b@example.org\": expected at most 64 letters, digits, dots and "
+	"hyphens before the @, without quotes and spaces\n"},
+    /* addresses */
+    {"listen = ( { address = \"localhost\"; } );",
+	"t:1: listen.address: \"localhost\": expected a numeric IPv4 or IPv6 address without "
+	"brackets and port (\"0.0.0.0\" and \"::\" are all of them), or the absolute path of a "
+	"Unix socket\n"},
+    {"trusted_networks = [ \"10.1.2.3/8\" ];",
+	"t:1: trusted_networks: \"10.1.2.3/8\": has bits set behind the first 8; the network is "
+	"\"10.0.0.0/8\", the one address \"10.1.2.3\"\n"},
+    {"trusted_networks = [ \"2001:db8::1/64\" ];",
+	"t:1: trusted_networks: \"2001:db8::1/64\": has bits set behind the first 64; the "
+	"network is \"2001:db8::/64\", the one address \"2001:db8::1\"\n"},
+    {"trusted_networks = [ \"0.0.0.0/0\" ];",
+	"t:1: trusted_networks: \"0.0.0.0/0\": would let strangers relay (an open relay); "
+	"expected at least /8\n"},
+    {"trusted_networks = [ \"::ffff:0:0/96\" ];",
+	"t:1: trusted_networks: \"::ffff:0:0/96\": would let strangers relay (an open relay); "
+	"expected at least /8\n"},
+    {"trusted_networks = [ \"10.0.0.0/33\" ];",
+	"t:1: trusted_networks: \"10.0.0.0/33\": expected a number from 0 to 32 behind the "
+	"slash\n"},
+    {"dns = { servers = [ \"127.0.0.1@0\" ]; };",
+	"t:1: dns.servers: \"127.0.0.1@0\": expected a numeric address, with a port if it is not "
+	"53: \"127.0.0.1@5353\"\n"},
+    {"sources = ( { name = \"a\"; ipv4 = \"::1\"; } );",
+	"t:1: sources.ipv4: \"::1\": expected an IPv4 address like \"192.0.2.10\"\n"},
+    {"sources = ( { name = \"a\"; ipv6 = \"::\"; } );",
+	"t:1: sources.ipv6: \"::\": means any address, expected an IPv6 address like "
+	"\"2001:db8::10\" that this machine has\n"},
+    {"sources = ( { name = \"a\"; since = \"2026-02-29\"; } );",
+	"t:1: sources.since: \"2026-02-29\": that month has no day 29\n"},
+    {"sources = ( { name = \"a\"; since = \"1.11.2026\"; } );",
+	"t:1: sources.since: \"1.11.2026\": expected a date like \"2026-11-01\"\n"},
+    /* keys */
+    {"hostnmae = \"a\";", "t:1: hostnmae: is not known, did you mean \"hostname\"?\n"},
+    {"limits = { mesage_size = \"1M\"; };",
+	"t:1: limits.mesage_size: is not known, did you mean \"message_size\"?\n"},
+    {"lifetime = \"1d\";",
+	"t:1: lifetime: is not known here, expected it as \"queue.lifetime\"\n"},
+    {"zzzzzz = 1;", "t:1: zzzzzz: is not known\n"},
+    {"listen = (\n{ port = 25; } );", "t:2: listen.address: is missing\n"},
+    {"routes = ( { match = \"*\"; } );", "t:1: routes.via: is missing\n"},
+    /* what keys mean to each other */
+    {"listen = ( { address = \"/x\"; port = 25; } );",
+	"t:1: listen.port: a Unix socket has no port, expected none\n"},
+    {"listen = ( { address = \"0.0.0.0\"; auth = true; } );",
+	"t:1: listen.auth: passwords would cross the network in the clear, expected tls = "
+	"\"starttls\" or \"implicit\" here\n"},
+    {"listen = ( { address = \"::\";\ntls = \"starttls\"; } );",
+	"t:2: listen.tls: there is no certificate to show, expected tls = { certificate = "
+	"\"...\"; key = \"...\"; } at the top level\n"},
+    {"listen = ( { address = \"::\"; }, { address = \"::\"; port = 25; } );",
+	"t:1: listen.address: \"::\" with this port is listed twice\n"},
+    {"domains = ( { name = \"a.jp\"; },\n{ name = \"A.JP\"; } );",
+	"t:2: domains.name: \"a.jp\" is listed twice\n"},
+    {"domains = ( { name = \"a.jp\"; return_path = \"x@b.jp\"; } );",
+	"t:1: domains.return_path: \"x@b.jp\": \"b.jp\" is not in domains nor below one of them, "
+	"so SPF would pass for a stranger's domain and not count for DMARC; expected an address "
+	"like \"bounce@a.jp\"\n"},
+    {"domains = ( { name = \"a.jp\"; } );\nreturn_path = { default_domain = \"b.jp\"; };",
+	"t:2: return_path.default_domain: \"b.jp\" is not in domains\n"},
+    {"return_path = { mode = \"always\"; };",
+	"t:1: return_path.mode: there is no domain to rewrite to, expected one in domains\n"},
+    {"sources = ( { name = \"a\"; }, { name = \"a\"; } );",
+	"t:1: sources.name: \"a\" is listed twice\n"},
+    {"smarthosts = ( { name = \"default\"; host = \"h\"; } );",
+	"t:1: smarthosts.name: \"default\" is the name of another smarthost or source\n"},
+    {"smarthosts = ( { name = \"s\"; host = \"[192.0.2.1]:25\"; } );",
+	"t:1: smarthosts.host: \"[192.0.2.1]:25\": expected a host name or a numeric address "
+	"without brackets; the port is a key of its own\n"},
+    {"smarthosts = ( { name = \"s\"; host = \"h\"; user = \"u\"; } );",
+	"t:1: smarthosts.password_file: is missing, user needs one\n"},
+    {"routes = ( { match = \"*\"; via = [ \"default\",\n\"ip9\" ]; } );",
+	"t:2: routes.via: \"ip9\" is neither a source nor a smarthost, expected one of "
+	"\"default\"\n"},
+    {"routes = ( { match = \"*\"; via = [ \"default\", \"default\" ]; } );",
+	"t:1: routes.via: \"default\" is listed twice\n"},
+    {"routes = ( { match = \"ex*.org\"; via = [ \"default\" ]; } );",
+	"t:1: routes.match: \"ex*.org\": expected \"*\", \"example.org\" or \"*.example.org\"\n"},
+    {"queue = { window_start = 21; };",
+	"t:1: queue.window_start: 21 is more than window_max, which is 20\n"},
+    {"delivery = { ipv4 = false; ipv6 = false; };",
+	"t:1: delivery.ipv6: with ipv4 and ipv6 both false nothing can be delivered\n"},
+    {"spool = { segment_size = \"1M\"; };",
+	"t:1: spool.big_message: is more than half of segment_size, which must hold smaller "
+	"messages whole\n"},
+    /* syntax: libconfig says no more than "syntax error" */
+    {"hostname = relay;", "t:1: syntax error: \"relay\" needs quotes around it, as all texts, "
+			  "sizes and durations do\n"},
+    {"dns = { timeout = 5m; };", "t:1: syntax error: \"5m\" needs quotes around it, as all "
+				 "texts, sizes and durations do\n"},
+    {"hostname = 'a';", "t:1: syntax error: expected double quotes (\") around texts\n"},
+    {"hostname \"a\";", "t:1: syntax error: there is no \"=\" behind \"hostname\"\n"},
+    {"hostname = ;", "t:1: syntax error: there is no value behind \"=\"\n"},
+    {"user = \"a;\nlog = \"stderr\";",
+	"t:2: syntax error: the text that begins on line 1 ends on line 2, a quote may be "
+	"missing\n"},
+    {"user = \"a;\n", "t:2: syntax error: the text that begins on line 1 has no closing quote\n"},
+    {"listen = ( { port = 1; }\n{ port = 2; } );",
+	"t:2: syntax error: a comma is missing between \"}\" and \"{\"\n"},
+    {"listen = ( { port = 1; }; );",
+	"t:1: syntax error: items of a list are separated by commas, not semicolons\n"},
+    {"trusted_networks = [ \"::1\", ];",
+	"t:1: syntax error: there is a comma too many before \"]\"\n"},
+    {"dns = { timeout = \"1s\";\n", "t:2: syntax error: the \"{\" of line 1 is never closed\n"},
+    {"listen = ( { port = 1; ) };",
+	"t:1: syntax error: \")\" stands where the \"{\" of line 1 should be closed by \"}\"\n"},
+    {"workers = 1;\n};", "t:2: syntax error: \"}\" closes nothing\n"},
+    {"workers = 1; workers = 2;",
+	"t:1: duplicate setting name: each key stands once in its group\n"},
+    {"@include \"nowhere.conf\"",
+	"t:1: cannot open include file: the path is taken from the folder of the main file, also "
+	"when it begins with a slash\n"},
+};
+
+static void mistakes_are_told(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(mistakes); i++)
+		bad(mistakes[i][0], mistakes[i][1]);
+}
+
+static void all_mistakes_at_once_in_order(void **state)
+{
+	(void)state;
+	bad("routes = ( { match = \"*\"; via = [ \"x\" ]; } );\n"
+	    "zzzzzz = 1;\n"
+	    "domains = ( { name = \"-a\"; return_path = \"x@b.jp\"; },\n"
+	    "            { name = \"c.jp\"; colour = 1; dkim = ( { selector = \"s\"; } ); } );\n"
+	    "workers = 99999999999;\n"
+	    "log = 1;\n",
+	    "t:1: routes.via: \"x\" is neither a source nor a smarthost, expected one of "
+	    "\"default\"\n"
+	    "t:2: zzzzzz: is not known\n"
+	    "t:3: domains.name: \"-a\": has a hyphen beside a dot or at an end, which no host "
+	    "name has\n"
+	    "t:3: domains.return_path: \"x@b.jp\": \"b.jp\" is not in domains nor below one of "
+	    "them, so SPF would pass for a stranger's domain and not count for DMARC; expected an "
+	    "address like \"bounce@example.org\"\n"
+	    "t:4: domains.colour: is not known\n"
+	    "t:4: domains.dkim.key: is missing\n"
+	    "t:5: workers: 1215752191 is out of range, expected 0 to 64\n"
+	    "t:5: workers: 99999999999 is too large a number, expected at most 2147483647\n"
+	    "t:6: log: is a number, expected one of \"stderr\", \"syslog\", \"journal\"\n");
+}
+
+static void a_flood_of_mistakes_is_bounded(void **state)
+{
+	(void)state;
+	struct buf text = {0};
+	struct conf_errors errors = {0};
+	for (int i = 0; i < 300; i++)
+		buf_addf(&text, "zzzzz%d = 1;\n", i);
+	assert_null(conf_parse(buf_text(&text), "t", &errors));
+	assert_int_equal(errors.count, 300);
+	assert_non_null(strstr(buf_text(&errors.text), "t: 100 more mistakes are not shown\n"));
+	buf_free(&text);
+	conf_errors_free(&errors);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(mistakes_are_told),
+	    cmocka_unit_test(all_mistakes_at_once_in_order),
+	    cmocka_unit_test(a_flood_of_mistakes_is_bounded),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
