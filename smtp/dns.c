@@ -98,7 +98,8 @@ static void free_dns(void *arg)
 	mem_free(dns);
 }
 
-/* The last thing that happens to Q; DNS may be gone behind it. */
+/* The last thing that happens to Q. Its user may call dns_free meanwhile, which
+ * leaves the memory until the end of the turn. */
 static void report(struct dns_query *q, struct dns_reading *reading)
 {
 	struct dns *dns = q->dns;
@@ -106,8 +107,7 @@ static void report(struct dns_query *q, struct dns_reading *reading)
 	q->done(&reading->answer, q->arg);
 	dns_reading_free(reading);
 	free_query(q);
-	if (!dns->freed) /* dns_free is deferred, so it is still there */
-		pump(dns);
+	pump(dns);
 }
 
 static void on_result(void *arg, int error, struct ub_result *result)
@@ -156,7 +156,7 @@ static void send_query(struct dns *dns, struct dns_query *q)
 
 static void pump(struct dns *dns)
 {
-	while (dns->context && dns->waiting && dns->asked_count < ASKED_MAX)
+	while (dns->context && !dns->freed && dns->waiting && dns->asked_count < ASKED_MAX)
 		send_query(dns, dns->waiting);
 }
 
@@ -326,6 +326,7 @@ void dns_free(struct dns *dns)
 {
 	if (!dns)
 		return;
+	dns->freed = true; /* nothing more is asked */
 	while (dns->asked)
 		dns_cancel(dns->asked);
 	while (dns->waiting)
@@ -336,7 +337,6 @@ void dns_free(struct dns *dns)
 		dns_context_retire(dns->probed);
 	}
 	dns_context_retire(dns->context);
-	dns->freed = true;
 	loop_defer(dns->loop, free_dns, dns);
 }
 
@@ -367,10 +367,12 @@ void dns_cancel(struct dns_query *q)
 {
 	if (!q)
 		return;
+	struct dns *dns = q->dns;
 	if (q->context)
 		dns_context_cancel(q->context, q->id);
 	unlink_query(q);
 	free_query(q);
+	pump(dns);
 }
 
 bool dns_is_validating(const struct dns *dns)
