@@ -30,7 +30,8 @@ bool syntax_is_loopback(const char *address)
 	static const unsigned char one[16] = {[15] = 1};
 	unsigned char a[16];
 	int family = parse_address(span_text(address), a);
-	return family == AF_INET ? a[0] == 127 : family == AF_INET6 && memcmp(a, one, 16) == 0;
+	return family == AF_INET ? a[0] == 127
+				 : family == AF_INET6 && memcmp(a, one, 16) == 0;
 }
 
 static int add(struct buf *out, struct span text)
@@ -46,7 +47,8 @@ static int parse_peer(struct span text, struct buf *out, struct why *why)
 		return add(out, text);
 	if (text.p[0] == '[' || memchr(text.p, ':', text.n))
 		return why_set(why, WHY_PERM,
-		    "expected a host name or a numeric address without brackets; the port is a "
+		    "expected a host name or a numeric address without brackets; the "
+		    "port is a "
 		    "key of its own");
 	return syntax_host.parse(text, out, why);
 }
@@ -59,7 +61,8 @@ static int parse_listen(struct span text, struct buf *out, struct why *why)
 	if (parse_address(text, a))
 		return add(out, text);
 	return why_set(why, WHY_PERM,
-	    "expected a numeric IPv4 or IPv6 address without brackets and port (\"0.0.0.0\" and "
+	    "expected a numeric IPv4 or IPv6 address without brackets and port "
+	    "(\"0.0.0.0\" and "
 	    "\"::\" are all of them), or the absolute path of a Unix socket");
 }
 
@@ -97,12 +100,14 @@ static int parse_server(struct span text, struct buf *out, struct why *why)
 
 	if (at) {
 		address.n = (size_t)(at - text.p);
-		if (!span_number((struct span){at + 1, text.n - address.n - 1}, 65535, &port))
+		if (!span_number(
+			(struct span){at + 1, text.n - address.n - 1}, 65535, &port))
 			port = 0;
 	}
 	if (port == 0 || !parse_address(address, a))
 		return why_set(why, WHY_PERM,
-		    "expected a numeric address, with a port if it is not 53: \"127.0.0.1@5353\"");
+		    "expected a numeric address, with a port if it is not 53: "
+		    "\"127.0.0.1@5353\"");
 	return add(out, text);
 }
 
@@ -138,18 +143,21 @@ int syntax_parse_network(struct span text, struct conf_network *n, struct why *w
 	n->family = parse_address(address, n->address);
 	if (!n->family)
 		return why_set(why, WHY_PERM,
-		    "expected a network like \"192.0.2.0/24\", \"2001:db8::/32\" or one address");
+		    "expected a network like \"192.0.2.0/24\", \"2001:db8::/32\" or one "
+		    "address");
 	unsigned size = n->family == AF_INET ? 32 : 128;
 	uint64_t bits = size;
-	if (slash && !span_number((struct span){slash + 1, text.n - address.n - 1}, size, &bits))
-		return why_set(why, WHY_PERM, "expected a number from 0 to %u behind the slash",
-		    size);
+	if (slash &&
+	    !span_number((struct span){slash + 1, text.n - address.n - 1}, size, &bits))
+		return why_set(why, WHY_PERM,
+		    "expected a number from 0 to %u behind the slash", size);
 	n->bits = (unsigned)bits;
 	if (clear_host_bits(n->address, size, n->bits)) {
 		char right[INET6_ADDRSTRLEN];
 		inet_ntop(n->family, n->address, right, sizeof(right));
 		return why_set(why, WHY_PERM,
-		    "has bits set behind the first %u; the network is \"%s/%u\", the one address "
+		    "has bits set behind the first %u; the network is \"%s/%u\", the one "
+		    "address "
 		    "\"%.*s\"",
 		    n->bits, right, n->bits, (int)address.n, address.p);
 	}
@@ -157,7 +165,8 @@ int syntax_parse_network(struct span text, struct conf_network *n, struct why *w
 	unsigned min = n->family == AF_INET ? TRUST_MIN_IPV4 : TRUST_MIN_IPV6;
 	if (n->bits < min)
 		return why_set(why, WHY_PERM,
-		    "would let strangers relay (an open relay); expected at least /%u", min);
+		    "would let strangers relay (an open relay); expected at least /%u",
+		    min);
 	return 0;
 }
 

@@ -129,12 +129,13 @@ static void check_listen(const struct check *c, size_t i)
 		return;
 	if (*l->address == '/')
 		check_listen_socket(c, i);
-	else if (l->auth && l->tls == CONF_LISTEN_TLS_NONE && !syntax_is_loopback(l->address))
+	else if (l->auth && l->tls == CONF_LISTEN_TLS_NONE &&
+		 !syntax_is_loopback(l->address))
 		report_add(c->report, place(c, "listen.[%zu].auth", i), "listen.auth",
 		    "passwords would cross the network in the clear, expected "
 		    "tls = \"starttls\" or \"implicit\" here");
-	if (*l->address != '/' && l->tls != CONF_LISTEN_TLS_NONE && !*conf->tls.certificate &&
-	    !given(c, "tls.certificate"))
+	if (*l->address != '/' && l->tls != CONF_LISTEN_TLS_NONE &&
+	    !*conf->tls.certificate && !given(c, "tls.certificate"))
 		report_add(c->report, place(c, "listen.[%zu].tls", i), "listen.tls",
 		    "there is no certificate to show, expected "
 		    "tls = { certificate = \"...\"; key = \"...\"; } at the top level");
@@ -146,8 +147,8 @@ static void check_listen(const struct check *c, size_t i)
 			    l->address);
 }
 
-static void report_file_why(const struct check *c, const config_setting_t *at, const char *key,
-    const char *path, const struct why *why)
+static void report_file_why(const struct check *c, const config_setting_t *at,
+    const char *key, const char *path, const struct why *why)
 {
 	report_add(c->report, at, key, "\"%s\": %s", path, why->text);
 }
@@ -209,8 +210,10 @@ static void check_domain(const struct check *c, size_t i)
 	if (!conf_domain_of(conf->domains, conf->domain_count, of, strlen(of)))
 		report_add(c->report, place(c, "domains.[%zu].return_path", i),
 		    "domains.return_path",
-		    "\"%s\": \"%s\" is not in domains nor below one of them, so SPF would pass "
-		    "for a stranger's domain and not count for DMARC; expected an address like "
+		    "\"%s\": \"%s\" is not in domains nor below one of them, so SPF "
+		    "would pass "
+		    "for a stranger's domain and not count for DMARC; expected an "
+		    "address like "
 		    "\"bounce@%s\"",
 		    d->return_path, of, *d->name ? d->name : "example.org");
 }
@@ -256,8 +259,8 @@ static void complete_sources(const struct check *c)
 }
 
 /* Sources and smarthosts share their names, since routes list both. */
-static bool is_taken(const struct conf *conf, const char *name, size_t sources,
-    size_t smarthosts)
+static bool is_taken(
+    const struct conf *conf, const char *name, size_t sources, size_t smarthosts)
 {
 	for (size_t i = 0; i < sources; i++)
 		if (strcmp(conf->sources[i].name, name) == 0)
@@ -291,7 +294,8 @@ static void load_password(const struct check *c, size_t i)
 	struct conf_smarthost *s = &c->conf->smarthosts[i];
 	struct why why;
 
-	s->password = *s->password_file ? check_read_password(s->password_file, &why) : NULL;
+	s->password =
+	    *s->password_file ? check_read_password(s->password_file, &why) : NULL;
 	if (*s->password_file && !s->password)
 		report_file_why(c, place(c, "smarthosts.[%zu].password_file", i),
 		    "smarthosts.password_file", s->password_file, &why);
@@ -315,8 +319,10 @@ static void check_smarthost(const struct check *c, size_t i)
 		    "smarthosts.user", "is missing, password_file needs one");
 	bool clear = s->tls == CONF_TLS_NONE || s->tls == CONF_TLS_MAY;
 	if (*s->user && clear && !syntax_is_loopback(s->host))
-		report_add(c->report, place(c, "smarthosts.[%zu].tls", i), "smarthosts.tls",
-		    "the password could cross the network in the clear, expected \"verify\", "
+		report_add(c->report, place(c, "smarthosts.[%zu].tls", i),
+		    "smarthosts.tls",
+		    "the password could cross the network in the clear, expected "
+		    "\"verify\", "
 		    "\"implicit\" or \"encrypt\"");
 	load_password(c, i);
 }
@@ -372,7 +378,8 @@ static void check_route(const struct check *c, size_t i)
 			struct buf names = {0};
 			add_names(conf, &names);
 			report_add(c->report, at, "routes.via",
-			    "\"%s\" is neither a source nor a smarthost, expected one of %s",
+			    "\"%s\" is neither a source nor a smarthost, expected one of "
+			    "%s",
 			    name, buf_text(&names));
 			buf_free(&names);
 		}
@@ -389,15 +396,17 @@ static void check_rest(const struct check *c)
 	struct why why;
 
 	if (conf->queue.window_start > conf->queue.window_max)
-		report_add(c->report, place(c, "queue.window_start"), "queue.window_start",
-		    "%lld is more than window_max, which is %lld",
-		    (long long)conf->queue.window_start, (long long)conf->queue.window_max);
+		report_add(c->report, place(c, "queue.window_start"),
+		    "queue.window_start", "%lld is more than window_max, which is %lld",
+		    (long long)conf->queue.window_start,
+		    (long long)conf->queue.window_max);
 	if (!conf->delivery.ipv4 && !conf->delivery.ipv6)
 		report_add(c->report, place(c, "delivery.ipv6"), "delivery.ipv6",
 		    "with ipv4 and ipv6 both false nothing can be delivered");
 	if (conf->spool.big_message > conf->spool.segment_size / 2)
 		report_add(c->report, place(c, "spool.big_message"), "spool.big_message",
-		    "is more than half of segment_size, which must hold smaller messages whole");
+		    "is more than half of segment_size, which must hold smaller messages "
+		    "whole");
 	if (*conf->notify.command && check_program(conf->notify.command, &why) < 0)
 		report_file_why(c, place(c, "notify.command"), "notify.command",
 		    conf->notify.command, &why);

@@ -20,7 +20,8 @@ static int check_mode(const char *path, const struct stat *st, struct why *why)
 	if ((mode & 077) == 0)
 		return 0;
 	return why_set(why, WHY_LOCAL,
-	    "is open to others than its owner (mode %04o); do: chmod 0600 %s", mode, path);
+	    "is open to others than its owner (mode %04o); do: chmod 0600 %s", mode,
+	    path);
 }
 
 /* -1 or a descriptor. Stat first: opening a device can have effects. */
@@ -59,8 +60,8 @@ int check_program(const char *path, struct why *why)
 	if (stat(path, &st) < 0)
 		return why_errno(why, WHY_LOCAL, errno, "can not be found");
 	if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0)
-		return why_set(why, WHY_LOCAL, "is not a program that can be run; do: chmod +x %s",
-		    path);
+		return why_set(why, WHY_LOCAL,
+		    "is not a program that can be run; do: chmod +x %s", path);
 	return 0;
 }
 
@@ -73,9 +74,11 @@ static char *first_line(const char *text, size_t n, struct why *why)
 	if (length == 0)
 		why_set(why, WHY_LOCAL, "has an empty first line, expected the password");
 	else if (length == PASSWORD_MAX)
-		why_set(why, WHY_LOCAL, "has a first line that is too long for a password");
+		why_set(
+		    why, WHY_LOCAL, "has a first line that is too long for a password");
 	else if (memchr(line.p, '\0', line.n))
-		why_set(why, WHY_LOCAL, "holds a NUL, expected the password in plain text");
+		why_set(
+		    why, WHY_LOCAL, "holds a NUL, expected the password in plain text");
 	else
 		return span_dup(line);
 	return NULL;

@@ -60,7 +60,8 @@ static void set_include_dir(config_t *settings, const char *file)
 	mem_free(dir);
 }
 
-static void add_syntax_error(struct report *report, const config_t *settings, struct span text)
+static void add_syntax_error(
+    struct report *report, const config_t *settings, struct span text)
 {
 	const char *file = config_error_file(settings);
 	const char *said = config_error_text(settings);
@@ -77,8 +78,9 @@ static void add_syntax_error(struct report *report, const config_t *settings, st
 			text = span_buf(&included);
 	}
 	if (strstr(said, "include file"))
-		buf_add_text(&hint, "the path is taken from the folder of the main file, also "
-				    "when it begins with a slash");
+		buf_add_text(&hint,
+		    "the path is taken from the folder of the main file, also "
+		    "when it begins with a slash");
 	else if (strstr(said, "duplicate"))
 		buf_add_text(&hint, "each key stands once in its group");
 	else if (strstr(said, "mismatched element"))
@@ -92,7 +94,8 @@ static void add_syntax_error(struct report *report, const config_t *settings, st
 }
 
 /* Numbers that wrapped, in the text and in every file that it includes. */
-static void check_numbers(struct report *report, const config_t *settings, struct span text)
+static void check_numbers(
+    struct report *report, const config_t *settings, struct span text)
 {
 	scan_numbers(report, NULL, text);
 	for (unsigned i = 0; i < settings->num_filenames; i++) {
@@ -115,7 +118,8 @@ static bool holds_nul(struct report *report, struct span text)
 	unsigned line = 1;
 	for (const char *p = text.p; p < nul; p++)
 		line += *p == '\n';
-	report_add_line(report, NULL, line, NULL, "holds a NUL byte, expected a text file");
+	report_add_line(
+	    report, NULL, line, NULL, "holds a NUL byte, expected a text file");
 	return true;
 }
 

@@ -9,8 +9,8 @@
 #include "conf/conf.h"
 #include "relayd/base/text.h"
 
-const struct conf_domain *conf_domain_of(const struct conf_domain *domains, size_t count,
-    const char *name, size_t n)
+const struct conf_domain *conf_domain_of(
+    const struct conf_domain *domains, size_t count, const char *name, size_t n)
 {
 	const struct conf_domain *best = NULL;
 	size_t longest = 0;
@@ -47,8 +47,8 @@ static bool bits_equal(const unsigned char *a, const unsigned char *b, unsigned 
 	return rest == 0 || (a[bits / 8] ^ b[bits / 8]) >> (8 - rest) == 0;
 }
 
-bool conf_network_holds(const struct conf_network *networks, size_t count, int family,
-    const void *address)
+bool conf_network_holds(
+    const struct conf_network *networks, size_t count, int family, const void *address)
 {
 	static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
 	const unsigned char *a = address;

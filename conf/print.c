@@ -17,11 +17,11 @@ static void add_tabs(struct buf *out, unsigned depth)
 		buf_add_byte(out, '\t');
 }
 
-static void print_group(const struct table_row *parent, void *base, unsigned depth,
-    struct buf *out);
+static void print_group(
+    const struct table_row *parent, void *base, unsigned depth, struct buf *out);
 
-static void print_list(const struct table_row *row, void *base, unsigned depth,
-    struct buf *out)
+static void print_list(
+    const struct table_row *row, void *base, unsigned depth, struct buf *out)
 {
 	char **items = table_field(row, base);
 	size_t count = *table_count(row, base);
@@ -36,8 +36,8 @@ static void print_list(const struct table_row *row, void *base, unsigned depth,
 	buf_add_text(out, " )");
 }
 
-static void print_group(const struct table_row *parent, void *base, unsigned depth,
-    struct buf *out)
+static void print_group(
+    const struct table_row *parent, void *base, unsigned depth, struct buf *out)
 {
 	const struct table_row *row = NULL;
 	while ((row = table_next(parent, row))) {
@@ -166,12 +166,16 @@ static void sample_group(const struct table_row *parent, unsigned depth, struct 
 void conf_print_sample(struct buf *out)
 {
 	buf_add_text(out,
-	    "# The configuration of relayd, with every key there is. All of them may be left\n"
-	    "# out. What is shown is the default, or an example where the default is none or\n"
+	    "# The configuration of relayd, with every key there is. All of them may be "
+	    "left\n"
+	    "# out. What is shown is the default, or an example where the default is "
+	    "none or\n"
 	    "# depends on the machine.\n"
 	    "#\n"
-	    "# Texts, sizes and durations stand in quotes, numbers, true and false do not.\n"
-	    "# Sizes have one of the units K, M, G, T and B. Durations have the units w, d,\n"
+	    "# Texts, sizes and durations stand in quotes, numbers, true and false do "
+	    "not.\n"
+	    "# Sizes have one of the units K, M, G, T and B. Durations have the units w, "
+	    "d,\n"
 	    "# h, m, s and ms, and may have several: \"1h30m\".\n"
 	    "#\n"
 	    "# relayd -t checks the file and tells all that is wrong with it; relayd -T\n"

@@ -33,13 +33,13 @@ static const char *setting_kind(const config_setting_t *setting)
 	}
 }
 
-static void wrong_kind(struct report *report, const struct table_row *row,
-    const config_setting_t *setting)
+static void wrong_kind(
+    struct report *report, const struct table_row *row, const config_setting_t *setting)
 {
 	struct buf expected = {0};
 	value_expected(row, &expected);
-	report_add(report, setting, row->path, "is %s, expected %s", setting_kind(setting),
-	    buf_text(&expected));
+	report_add(report, setting, row->path, "is %s, expected %s",
+	    setting_kind(setting), buf_text(&expected));
 	buf_free(&expected);
 }
 
@@ -94,12 +94,13 @@ static void read_several(struct report *report, const struct table_row *row,
 	if (count == 0 && !(row->flags & TABLE_EMPTY))
 		report_add(report, setting, row->path, "is empty, expected at least one");
 	if (count > ITEMS_MAX) {
-		report_add(report, setting, row->path, "has %d items, expected at most %d",
-		    count, ITEMS_MAX);
+		report_add(report, setting, row->path,
+		    "has %d items, expected at most %d", count, ITEMS_MAX);
 		return;
 	}
 	for (int i = 0; i < count; i++) {
-		const config_setting_t *item = config_setting_get_elem(setting, (unsigned)i);
+		const config_setting_t *item =
+		    config_setting_get_elem(setting, (unsigned)i);
 		struct why why = {0};
 		if (config_setting_type(item) != CONFIG_TYPE_STRING) {
 			wrong_kind(report, row, item);
@@ -154,8 +155,8 @@ static void read_list(struct report *report, const struct table_row *row,
 		return;
 	}
 	if (count > ITEMS_MAX) {
-		report_add(report, setting, row->path, "has %d items, expected at most %d",
-		    count, ITEMS_MAX);
+		report_add(report, setting, row->path,
+		    "has %d items, expected at most %d", count, ITEMS_MAX);
 		return;
 	}
 	if (count == 0)
@@ -240,8 +241,10 @@ static void read_group(struct report *report, const struct table_row *parent,
 {
 	int count = config_setting_length(setting);
 	for (int i = 0; i < count; i++) {
-		const config_setting_t *child = config_setting_get_elem(setting, (unsigned)i);
-		const struct table_row *row = table_find(parent, config_setting_name(child));
+		const config_setting_t *child =
+		    config_setting_get_elem(setting, (unsigned)i);
+		const struct table_row *row =
+		    table_find(parent, config_setting_name(child));
 		if (row)
 			read_value(report, row, child, base);
 		else

@@ -71,8 +71,8 @@ void report_add(struct report *report, const config_setting_t *at, const char *k
 	va_end(args);
 }
 
-void report_add_line(struct report *report, const char *file, unsigned line, const char *key,
-    const char *format, ...)
+void report_add_line(struct report *report, const char *file, unsigned line,
+    const char *key, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
@@ -106,8 +106,8 @@ void report_finish(struct report *report, struct conf_errors *errors)
 		mem_free(e->text);
 	}
 	if (report->count > report->kept)
-		buf_addf(&errors->text, "%s: %zu more mistakes are not shown\n", report->file,
-		    report->count - report->kept);
+		buf_addf(&errors->text, "%s: %zu more mistakes are not shown\n",
+		    report->file, report->count - report->kept);
 	errors->count += report->count;
 	mem_free(report->entries);
 	*report = (struct report){.file = report->file};

@@ -104,7 +104,8 @@ static bool is_plain_value(struct span word)
 	memcpy(copy, word.p, word.n);
 	copy[word.n] = '\0';
 	strtod(copy, &end);
-	return end != copy && (*end == '\0' || strcmp(end, "L") == 0 || strcmp(end, "LL") == 0);
+	return end != copy &&
+	       (*end == '\0' || strcmp(end, "L") == 0 || strcmp(end, "LL") == 0);
 }
 
 struct brackets {
@@ -134,7 +135,8 @@ static bool mismatch(struct brackets *b, struct token t, struct buf *out)
 	b->depth--;
 	if (b->depth >= DEPTH_MAX || closing(b->open[b->depth].text.p[0]) == t.text.p[0])
 		return false;
-	buf_addf(out, "\"%c\" stands where the \"%c\" of line %u should be closed by \"%c\"",
+	buf_addf(out,
+	    "\"%c\" stands where the \"%c\" of line %u should be closed by \"%c\"",
 	    t.text.p[0], b->open[b->depth].text.p[0], b->open[b->depth].line,
 	    closing(b->open[b->depth].text.p[0]));
 	return true;
@@ -142,7 +144,8 @@ static bool mismatch(struct brackets *b, struct token t, struct buf *out)
 
 static bool in_list(const struct brackets *b)
 {
-	return b->depth && b->depth <= DEPTH_MAX && b->open[b->depth - 1].text.p[0] != '{';
+	return b->depth && b->depth <= DEPTH_MAX &&
+	       b->open[b->depth - 1].text.p[0] != '{';
 }
 
 static void add_quoted(struct buf *out, struct span text)
@@ -158,20 +161,24 @@ static bool oddity(struct token last, struct token t, bool list, struct buf *out
 	bool value = is_mark(last, "=:") || (list && is_mark(last, "([,"));
 
 	if (t.kind == KIND_OPEN_TEXT) {
-		buf_addf(out, "the text that begins on line %u has no closing quote", t.line);
+		buf_addf(
+		    out, "the text that begins on line %u has no closing quote", t.line);
 	} else if (t.kind == KIND_TEXT && t.last > t.line) {
 		buf_addf(out,
-		    "the text that begins on line %u ends on line %u, a quote may be missing",
+		    "the text that begins on line %u ends on line %u, a quote may be "
+		    "missing",
 		    t.line, t.last);
 	} else if (is_mark(t, "'")) {
 		buf_add_text(out, "expected double quotes (\") around texts");
 	} else if (value && t.kind == KIND_WORD && !is_plain_value(t.text)) {
 		add_quoted(out, t.text);
-		buf_add_text(out, " needs quotes around it, as all texts, sizes and durations do");
+		buf_add_text(
+		    out, " needs quotes around it, as all texts, sizes and durations do");
 	} else if (list && is_mark(last, ",") && is_mark(t, ")]")) {
 		buf_addf(out, "there is a comma too many before \"%c\"", t.text.p[0]);
 	} else if (list && is_mark(t, ";")) {
-		buf_add_text(out, "items of a list are separated by commas, not semicolons");
+		buf_add_text(
+		    out, "items of a list are separated by commas, not semicolons");
 	} else if (list && is_mark(last, "}") && is_mark(t, "{")) {
 		buf_add_text(out, "a comma is missing between \"}\" and \"{\"");
 	} else if (is_mark(last, "=:") && is_mark(t, ";}")) {
@@ -183,7 +190,8 @@ static bool oddity(struct token last, struct token t, bool list, struct buf *out
 }
 
 /* A key has a "=" behind it, and a text at the place of a key is none. */
-static bool bad_key(struct token before, struct token last, struct token t, struct buf *out)
+static bool bad_key(
+    struct token before, struct token last, struct token t, struct buf *out)
 {
 	bool key = last.kind == KIND_WORD && !is_mark(before, "=:,([");
 	if (key && !is_mark(t, "=:") && !is_plain_value(last.text)) {
@@ -273,7 +281,8 @@ void scan_numbers(struct report *report, const char *file, struct span text)
 		text_escape(&name, key, 60);
 		text_escape(&number, t.text, 40);
 		report_add_line(report, file, t.line, name.len ? buf_text(&name) : NULL,
-		    "%s is too large a number, expected at most 2147483647", buf_text(&number));
+		    "%s is too large a number, expected at most 2147483647",
+		    buf_text(&number));
 		buf_free(&name);
 		buf_free(&number);
 	}

@@ -5,7 +5,6 @@
 #include "conf/syntax.h"
 
 #include <idn2.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -29,8 +28,8 @@ static bool is_letter_digit(char c)
 int syntax_clean(struct span text, struct why *why)
 {
 	if (text.n > TEXT_MAX)
-		return why_set(why, WHY_PERM, "is %zu bytes long, expected at most %d", text.n,
-		    TEXT_MAX);
+		return why_set(why, WHY_PERM, "is %zu bytes long, expected at most %d",
+		    text.n, TEXT_MAX);
 	if (!span_is_utf8(text))
 		return why_set(why, WHY_PERM, "is not valid UTF-8");
 	for (size_t i = 0; i < text.n; i++) {
@@ -39,7 +38,8 @@ int syntax_clean(struct span text, struct why *why)
 		bool c1 = c == 0xc2 && (unsigned char)text.p[i + 1] < 0xa0;
 		if (c < 0x20 || c == 0x7f || c1)
 			return why_set(why, WHY_PERM,
-			    "holds a control character at byte %zu, expected a line of text",
+			    "holds a control character at byte %zu, expected a line of "
+			    "text",
 			    i + 1);
 	}
 	return 0;
@@ -58,7 +58,8 @@ static int parse_socket(struct span text, struct buf *out, struct why *why)
 	size_t max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
 	if (text.n > max)
 		return why_set(why, WHY_PERM,
-		    "is %zu bytes long, the path of a Unix socket has at most %zu", text.n, max);
+		    "is %zu bytes long, the path of a Unix socket has at most %zu",
+		    text.n, max);
 	return parse_path(text, out, why);
 }
 
@@ -66,15 +67,17 @@ static int parse_socket(struct span text, struct buf *out, struct why *why)
 static int check_label(struct span label, struct why *why)
 {
 	if (label.n == 0)
-		return why_set(why, WHY_PERM, "has a dot too many, expected \"example.org\"");
+		return why_set(
+		    why, WHY_PERM, "has a dot too many, expected \"example.org\"");
 	if (label.n > LABEL_MAX)
 		return why_set(why, WHY_PERM,
-		    "has a part of %zu characters between dots, expected at most %d", label.n,
-		    LABEL_MAX);
+		    "has a part of %zu characters between dots, expected at most %d",
+		    label.n, LABEL_MAX);
 	for (size_t i = 0; i < label.n; i++)
 		if (!is_letter_digit(label.p[i]) && label.p[i] != '-')
 			return why_set(why, WHY_PERM,
-			    "is not a host name, expected letters, digits, hyphens and dots");
+			    "is not a host name, expected letters, digits, hyphens and "
+			    "dots");
 	if (label.p[0] == '-' || label.p[label.n - 1] == '-')
 		return why_set(why, WHY_PERM,
 		    "has a hyphen beside a dot or at an end, which no host name has");
@@ -85,8 +88,8 @@ static int check_label(struct span label, struct why *why)
 static int check_labels(struct span name, struct span *last, struct why *why)
 {
 	if (name.n > NAME_MAX_DNS)
-		return why_set(why, WHY_PERM, "is %zu characters long, expected at most %d",
-		    name.n, NAME_MAX_DNS);
+		return why_set(why, WHY_PERM,
+		    "is %zu characters long, expected at most %d", name.n, NAME_MAX_DNS);
 	for (;;) {
 		const char *dot = name.n ? memchr(name.p, '.', name.n) : NULL;
 		struct span label = {name.p, dot ? (size_t)(dot - name.p) : name.n};
@@ -127,8 +130,8 @@ static int parse_host(struct span text, struct buf *out, struct why *why)
 	}
 	char *name = span_dup(text);
 	uint8_t *ascii = NULL;
-	int status = idn2_lookup_u8((const uint8_t *)name, &ascii,
-	    IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+	int status = idn2_lookup_u8(
+	    (const uint8_t *)name, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
 	mem_free(name);
 	if (status != IDN2_OK)
 		return why_set(why, WHY_PERM, "is not an international host name (%s)",
@@ -166,12 +169,14 @@ static int parse_mail(struct span text, struct buf *out, struct why *why)
 {
 	const char *at = memrchr(text.p, '@', text.n);
 	if (!at)
-		return why_set(why, WHY_PERM, "has no @, expected an address like "
-					      "\"bounce@example.org\"");
+		return why_set(why, WHY_PERM,
+		    "has no @, expected an address like "
+		    "\"bounce@example.org\"");
 	struct span local = {text.p, (size_t)(at - text.p)};
 	if (!is_local_part(local))
 		return why_set(why, WHY_PERM,
-		    "expected at most %d letters, digits, dots and hyphens before the @, without "
+		    "expected at most %d letters, digits, dots and hyphens before the @, "
+		    "without "
 		    "quotes and spaces",
 		    LOCAL_MAX);
 	struct span domain = {at + 1, text.n - local.n - 1};
@@ -194,7 +199,8 @@ static int parse_name(struct span text, struct buf *out, struct why *why)
 		good = is_letter_digit(text.p[i]) || strchr("-_.", text.p[i]);
 	if (!good)
 		return why_set(why, WHY_PERM,
-		    "expected up to %d letters, digits, \"-\", \"_\" and \".\", a letter or digit "
+		    "expected up to %d letters, digits, \"-\", \"_\" and \".\", a letter "
+		    "or digit "
 		    "first",
 		    LABEL_MAX);
 	buf_add(out, text.p, text.n);
@@ -234,7 +240,8 @@ static int parse_pattern(struct span text, struct buf *out, struct why *why)
 
 static int parse_date(struct span text, struct buf *out, struct why *why)
 {
-	static const unsigned char month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	static const unsigned char month_days[] = {
+	    31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	uint64_t year, month, day;
 
 	bool good = text.n == 10 && text.p[4] == '-' && text.p[7] == '-' &&

@@ -19,13 +19,20 @@ enum { DURATION_UNITS = 6, SIZE_UNITS = 5 };
 
 /* largest first: parsing demands that order, printing prefers it */
 static const struct unit duration_units[DURATION_UNITS] = {
-    {"w", INT64_C(7) * 86400 * 1000}, {"d", INT64_C(86400) * 1000}, {"h", 3600 * 1000},
-    {"m", 60 * 1000},		      {"s", 1000},		    {"ms", 1},
+    {"w", INT64_C(7) * 86400 * 1000},
+    {"d", INT64_C(86400) * 1000},
+    {"h", 3600 * 1000},
+    {"m", 60 * 1000},
+    {"s", 1000},
+    {"ms", 1},
 };
 
 static const struct unit size_units[SIZE_UNITS] = {
-    {"T", INT64_C(1) << 40}, {"G", INT64_C(1) << 30}, {"M", INT64_C(1) << 20},
-    {"K", INT64_C(1) << 10}, {"B", 1},
+    {"T", INT64_C(1) << 40},
+    {"G", INT64_C(1) << 30},
+    {"M", INT64_C(1) << 20},
+    {"K", INT64_C(1) << 10},
+    {"B", 1},
 };
 
 /* Move the leading digits of S into VALUE. */
@@ -42,7 +49,8 @@ static bool take_number(struct span *s, uint64_t max, uint64_t *value)
 }
 
 /* Move the leading letters of S and find them in UNITS. */
-static const struct unit *take_unit(struct span *s, const struct unit *units, size_t count)
+static const struct unit *take_unit(
+    struct span *s, const struct unit *units, size_t count)
 {
 	size_t n = 0;
 	while (n < s->n && !(s->p[n] >= '0' && s->p[n] <= '9'))
@@ -69,7 +77,8 @@ bool units_parse_duration(struct span text, int64_t *ms)
 		uint64_t n;
 		if (!take_number(&text, (uint64_t)UNITS_DURATION_MAX, &n))
 			return false;
-		const struct unit *unit = take_unit(&text, duration_units, DURATION_UNITS);
+		const struct unit *unit =
+		    take_unit(&text, duration_units, DURATION_UNITS);
 		if (!unit || (last && unit <= last))
 			return false;
 		if ((int64_t)n > (UNITS_DURATION_MAX - sum) / unit->factor)
@@ -145,5 +154,6 @@ void units_print_size(struct buf *out, int64_t bytes)
 	}
 	while (bytes % size_units[i].factor)
 		i++;
-	buf_addf(out, "%lld%s", (long long)(bytes / size_units[i].factor), size_units[i].name);
+	buf_addf(
+	    out, "%lld%s", (long long)(bytes / size_units[i].factor), size_units[i].name);
 }

@@ -13,8 +13,8 @@
 /* an enum field is written through its place in words */
 static_assert(sizeof(enum conf_listen_tls) == sizeof(unsigned), "enums are ints");
 
-static int word_place(const struct table_row *row, struct span text, unsigned *place,
-    struct why *why)
+static int word_place(
+    const struct table_row *row, struct span text, unsigned *place, struct why *why)
 {
 	struct buf all = {0};
 	for (unsigned i = 0; row->words[i]; i++) {
@@ -71,18 +71,20 @@ static bool in_range(const struct table_row *row, int64_t n)
 }
 
 /* A size or duration. */
-static int parse_units(const struct table_row *row, struct span text, int64_t *n,
-    struct why *why)
+static int parse_units(
+    const struct table_row *row, struct span text, int64_t *n, struct why *why)
 {
 	bool size = row->type == TABLE_SIZE;
 	int64_t parsed;
 	uint64_t bare;
 
-	if (size ? !units_parse_size(text, &parsed) : !units_parse_duration(text, &parsed)) {
-		const char *form = size ? "a size: a whole number and one of K, M, G, T or B, "
-					  "like \"25M\""
-					: "a duration: whole numbers, each with one of w, d, h, "
-					  "m, s or ms, like \"5m\" or \"1h30m\"";
+	if (size ? !units_parse_size(text, &parsed)
+		 : !units_parse_duration(text, &parsed)) {
+		const char *form =
+		    size ? "a size: a whole number and one of K, M, G, T or B, "
+			   "like \"25M\""
+			 : "a duration: whole numbers, each with one of w, d, h, "
+			   "m, s or ms, like \"5m\" or \"1h30m\"";
 		return why_set(why, WHY_PERM, "%sexpected %s",
 		    span_number(text, UINT64_MAX, &bare) ? "has no unit, " : "", form);
 	}
@@ -92,7 +94,8 @@ static int parse_units(const struct table_row *row, struct span text, int64_t *n
 	return 0;
 }
 
-int value_set_text(const struct table_row *row, void *base, struct span text, struct why *why)
+int value_set_text(
+    const struct table_row *row, void *base, struct span text, struct why *why)
 {
 	void *field = table_field(row, base);
 
@@ -110,7 +113,8 @@ int value_set_text(const struct table_row *row, void *base, struct span text, st
 	return 0;
 }
 
-int value_set_number(const struct table_row *row, void *base, int64_t number, struct why *why)
+int value_set_number(
+    const struct table_row *row, void *base, int64_t number, struct why *why)
 {
 	if (!in_range(row, number))
 		return range_error(row, why);
@@ -132,7 +136,8 @@ static void *grow(const struct table_row *row, void *base, size_t size)
 	return (char *)*field + (*count)++ * size;
 }
 
-int value_append(const struct table_row *row, void *base, struct span text, struct why *why)
+int value_append(
+    const struct table_row *row, void *base, struct span text, struct why *why)
 {
 	struct conf_network network = {0};
 	int64_t n;
@@ -223,13 +228,15 @@ void value_set_default(const struct table_row *row, void *base)
 	if (row->type == TABLE_TEXT && standard.n == 0) {
 		value_clear(row, base);
 		*(char **)table_field(row, base) = mem_text("");
-	} else if (!row->standard || row->type == TABLE_GROUP || row->type == TABLE_LIST) {
+	} else if (!row->standard || row->type == TABLE_GROUP ||
+		   row->type == TABLE_LIST) {
 		return;
 	} else if (row->type == TABLE_FLAG) {
 		value_set_flag(row, base, span_is(standard, "true"));
 	} else if (row->type == TABLE_NUMBER) {
-		status = span_number(standard, INT64_MAX, &n) ?
-		    value_set_number(row, base, (int64_t)n, &why) : -1;
+		status = span_number(standard, INT64_MAX, &n)
+			     ? value_set_number(row, base, (int64_t)n, &why)
+			     : -1;
 	} else if (row->type == TABLE_TEXTS || row->type == TABLE_DURATIONS ||
 		   row->type == TABLE_NETWORKS) {
 		value_clear(row, base);

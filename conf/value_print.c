@@ -52,7 +52,8 @@ static void print_several(const struct table_row *row, void *base, struct buf *o
 		else if (row->type == TABLE_TEXTS)
 			value_quote(out, span_text(((char **)*field)[i]));
 		else
-			value_quote(out, span_text(((struct conf_network *)*field)[i].text));
+			value_quote(
+			    out, span_text(((struct conf_network *)*field)[i].text));
 		buf_add_text(out, i + 1 < count ? ", " : " ");
 	}
 	buf_add_byte(out, ']');
