@@ -21,8 +21,8 @@ static bool is_child(const struct table_row *parent, const struct table_row *row
 	return !strchr(rest, '.');
 }
 
-const struct table_row *table_next(const struct table_row *parent,
-    const struct table_row *last)
+const struct table_row *table_next(
+    const struct table_row *parent, const struct table_row *last)
 {
 	const struct table_row *row = last ? last + 1 : parent ? parent + 1 : table_rows;
 	for (; row < table_rows + table_size; row++)
@@ -79,6 +79,14 @@ static size_t distance(const char *a, const char *b)
 	return line[n];
 }
 
+/* "queue_lifetime" for "queue.lifetime", as other programs call their keys. */
+static bool is_joined(const char *path, const char *name)
+{
+	while (*path && (*path == *name || (*path == '.' && *name == '_')))
+		path++, name++;
+	return *path == *name;
+}
+
 const char *table_nearest(const struct table_row *parent, const char *name)
 {
 	const struct table_row *best = NULL;
@@ -98,7 +106,8 @@ const char *table_nearest(const struct table_row *parent, const char *name)
 	if (best)
 		return table_name(best);
 	for (size_t i = 0; i < table_size; i++)
-		if (strcmp(table_name(&table_rows[i]), name) == 0)
+		if (strcmp(table_name(&table_rows[i]), name) == 0 ||
+		    is_joined(table_rows[i].path, name))
 			return table_rows[i].path;
 	return NULL;
 }

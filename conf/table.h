@@ -69,7 +69,8 @@ const struct table_row *table_find(const struct table_row *parent, const char *n
 const struct table_row *table_row(const char *path);
 
 /* What people may have meant by NAME in PARENT: a key there that differs in
- * few letters, else the full path of one of that name elsewhere. NULL: no idea. */
+ * few letters, else the full path of one of that name elsewhere ("lifetime",
+ * "queue_lifetime"). NULL: no idea. */
 const char *table_nearest(const struct table_row *parent, const char *name);
 
 const char *table_name(const struct table_row *row); /* the path's last part */

@@ -137,6 +137,8 @@ static const char *const mistakes[][2] = {
 	"t:1: limits.mesage_size: is not known, did you mean \"message_size\"?\n"},
     {"lifetime = \"1d\";",
 	"t:1: lifetime: is not known here, expected it as \"queue.lifetime\"\n"},
+    {"queue_lifetime = \"1d\";",
+	"t:1: queue_lifetime: is not known here, expected it as \"queue.lifetime\"\n"},
     {"zzzzzz = 1;", "t:1: zzzzzz: is not known\n"},
     {"listen = (\n{ port = 25; } );", "t:2: listen.address: is missing\n"},
     {"routes = ( { match = \"*\"; } );", "t:1: routes.via: is missing\n"},
