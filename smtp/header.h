@@ -33,8 +33,10 @@ struct header {
 /* Cut the section at the start of MESSAGE. A message that does not begin with
  * a field (or whose section ends in a line that is none) has no header there:
  * the fields before it count and the body begins at that line. -1: too many
- * fields, too long a name, control bytes (CR, LF, NUL, VT, FF ...) within a
- * field; WHY says which. Spans point into MESSAGE. */
+ * fields, too long a name, control bytes (CR, LF, NUL, VT, FF ...; not HT, ESC,
+ * SO, SI) within a field; WHY says which. Spans point into MESSAGE. A last line
+ * without CRLF is no field. A mailbox file's "From " line before the first field
+ * is in none; SIZE counts it. */
 int header_parse(struct span message, struct header *h, struct why *why) ATTR_MUST_CHECK;
 void header_free(struct header *h);
 
@@ -47,7 +49,7 @@ size_t header_count(const struct header *h, const char *name);
  * in S. FROM: where an earlier call stopped (no byte is looked at twice). */
 size_t header_end(struct span s, size_t *from);
 
-/* Unfold a value: CRLF before white space removed, trimmed. */
+/* Unfold a value into OUT: CRLF removed, trimmed. No CR or LF comes out. */
 void header_unfold(struct span value, struct buf *out);
 
 /* The Unix time of a Date field now, as RFC 5322 wants it (UTC offset of the
