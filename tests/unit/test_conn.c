@@ -494,6 +494,33 @@ static void test_half_closed_peer(void **state)
 	end_clear(&s);
 }
 
+/* The same with more output than the socket takes: CLOSED comes behind it. */
+static void test_half_closed_slow_peer(void **state)
+{
+	(void)state;
+	struct end s;
+	size_t size = 8 << 20;
+	char *bytes = pattern(size);
+	int fd = open_raw(&s);
+	conn_write(s.conn, bytes, size);
+	shutdown(fd, SHUT_WR);
+	settle();
+	assert_string_equal(trace(&s), "");
+	size_t got = 0;
+	while (!told(&s, 'C')) {
+		ssize_t n = read(fd, bytes, size);
+		got += n > 0 ? (size_t)n : 0;
+		loop_turn(loop, false);
+	}
+	assert_string_equal(trace(&s), "DC");
+	for (ssize_t n = 1; n > 0; got += n > 0 ? (size_t)n : 0)
+		n = read(fd, bytes, size);
+	assert_int_equal(got, size);
+	mem_free(bytes);
+	close(fd);
+	end_clear(&s);
+}
+
 static void reset(int fd)
 {
 	struct linger now = {.l_onoff = 1, .l_linger = 0};
@@ -757,6 +784,8 @@ static void test_finish(void **state)
 	s.conn = NULL;
 	settle();
 	raw_write(fd, "more of it");
+	settle();
+	raw_write(fd, "and more"); /* no reset came: somebody still takes it */
 	settle();
 	assert_int_equal(read_to_end(fd, &got), 9);
 	assert_string_equal(trace(&s), "");
@@ -1377,6 +1406,7 @@ int main(void)
 	    CLEAR(test_pause_in_input),
 	    CLEAR(test_peer_closes),
 	    CLEAR(test_half_closed_peer),
+	    CLEAR(test_half_closed_slow_peer),
 	    CLEAR(test_reset),
 	    CLEAR(test_refused_while_sending),
 	    CLEAR(test_write_to_closed),
