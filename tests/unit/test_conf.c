@@ -372,20 +372,24 @@ static void odd_files_are_refused(void **state)
 	load_bad(folder, "/relayd.conf:2: holds a NUL byte, expected a text file\n");
 }
 
-static void secrets_must_be_private(void **state)
+static void put_secrets(const struct folder *folder)
 {
-	const struct folder *folder = *state;
-	struct buf text = {0};
-	struct buf said = {0};
-	const char *f = folder->path;
-
 	put_text(folder, "key.pem", "k");
 	put(folder, "open.pem", "k", 1, 0644);
 	put(folder, "cert.pem", "c", 1, 0644);
 	put(folder, "password", "secret word\r\nrest\n", 18, 0600);
 	put(folder, "empty", "\n", 1, 0600);
 	put(folder, "program", "#!/bin/sh\n", 10, 0700);
+}
 
+static void private_secrets_are_taken(void **state)
+{
+	const struct folder *folder = *state;
+	struct buf text = {0};
+	struct buf said = {0};
+	const char *f = folder->path;
+
+	put_secrets(folder);
 	buf_addf(&text,
 	    "tls = { certificate = \"%s/cert.pem\"; key = \"%s/key.pem\"; };\n"
 	    "listen = ( { address = \"0.0.0.0\"; port = 587; tls = \"starttls\"; "
@@ -407,8 +411,17 @@ static void secrets_must_be_private(void **state)
 	assert_null(strstr(buf_text(&printed), "secret word"));
 	buf_free(&printed);
 	conf_free(conf);
+	buf_free(&text);
+	buf_free(&said);
+}
 
-	buf_clear(&text);
+static void secrets_must_be_private(void **state)
+{
+	const struct folder *folder = *state;
+	struct buf text = {0};
+	const char *f = folder->path;
+
+	put_secrets(folder);
 	buf_addf(&text,
 	    "tls = { certificate = \"%s\";\n key = \"%s/open.pem\"; };\n"
 	    "domains = ( { name = \"a.jp\"; dkim = ( { selector = \"s\"; key = \"%s/none\"; } ); } "
@@ -431,7 +444,6 @@ static void secrets_must_be_private(void **state)
 	    "/relayd.conf:6: notify.command: \"/cert.pem\": is not a program that can be run; "
 	    "do: chmod +x /cert.pem\n");
 	buf_free(&text);
-	buf_free(&said);
 }
 
 /* The questions asked for every message. */
@@ -529,6 +541,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(includes_are_beside_the_file, make_folder,
 		remove_folder),
 	    cmocka_unit_test_setup_teardown(odd_files_are_refused, make_folder, remove_folder),
+	    cmocka_unit_test_setup_teardown(private_secrets_are_taken, make_folder,
+		remove_folder),
 	    cmocka_unit_test_setup_teardown(secrets_must_be_private, make_folder, remove_folder),
 	    cmocka_unit_test(the_longest_domain_wins),
 	    cmocka_unit_test(patterns_fit),
