@@ -15,6 +15,10 @@ DESTDIR ?=
 VERSION := $(shell cat .version 2>/dev/null || echo 0.1)
 
 CC ?= cc
+# make V=1 shows the commands
+V ?=
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1) $@")
 PKGS := libevent_core libevent_pthreads libssl libcrypto libconfig libunbound libpcre2-8 \
 	jansson libidn2
 ifeq ($(filter deps clean layers sizes format help,$(MAKECMDGOALS)),)
@@ -75,7 +79,8 @@ $(O)/relayctl: $(O)/relayd/relayctl.o $(ARCHIVES)
 $(O)/relay-sendmail: $(O)/relayd/sendmail.o $(ARCHIVES)
 $(O)/relay-catcher: $(O)/relayd/catcher.o $(ARCHIVES)
 $(PROGRAMS):
-	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(EXPORT) -o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(EXPORT) -o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS)
 
 $(O)/librelay.a: $(call obj,$(LIBSRC))
 $(O)/libsmtp.a: $(call obj,$(wildcard smtp/*.c))
@@ -85,25 +90,29 @@ $(O)/libconf.a: $(call obj,$(wildcard conf/*.c))
 $(O)/libbase.a: $(call obj,$(wildcard relayd/base/*.c))
 $(O)/lib%.a:
 	@mkdir -p $(@D)
-	rm -f $@ && ar rcs $@ $(filter %.o,$^)
+	$(call say,AR  )
+	$(Q)rm -f $@ && ar rcs $@ $(filter %.o,$^)
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(call say,CC  )
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # tests/unit/test_NOUN.c: one cmocka program each; tests/unit/*.c else is shared.
 UNIT := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/test_*.c))
 UNITLIB := $(call obj,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 unit: $(UNIT)
 $(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(UNITLIB) $(ARCHIVES)
-	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(EXPORT) -o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS) -lcmocka
+	$(call say,LINK)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(EXPORT) -o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS) -lcmocka
 
 # tests/fuzz/fuzz_NOUN.c: libFuzzer targets; tests/fuzz/corpus/NOUN/ their seeds.
 # With other variants than fuzz they link replay.c, which runs the corpus once.
 FUZZ := $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/fuzz_*.c))
 fuzz-build: $(FUZZ)
 $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(ARCHIVES) $(if $(filter fuzz,$(SAN)),,$(O)/tests/fuzz/replay.o)
-	$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer) $(EXPORT) \
+	$(call say,LINK)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer) $(EXPORT) \
 		-o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS)
 
 deps:
