@@ -61,7 +61,7 @@ const char *const dkim_fields_oversigned[] = {"From", "Reply-To", "To", "Cc", "S
     "Date", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding", NULL};
 
 struct field {
-	struct span name; /* without white space before the colon */
+	struct span name; /* without spaces before the colon */
 	struct span text; /* without the final CRLF */
 };
 
@@ -133,7 +133,7 @@ static int field_name(struct field *field, struct why *why)
 	if (!colon)
 		return field_refuse(text, why, "a line without colon");
 	size_t n = (size_t)(colon - text.p);
-	for (; n && (text.p[n - 1] == ' ' || text.p[n - 1] == '\t'); n--)
+	for (; n && text.p[n - 1] == ' '; n--) /* libopendkim takes spaces, no tabs */
 		;
 	if (!n)
 		return field_refuse(text, why, "a field without name");

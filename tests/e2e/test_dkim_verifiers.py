@@ -18,6 +18,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 DEFAULTS = ("build/asan/tests/unit/test_dkim", "build/tests/unit/test_dkim")
 
+# valid by the obsolete syntax of RFC 5322, but dkimpy does not parse it at all
+NOT_PARSED = {"space-before-colon.eml"}
+
 
 def program():
     if len(sys.argv) > 1:
@@ -59,6 +62,7 @@ def main():
         subprocess.run([program()], env=env, check=True, capture_output=True, timeout=300)
         records = read_records(folder)
         files = sorted(glob.glob(os.path.join(folder, "*.eml")))
+        files = [path for path in files if os.path.basename(path) not in NOT_PARSED]
         if len(records) != 2 or len(files) < 30:
             sys.exit(f"expected 2 records and 30 messages, got {len(records)} and {len(files)}")
         for path in files:

@@ -316,6 +316,7 @@ static const struct {
 	"x\r\n"},
     {"resent", PLAIN "Resent-From: a@b\r\nResent-To: c@d\r\nResent-Date: x\r\n", "x\r\n"},
     {"trace-fields", "Received: by x\r\nReturn-Path: <a@b>\r\nBcc: x@y\r\n" PLAIN, "x\r\n"},
+    {"space-before-colon", FROM "Subject : a\r\nTo  : b@c\r\n", "x\r\n"},
     {"long-name-unsigned", PLAIN "X-Odd!#$%&'*+-./^_`{|}~;Name: 1\r\n", "x\r\n"},
 };
 
@@ -412,6 +413,7 @@ static const struct {
     {T(" From: a@b\r\n"), T("x\r\n"), "a byte that no field name may have"},
     {T("From x Mon 10:00\r\nFrom: a@b\r\n"), T("x\r\n"), "a byte that no field name"},
     {T("From: a@b\r\nS\xc3\xbc" "b: x\r\n"), T("x\r\n"), "a byte that no field name"},
+    {T("From: a@b\r\nTo\t: b@c\r\n"), T("x\r\n"), "a byte that no field name"},
     {T("From: a@b\r\n: x\r\n"), T("x\r\n"), "a field without name"},
 };
 
