@@ -184,8 +184,9 @@ static enum server_state run_starttls(struct server *s, const struct command *c)
 {
 	if (!s->options.tls)
 		return run_unoffered(s, c);
-	if (conn_ssl(s->conn)) {
-		server_reject(s, 503, "5.5.1", "TLS stands already");
+	if (conn_ssl(s->conn) || s->state != SERVER_READY) {
+		server_reject(s, 503, "5.5.1",
+		    conn_ssl(s->conn) ? "TLS stands already" : server_order_text(s));
 		return s->state;
 	}
 	if (has_argument(s, c))
@@ -227,7 +228,7 @@ static const struct {
     [COMMAND_EXPN] = {ANYWHERE, run_unoffered},
     [COMMAND_HELP] = {ANYWHERE, run_help},
     [COMMAND_QUIT] = {ANYWHERE, run_quit},
-    [COMMAND_STARTTLS] = {IN(READY), run_starttls},
+    [COMMAND_STARTTLS] = {ANYWHERE, run_starttls}, /* where it is not offered: 502 */
     [COMMAND_AUTH] = {ANYWHERE, run_unoffered},
     [COMMAND_UNKNOWN] = {ANYWHERE, run_unknown},
 };

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ * SASL messages: choosing, making, taking apart, and what is refused.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "smtp/auth.h"
+
+static void test_choose(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *list;
+		enum auth_mechanism best;
+	} rows[] = {
+	    {"", AUTH_NONE},
+	    {"   ", AUTH_NONE},
+	    {"PLAIN", AUTH_PLAIN},
+	    {"login", AUTH_LOGIN},
+	    {"LOGIN PLAIN", AUTH_PLAIN},
+	    {" CRAM-MD5\tLogin  XOAUTH2 ", AUTH_LOGIN},
+	    {"PLAIN-CLIENTTOKEN XLOGIN", AUTH_NONE},
+	    {"CRAM-MD5 plain", AUTH_PLAIN},
+	    {"PLAINLOGIN", AUTH_NONE},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_int_equal(auth_choose(span_text(rows[i].list)), rows[i].best);
+}
+
+static void test_plain(void **state)
+{
+	(void)state;
+	struct buf out = {0};
+	buf_add_text(&out, "AUTH PLAIN ");
+	auth_plain(&out, "tim", "tanstaaftanstaaf"); /* RFC 4616 section 4 */
+	assert_string_equal(buf_text(&out), "AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm");
+	buf_clear(&out);
+	auth_plain(&out, "", "");
+	assert_string_equal(buf_text(&out), "AAA=");
+	buf_free(&out);
+}
+
+struct message {
+	const char *text; /* with NULs */
+	size_t len;
+	const char *user; /* NULL: refused */
+	const char *password;
+};
+#define MESSAGE(text, user, password) {text, sizeof(text) - 1, user, password}
+
+static void test_parse(void **state)
+{
+	(void)state;
+	static const struct message rows[] = {
+	    MESSAGE("\0tim\0secret", "tim", "secret"),
+	    MESSAGE("tim\0tim\0secret", "tim", "secret"),
+	    MESSAGE("\0a\0 ", "a", " "),
+	    MESSAGE("\0\303\251\0\303\251", "\303\251", "\303\251"),
+	    MESSAGE("root\0tim\0secret", NULL, NULL), /* to act for somebody else */
+	    MESSAGE("\0\0secret", NULL, NULL),
+	    MESSAGE("\0tim\0", NULL, NULL),
+	    MESSAGE("\0tim", NULL, NULL),
+	    MESSAGE("tim", NULL, NULL),
+	    MESSAGE("\0tim\0sec\0ret", NULL, NULL),
+	    MESSAGE("\0tim\0secret\0", NULL, NULL),
+	    MESSAGE("\0\0", NULL, NULL),
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf base64 = {0};
+		struct buf user = {0};
+		struct buf password = {0};
+		text_base64(&base64, (struct span){rows[i].text, rows[i].len});
+		bool fine = auth_parse_plain(span_buf(&base64), &user, &password);
+		assert_int_equal(fine, rows[i].user != NULL);
+		assert_string_equal(buf_text(&user), rows[i].user ? rows[i].user : "");
+		assert_string_equal(buf_text(&password), rows[i].user ? rows[i].password : "");
+		buf_free(&base64);
+		buf_free(&user);
+		buf_free(&password);
+	}
+}
+
+static void test_parse_not_base64(void **state)
+{
+	(void)state;
+	static const char *const rows[] = {
+	    "", "=", "*", "AHRpbQBz=", "AHRpbQBzZWNyZX", "AHRpbQ BzZWNyZXQ=",
+	    "AHRpbQBzZWNyZXQ", "AHRpbQBzZWNyZXR=", "AHRpbQBzZWNyZXQ=\r",
+	};
+	struct buf user = {0};
+	struct buf password = {0};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_false(auth_parse_plain(span_text(rows[i]), &user, &password));
+	assert_int_equal(user.len + password.len, 0);
+	assert_true(auth_parse_plain(span_text("AHRpbQBzZWNyZXQ="), &user, &password));
+	buf_free(&user);
+	buf_free(&password);
+}
+
+/* The longest line that RFC 4954 allows, and one more group. */
+static void test_parse_long(void **state)
+{
+	(void)state;
+	struct buf text = {0};
+	struct buf base64 = {0};
+	struct buf user = {0};
+	struct buf password = {0};
+	buf_add(&text, "\0u\0", 3);
+	while (text.len < 9216)
+		buf_add_byte(&text, 'p');
+	text_base64(&base64, span_buf(&text));
+	assert_int_equal(base64.len, 12288);
+	assert_true(auth_parse_plain(span_buf(&base64), &user, &password));
+	assert_int_equal(password.len, 9213);
+	buf_clear(&base64);
+	buf_add_byte(&text, 'p');
+	text_base64(&base64, span_buf(&text));
+	assert_false(auth_parse_plain(span_buf(&base64), &user, &password));
+	buf_free(&text);
+	buf_free(&base64);
+	buf_free(&user);
+	buf_free(&password);
+}
+
+static void test_there_and_back(void **state)
+{
+	(void)state;
+	for (size_t n = 1; n < 40; n++) {
+		char name[41];
+		memset(name, 'x', n);
+		name[n] = '\0';
+		struct buf base64 = {0};
+		struct buf user = {0};
+		struct buf password = {0};
+		auth_plain(&base64, name, "pass word");
+		assert_true(auth_parse_plain(span_buf(&base64), &user, &password));
+		assert_string_equal(buf_text(&user), name);
+		assert_string_equal(buf_text(&password), "pass word");
+		buf_free(&base64);
+		buf_free(&user);
+		buf_free(&password);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_choose),
+	    cmocka_unit_test(test_plain),
+	    cmocka_unit_test(test_parse),
+	    cmocka_unit_test(test_parse_not_base64),
+	    cmocka_unit_test(test_parse_long),
+	    cmocka_unit_test(test_there_and_back),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
