@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include "queue/verdict_structure.h"
+
+#include "queue/backoff.h"
+
+/* What RFC 3463 says of a subject and detail. DETAIL -1: any other one. The
+ * action is that of a 5xx; a 4xx is tried again. */
+static const struct meaning {
+	int subject;
+	int detail;
+	enum verdict_class klass;
+	enum verdict_scope scope;
+	enum verdict_action action;
+} meanings[] = {
+    {1, 1, VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT, VERDICT_SUPPRESS},
+    {1, 6, VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT, VERDICT_SUPPRESS},
+    {1, 10, VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT, VERDICT_SUPPRESS},
+    {1, 2, VERDICT_ROUTING, VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE},
+    {1, 7, VERDICT_POLICY, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_BOUNCE},
+    {1, 8, VERDICT_POLICY, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_BOUNCE},
+    {1, -1, VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE},
+    {2, 1, VERDICT_RECIPIENT_DISABLED, VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE},
+    {2, 2, VERDICT_MAILBOX_FULL, VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE},
+    {2, 3, VERDICT_TOO_LARGE, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+    {2, -1, VERDICT_OTHER, VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE},
+    {3, 4, VERDICT_TOO_LARGE, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+    {3, -1, VERDICT_SERVER_BUSY, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
+    {4, -1, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
+    {5, 3, VERDICT_RATE_LIMITED, VERDICT_SCOPE_CONNECTION, VERDICT_BOUNCE},
+    {5, -1, VERDICT_PROTOCOL, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+    {6, 2, VERDICT_CONTENT, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+    {6, -1, VERDICT_PROTOCOL, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+    {7, 10, VERDICT_TLS_REQUIRED, VERDICT_SCOPE_CONNECTION, VERDICT_BOUNCE},
+    {7, 25, VERDICT_RDNS, VERDICT_SCOPE_IP, VERDICT_HOLD},
+    {7, 20, VERDICT_AUTH_FAILED, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN},
+    {7, 21, VERDICT_AUTH_FAILED, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN},
+    {7, 22, VERDICT_AUTH_FAILED, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN},
+    {7, 23, VERDICT_AUTH_FAILED, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN},
+    {7, 26, VERDICT_AUTH_FAILED, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN},
+    {7, 27, VERDICT_POLICY, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN},
+    {7, -1, VERDICT_POLICY, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+};
+
+static const struct meaning *meaning_of(const struct verdict_input *in)
+{
+	for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
+		if (meanings[i].subject == in->subject &&
+		    (meanings[i].detail == in->detail || meanings[i].detail < 0))
+			return &meanings[i];
+	return NULL;
+}
+
+/* Before any recipient was named, a refusal is about who we are. */
+static bool is_before_recipients(enum verdict_stage stage)
+{
+	return stage == VERDICT_STAGE_CONNECT || stage == VERDICT_STAGE_BANNER ||
+	       stage == VERDICT_STAGE_EHLO || stage == VERDICT_STAGE_MAIL;
+}
+
+/* No reply: the network, DNS, a timeout, or something that is not SMTP. */
+static void judge_silence(const struct verdict_input *in, struct verdict *v)
+{
+	v->klass = in->stage == VERDICT_STAGE_DNS ? VERDICT_ROUTING : VERDICT_SERVER_BUSY;
+	v->scope = in->stage == VERDICT_STAGE_DNS ? VERDICT_SCOPE_DESTINATION
+						  : VERDICT_SCOPE_CONNECTION;
+	if (in->stage == VERDICT_STAGE_TLS)
+		v->klass = VERDICT_TLS_REQUIRED;
+	v->action = VERDICT_RETRY;
+}
+
+static void judge_temporary(const struct verdict_input *in, struct verdict *v)
+{
+	const struct meaning *m = in->klass == 4 ? meaning_of(in) : NULL;
+	v->klass = m && in->subject != 7 ? m->klass : VERDICT_SERVER_BUSY;
+	v->scope = in->stage == VERDICT_STAGE_RCPT ? VERDICT_SCOPE_RECIPIENT
+						   : VERDICT_SCOPE_DESTINATION;
+	if (m && m->scope == VERDICT_SCOPE_SENDER_DOMAIN)
+		v->scope = VERDICT_SCOPE_SENDER_DOMAIN;
+	v->action = VERDICT_RETRY;
+}
+
+static void judge_permanent(const struct verdict_input *in, struct verdict *v)
+{
+	const struct meaning *m = in->klass == 5 ? meaning_of(in) : NULL;
+	bool clear = m && in->subject != 7 && in->subject != 0;
+	if (in->stage == VERDICT_STAGE_AUTH || in->stage == VERDICT_STAGE_TLS) {
+		/* a smarthost does not know us, or TLS is broken: ours to mend */
+		v->klass = in->stage == VERDICT_STAGE_TLS ? VERDICT_TLS_REQUIRED : VERDICT_POLICY;
+		v->scope = VERDICT_SCOPE_US;
+		v->action = VERDICT_RETRY;
+	} else if (is_before_recipients(in->stage) &&
+		   !(in->stage == VERDICT_STAGE_MAIL && clear)) {
+		v->klass = VERDICT_POLICY;
+		v->scope = VERDICT_SCOPE_IP;
+		v->action = VERDICT_HOLD;
+	} else if (m) {
+		v->klass = m->klass;
+		v->scope = m->scope;
+		v->action = m->action;
+		/* "no such user" after the text is a filter's answer more often than not */
+		if (m->action == VERDICT_SUPPRESS && in->stage != VERDICT_STAGE_RCPT)
+			v->action = VERDICT_BOUNCE;
+	} else {
+		v->klass = in->code == 552 ? VERDICT_TOO_LARGE : VERDICT_OTHER;
+		v->scope = VERDICT_SCOPE_MESSAGE;
+		v->action = VERDICT_BOUNCE;
+	}
+}
+
+struct verdict verdict_by_structure(const struct verdict_input *in)
+{
+	struct verdict v = {.rule = "structure", .provider = "", .help = ""};
+	if (in->code >= 200 && in->code < 300) {
+		v.klass = VERDICT_OTHER;
+		v.scope = VERDICT_SCOPE_NONE;
+		v.action = VERDICT_DELIVERED;
+	} else if (in->code >= 500) {
+		judge_permanent(in, &v);
+	} else if (in->code >= 400) {
+		judge_temporary(in, &v);
+	} else {
+		judge_silence(in, &v);
+	}
+	if (v.action == VERDICT_RETRY && in->code >= 400 && !backoff_from_text(in->text, &v.wait_ms))
+		v.wait_ms = 0;
+	return v;
+}
