@@ -15,8 +15,8 @@
 
 #define DISCARD_MAX (256 * 1024) /* input dropped while finishing */
 
-static struct conn *make(struct loop *loop, int fd, size_t input_max, conn_handler *handler,
-    void *arg)
+static struct conn *make(
+    struct loop *loop, int fd, size_t input_max, conn_handler *handler, void *arg)
 {
 	struct conn *conn = mem_zero(sizeof(*conn));
 	conn->loop = loop;
@@ -39,8 +39,8 @@ static void set_nodelay(int fd, const struct conn_address *a)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-struct conn *conn_accept(struct loop *loop, int fd, size_t input_max, conn_handler *handler,
-    void *arg)
+struct conn *conn_accept(
+    struct loop *loop, int fd, size_t input_max, conn_handler *handler, void *arg)
 {
 	struct conn *conn = make(loop, fd, input_max, handler, arg);
 	conn->phase = PHASE_UP;
@@ -51,24 +51,28 @@ struct conn *conn_accept(struct loop *loop, int fd, size_t input_max, conn_handl
 	return conn;
 }
 
-static int bind_source(struct conn *conn, const struct conn_address *from, struct why *why)
+static int bind_source(
+    struct conn *conn, const struct conn_address *from, struct why *why)
 {
 	int on = 1;
 	char text[CONN_ADDRESS_TEXT];
 	char target[CONN_TARGET_TEXT];
 	conn_address_text(from, text);
 	if (from->addr.ss_family != conn->peer.addr.ss_family)
-		return why_set(why, WHY_LOCAL, "the source address %s is of another family than %s",
-		    text, conn_address_target(&conn->peer, target));
+		return why_set(why, WHY_LOCAL,
+		    "the source address %s is of another family than %s", text,
+		    conn_address_target(&conn->peer, target));
 	/* leave the choice of the port to connect(), which knows the other end:
 	 * else each source address has 28,000 connections in all */
 	setsockopt(conn->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
 	if (bind(conn->fd, (const struct sockaddr *)&from->addr, from->len) != 0)
-		return why_errno(why, WHY_LOCAL, errno, "bind to the source address %s", text);
+		return why_errno(
+		    why, WHY_LOCAL, errno, "bind to the source address %s", text);
 	return 0;
 }
 
-static int open_socket(struct conn *conn, const struct conn_address *from, struct why *why)
+static int open_socket(
+    struct conn *conn, const struct conn_address *from, struct why *why)
 {
 	char target[CONN_TARGET_TEXT];
 	int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
@@ -77,7 +81,8 @@ static int open_socket(struct conn *conn, const struct conn_address *from, struc
 		/* a kernel without IPv6 is like a network without it */
 		bool family = errno == EAFNOSUPPORT;
 		return why_errno(why, family ? WHY_TEMP : WHY_LOCAL, errno,
-		    "no socket to connect to %s", conn_address_target(&conn->peer, target));
+		    "no socket to connect to %s",
+		    conn_address_target(&conn->peer, target));
 	}
 	set_nodelay(conn->fd, &conn->peer);
 	return from && from->len ? bind_source(conn, from, why) : 0;
@@ -96,7 +101,8 @@ static int begin_connect(struct conn *conn, struct why *why)
 {
 	int result;
 	do
-		result = connect(conn->fd, (struct sockaddr *)&conn->peer.addr, conn->peer.len);
+		result = connect(
+		    conn->fd, (struct sockaddr *)&conn->peer.addr, conn->peer.len);
 	while (result != 0 && errno == EINTR);
 	if (result == 0) {
 		conn_soon(conn, TODO_OPEN);
@@ -194,7 +200,8 @@ void conn_drop(struct conn *conn, size_t n)
 
 bool conn_has_input(const struct conn *conn)
 {
-	return conn_waiting(conn) || (conn->phase == PHASE_UP && conn->ssl && SSL_pending(conn->ssl));
+	return conn_waiting(conn) ||
+	       (conn->phase == PHASE_UP && conn->ssl && SSL_pending(conn->ssl));
 }
 
 void conn_write(struct conn *conn, const void *p, size_t n)
@@ -240,13 +247,15 @@ static int may_start_tls(const struct conn *conn, struct why *why)
 		return why_set(why, WHY_PERM, "TLS is on already");
 	if (conn_has_input(conn))
 		return why_set(why, WHY_PERM,
-		    "%zu bytes came in the clear behind the switch to TLS", conn_waiting(conn));
+		    "%zu bytes came in the clear behind the switch to TLS",
+		    conn_waiting(conn));
 	return 0;
 }
 
 int conn_start_ssl(struct conn *conn, SSL *ssl, bool server, struct why *why)
 {
-	if (may_start_tls(conn, why) != 0 || conn_tls_attach(conn, ssl, server, why) != 0) {
+	if (may_start_tls(conn, why) != 0 ||
+	    conn_tls_attach(conn, ssl, server, why) != 0) {
 		SSL_free(ssl);
 		return -1;
 	}
@@ -259,8 +268,8 @@ int conn_start_ssl(struct conn *conn, SSL *ssl, bool server, struct why *why)
 	return 0;
 }
 
-int conn_start_tls(struct conn *conn, SSL_CTX *ctx, bool server, const char *host,
-    struct why *why)
+int conn_start_tls(
+    struct conn *conn, SSL_CTX *ctx, bool server, const char *host, struct why *why)
 {
 	SSL *ssl = SSL_new(ctx);
 	if (!ssl)
@@ -314,8 +323,8 @@ void conn_close(struct conn *conn)
 	if (conn->phase == PHASE_GONE)
 		return;
 	/* an orderly end keeps the TLS session fit for resumption */
-	if (conn->ssl && conn->phase == PHASE_UP && !conn->half_closed && !conn_unsent(conn) &&
-	    !conn->broken)
+	if (conn->ssl && conn->phase == PHASE_UP && !conn->half_closed &&
+	    !conn_unsent(conn) && !conn->broken)
 		conn_tls_goodbye(conn);
 	conn->phase = PHASE_GONE;
 	timer_stop(&conn->deadline);

@@ -47,7 +47,8 @@ const char *conn_address_target(const struct conn_address *a, char *buf)
 	char text[CONN_ADDRESS_TEXT];
 	const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&a->addr;
 	if (a->len && a->addr.ss_family == AF_UNIX)
-		snprintf(buf, CONN_TARGET_TEXT, "%.*s", (int)sizeof(un->sun_path), un->sun_path);
+		snprintf(buf, CONN_TARGET_TEXT, "%.*s", (int)sizeof(un->sun_path),
+		    un->sun_path);
 	else
 		snprintf(buf, CONN_TARGET_TEXT, "%s port %u", conn_address_text(a, text),
 		    conn_address_port(a));
@@ -56,7 +57,8 @@ const char *conn_address_target(const struct conn_address *a, char *buf)
 
 static void set4(struct conn_address *a, struct in_addr addr, in_port_t port)
 {
-	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = addr, .sin_port = port};
+	struct sockaddr_in sin = {
+	    .sin_family = AF_INET, .sin_addr = addr, .sin_port = port};
 	*a = (struct conn_address){.len = sizeof(sin)};
 	memcpy(&a->addr, &sin, sizeof(sin));
 }

@@ -58,8 +58,8 @@ static size_t room(const struct conn *conn)
 
 bool conn_can_read(const struct conn *conn)
 {
-	return conn->phase == PHASE_UP && !conn->finishing && !conn->eof && !conn->paused &&
-	       room(conn) > 0;
+	return conn->phase == PHASE_UP && !conn->finishing && !conn->eof &&
+	       !conn->paused && room(conn) > 0;
 }
 
 static void keep_failure(struct conn *conn, const struct why *why)
@@ -76,11 +76,12 @@ void conn_fail(struct conn *conn, const struct why *why)
 	conn_soon(conn, TODO_END);
 }
 
-static int fail_errno(const struct conn *conn, int error, const char *doing, struct why *why)
+static int fail_errno(
+    const struct conn *conn, int error, const char *doing, struct why *why)
 {
 	char peer[CONN_ADDRESS_TEXT];
-	return why_errno(why, WHY_TEMP, error, "%s %s", doing,
-	    conn_address_text(&conn->peer, peer));
+	return why_errno(
+	    why, WHY_TEMP, error, "%s %s", doing, conn_address_text(&conn->peer, peer));
 }
 
 /* Writing is over. What the peer has sent before is still worth reading. */
@@ -408,7 +409,8 @@ static bool wants_write(const struct conn *conn)
 	case PHASE_SHAKING:
 		return conn->shake_wants_write;
 	case PHASE_UP:
-		return conn->read_wants_write || (conn->blocked && !conn->write_wants_read);
+		return conn->read_wants_write ||
+		       (conn->blocked && !conn->write_wants_read);
 	case PHASE_DEAD:
 	case PHASE_GONE:
 		return false;
@@ -416,8 +418,8 @@ static bool wants_write(const struct conn *conn)
 	return false;
 }
 
-static int set_event(struct conn *conn, struct event **event, short what,
-    event_callback_fn call, bool on)
+static int set_event(
+    struct conn *conn, struct event **event, short what, event_callback_fn call, bool on)
 {
 	if (!*event)
 		*event = event_new(loop_base(conn->loop), conn->fd,
@@ -435,9 +437,11 @@ void conn_update(struct conn *conn)
 	bool writing = wants_write(conn);
 	int result = 0;
 	if (reading != conn->reading)
-		result |= set_event(conn, &conn->read_event, EV_READ, on_readable, reading);
+		result |=
+		    set_event(conn, &conn->read_event, EV_READ, on_readable, reading);
 	if (writing != conn->writing)
-		result |= set_event(conn, &conn->write_event, EV_WRITE, on_writable, writing);
+		result |=
+		    set_event(conn, &conn->write_event, EV_WRITE, on_writable, writing);
 	conn->reading = reading;
 	conn->writing = writing;
 	if (result == 0 || conn->phase == PHASE_DEAD)

@@ -43,7 +43,8 @@ static void explain(struct conn *conn, const char *doing, int error, struct why 
 	}
 	const char *reason = ERR_reason_error_string(code);
 	long verified = SSL_get_verify_result(conn->ssl);
-	if (ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK)
+	if (ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
+	    verified != X509_V_OK)
 		reason = X509_verify_cert_error_string(verified);
 	why_set(why, WHY_TEMP, "TLS %s %s: %s (error %lx)", doing, peer,
 	    reason ? reason : "unknown error", code);
@@ -64,8 +65,9 @@ static enum conn_io judge(struct conn *conn, int result, int other_error, bool *
 		return IO_WAIT;
 	}
 	/* many peers just close: their protocol says where the end is */
-	bool cut = ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING ||
-		   (kind == SSL_ERROR_SYSCALL && error == 0 && ERR_peek_error() == 0);
+	bool cut =
+	    ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING ||
+	    (kind == SSL_ERROR_SYSCALL && error == 0 && ERR_peek_error() == 0);
 	if (kind == SSL_ERROR_ZERO_RETURN || cut)
 		return IO_EOF;
 	explain(conn, doing, error, why);
@@ -83,8 +85,8 @@ enum conn_io conn_tls_shake(struct conn *conn, struct why *why)
 {
 	prepare();
 	int result = SSL_do_handshake(conn->ssl);
-	enum conn_io io = judge(conn, result, SSL_ERROR_WANT_WRITE, &conn->shake_wants_write,
-	    "handshake with", why);
+	enum conn_io io = judge(conn, result, SSL_ERROR_WANT_WRITE,
+	    &conn->shake_wants_write, "handshake with", why);
 	if (io != IO_EOF)
 		return io;
 	char peer[CONN_ADDRESS_TEXT];
@@ -93,7 +95,8 @@ enum conn_io conn_tls_shake(struct conn *conn, struct why *why)
 	return IO_FAIL;
 }
 
-enum conn_io conn_tls_read(struct conn *conn, void *p, size_t size, size_t *n, struct why *why)
+enum conn_io conn_tls_read(
+    struct conn *conn, void *p, size_t size, size_t *n, struct why *why)
 {
 	prepare();
 	int result = SSL_read_ex(conn->ssl, p, size, n);
@@ -113,8 +116,8 @@ enum conn_io conn_tls_write(struct conn *conn, struct why *why)
 		bug("out of memory for output");
 	prepare();
 	int result = SSL_write_ex(conn->ssl, p, n, &done);
-	enum conn_io io = judge(conn, result, SSL_ERROR_WANT_READ, &conn->write_wants_read,
-	    "write to", why);
+	enum conn_io io = judge(
+	    conn, result, SSL_ERROR_WANT_READ, &conn->write_wants_read, "write to", why);
 	if (io == IO_OK)
 		evbuffer_drain(conn->out, done);
 	if (io == IO_EOF) {

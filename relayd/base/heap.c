@@ -70,7 +70,8 @@ void heap_add(struct heap *heap, struct heap_node *node, int64_t key)
 		bug("heap too large");
 	if (heap->count == heap->cap) {
 		heap->cap = heap->cap ? heap->cap * 2 : 64;
-		heap->nodes = mem_resize(heap->nodes, heap->cap, sizeof(struct heap_node *));
+		heap->nodes =
+		    mem_resize(heap->nodes, heap->cap, sizeof(struct heap_node *));
 	}
 	node->key = key;
 	rise(heap, heap->count++, node);

@@ -25,7 +25,7 @@
 /* With a fake clock: how long the sockets must be silent in real time after
  * anything ran before the clock jumps. Loopback delivery is synchronous
  * unless the kernel is busy and puts it off. */
-#define QUIET_US 200
+#define QUIET_US 50
 
 /* The longest sleep; what waits longer costs a turn in between. */
 #define SLEEP_MAX_MS (3600 * 1000)
@@ -49,9 +49,9 @@ struct loop {
 	bool stopped;
 	bool moved; /* fake clock: bytes may be on their way */
 	int holds;
-	struct heap timers; /* waiting */
-	struct heap due;    /* being called in this turn */
-	struct call_list next;    /* deferred */
+	struct heap timers;	  /* waiting */
+	struct heap due;	  /* being called in this turn */
+	struct call_list next;	  /* deferred */
 	struct call_list running; /* empty outside of run_deferred */
 	struct loop_orphan *orphans;
 };
@@ -97,7 +97,8 @@ struct loop *loop_new(void)
 	loop->wake_event =
 	    event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, NULL);
 	loop->sleep_event = event_new(loop->base, -1, 0, on_sleep_end, NULL);
-	if (!loop->wake_event || !loop->sleep_event || event_add(loop->wake_event, NULL) != 0)
+	if (!loop->wake_event || !loop->sleep_event ||
+	    event_add(loop->wake_event, NULL) != 0)
 		bug("no event");
 	return loop;
 }
@@ -146,7 +147,8 @@ static void run_deferred(struct loop *loop)
 	loop->running = list;
 }
 
-void loop_adopt(struct loop *loop, struct loop_orphan *orphan, void (*fn)(void *arg), void *arg)
+void loop_adopt(
+    struct loop *loop, struct loop_orphan *orphan, void (*fn)(void *arg), void *arg)
 {
 	loop_disown(loop, orphan);
 	orphan->fn = fn;
@@ -239,8 +241,8 @@ static bool run_io(struct loop *loop, int64_t ms)
 /* Has anybody registered an event (apart from our own)? */
 static bool has_events(const struct loop *loop)
 {
-	return event_base_get_num_events(loop->base,
-		   EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_ACTIVE) > 1;
+	return event_base_get_num_events(
+		   loop->base, EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_ACTIVE) > 1;
 }
 
 static bool turn_real(struct loop *loop, bool wait)
@@ -253,7 +255,8 @@ static bool turn_real(struct loop *loop, bool wait)
 	run_timers(loop);
 	bool more = loop->next.count > 0;
 	run_deferred(loop);
-	return waiting || more || has_events(loop) || loop->timers.count || loop->next.count;
+	return waiting || more || has_events(loop) || loop->timers.count ||
+	       loop->next.count;
 }
 
 /* Nothing was ready: be sure of it, then let time pass. */

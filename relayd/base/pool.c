@@ -162,7 +162,8 @@ static void on_ring(evutil_socket_t fd, short what, void *arg)
 
 static void fatal(const char *what, int error)
 {
-	fprintf(stderr, "relayd: can not start a worker thread: %s: %s\n", what, strerror(error));
+	fprintf(stderr, "relayd: can not start a worker thread: %s: %s\n", what,
+	    strerror(error));
 	exit(1);
 }
 
@@ -203,8 +204,8 @@ struct pool *pool_new(struct loop *loop, const struct pool_options *options)
 	pool->ring_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (pool->ring_fd < 0)
 		fatal("eventfd", errno);
-	pool->ring =
-	    event_new(loop_base(loop), pool->ring_fd, EV_READ | EV_PERSIST, on_ring, pool);
+	pool->ring = event_new(
+	    loop_base(loop), pool->ring_fd, EV_READ | EV_PERSIST, on_ring, pool);
 	if (!pool->ring || event_add(pool->ring, NULL) != 0)
 		fatal("event", errno);
 	start_threads(pool);

@@ -30,7 +30,8 @@ static void note(struct run *run, enum conn_line kind, struct span line)
 	buf_add(&run->found, line.p, line.n);
 }
 
-static void take_lines(struct conn *conn, enum conn_event event, const struct why *why, void *arg)
+static void take_lines(
+    struct conn *conn, enum conn_event event, const struct why *why, void *arg)
 {
 	struct run *run = arg;
 	(void)why;

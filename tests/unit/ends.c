@@ -18,7 +18,8 @@ struct loop *ends_loop;
 int ends_listener;
 struct conn_address ends_listening;
 
-void end_handle(struct conn *conn, enum conn_event event, const struct why *why, void *arg)
+void end_handle(
+    struct conn *conn, enum conn_event event, const struct why *why, void *arg)
 {
 	struct end *end = arg;
 	static const char letters[] = "OSIDCFX";
@@ -88,7 +89,8 @@ int ends_listen(struct conn_address *a, const char *text)
 {
 	conn_address_parse(a, text, 0);
 	int fd = socket(a->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a->addr, a->len) != 0 || listen(fd, 64) != 0) {
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a->addr, a->len) != 0 ||
+	    listen(fd, 64) != 0) {
 		if (fd >= 0)
 			close(fd);
 		return -1;
@@ -108,7 +110,8 @@ int ends_take_peer(void)
 int end_open_raw(struct end *client)
 {
 	*client = (struct end){0};
-	client->conn = conn_connect(ends_loop, &ends_listening, NULL, ENDS_INPUT_MAX, end_handle, client);
+	client->conn = conn_connect(
+	    ends_loop, &ends_listening, NULL, ENDS_INPUT_MAX, end_handle, client);
 	int fd = ends_take_peer();
 	while (!end_told(client, 'O'))
 		loop_turn(ends_loop, true);

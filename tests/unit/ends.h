@@ -18,7 +18,7 @@ struct end {
 	struct buf trace;
 	struct why why;
 	void (*then)(struct end *end, enum conn_event event); /* NULL: only note it */
-	struct buf got; /* filled by end_take_all */
+	struct buf got;					      /* filled by end_take_all */
 };
 
 /* Made by ends_begin, gone with ends_finish (cmocka set-up and teardown). */
@@ -40,13 +40,13 @@ void end_clear(struct end *end); /* closes its conn */
 int end_open_raw(struct end *client);
 void ends_open(struct end *client, struct end *server);
 
-void ends_settle(void);  /* turn until nothing moves; the clock goes on by 1 ms */
+void ends_settle(void);	 /* turn until nothing moves; the clock goes on by 1 ms */
 void ends_run_dry(void); /* turn until nothing can happen any more */
 
 int ends_listen(struct conn_address *a, const char *text); /* -1: no such family */
-int ends_take_peer(void); /* accept on ends_listener */
+int ends_take_peer(void);				   /* accept on ends_listener */
 void ends_raw_write(int fd, const char *text);
-void ends_reset(int fd); /* close it so that the peer sees a reset */
+void ends_reset(int fd);      /* close it so that the peer sees a reset */
 char *ends_pattern(size_t n); /* bytes that do not repeat soon; mem_free */
 
 #endif

@@ -39,7 +39,8 @@ static void test_address(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct conn_address a;
 		char text[CONN_ADDRESS_TEXT];
-		assert_int_equal(conn_address_parse(&a, rows[i].text, 2525), rows[i].result);
+		assert_int_equal(
+		    conn_address_parse(&a, rows[i].text, 2525), rows[i].result);
 		conn_address_text(&a, text);
 		assert_string_equal(text, rows[i].result ? "none" : rows[i].text);
 		assert_int_equal(conn_address_port(&a), rows[i].result ? 0 : 2525);
@@ -54,8 +55,10 @@ static void test_open_and_lines(void **state)
 	ends_open(&c, &s);
 	char text[CONN_ADDRESS_TEXT];
 	assert_string_equal(conn_address_text(conn_peer(c.conn), text), "127.0.0.1");
-	assert_int_equal(conn_address_port(conn_peer(c.conn)), conn_address_port(&ends_listening));
-	assert_int_equal(conn_address_port(conn_local(c.conn)), conn_address_port(conn_peer(s.conn)));
+	assert_int_equal(
+	    conn_address_port(conn_peer(c.conn)), conn_address_port(&ends_listening));
+	assert_int_equal(
+	    conn_address_port(conn_local(c.conn)), conn_address_port(conn_peer(s.conn)));
 	conn_write(c.conn, "EHLO a\r\nRC", 10);
 	conn_write(c.conn, "PT", 2);
 	assert_int_equal(conn_unsent(c.conn), 12);
@@ -137,7 +140,8 @@ static void test_line_over_input(void **state)
 	struct end s = {0};
 	struct conn *client;
 	struct end c = {0};
-	client = c.conn = conn_connect(ends_loop, &ends_listening, NULL, 4096, end_handle, &c);
+	client = c.conn =
+	    conn_connect(ends_loop, &ends_listening, NULL, 4096, end_handle, &c);
 	s.conn = conn_accept(ends_loop, ends_take_peer(), 100, end_handle, &s);
 	end_wait(&c, 'O');
 	char many[300];
@@ -174,7 +178,8 @@ static void test_line_pieces(void **state)
 			conn_write(c.conn, text + at, n);
 			ends_settle();
 			if (at + n < 4992)
-				assert_int_equal(conn_line(s.conn, 8000, &line), CONN_LINE_MORE);
+				assert_int_equal(
+				    conn_line(s.conn, 8000, &line), CONN_LINE_MORE);
 		}
 		assert_int_equal(conn_line(s.conn, 8000, &line), CONN_LINE);
 		assert_int_equal(line.n, 4990);

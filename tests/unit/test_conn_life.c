@@ -17,8 +17,8 @@
 #include "relayd/base/mem.h"
 #include "tests/unit/ends.h"
 
-static void expect_no_connection(const struct conn_address *to, const struct conn_address *from,
-    enum why_kind kind, const char *text)
+static void expect_no_connection(const struct conn_address *to,
+    const struct conn_address *from, enum why_kind kind, const char *text)
 {
 	struct end c = {0};
 	c.conn = conn_connect(ends_loop, to, from, ENDS_INPUT_MAX, end_handle, &c);
@@ -42,12 +42,14 @@ static void test_connect_fails(void **state)
 	expect_no_connection(&closed, NULL, WHY_TEMP, "connect to 127.0.0.1 port ");
 	expect_no_connection(&closed, NULL, WHY_TEMP, "refused");
 	conn_address_parse(&from, "192.0.2.77", 0);
-	expect_no_connection(&ends_listening, &from, WHY_LOCAL, "source address 192.0.2.77");
+	expect_no_connection(
+	    &ends_listening, &from, WHY_LOCAL, "source address 192.0.2.77");
 	conn_address_parse(&from, "::1", 0);
 	expect_no_connection(&ends_listening, &from, WHY_LOCAL, "another family");
 	conn_address_parse(&to, "255.255.255.255", 25);
 	expect_no_connection(&to, NULL, WHY_TEMP, "connect to 255.255.255.255 port 25");
-	struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "/nonexistent/socket"};
+	struct sockaddr_un un = {
+	    .sun_family = AF_UNIX, .sun_path = "/nonexistent/socket"};
 	to = (struct conn_address){.len = sizeof(un)};
 	memcpy(&to.addr, &un, sizeof(un));
 	expect_no_connection(&to, NULL, WHY_TEMP, "/nonexistent/socket");
@@ -78,7 +80,8 @@ static void test_connect_from(void **state)
 	struct conn_address from;
 	char text[CONN_ADDRESS_TEXT];
 	conn_address_parse(&from, "127.0.0.9", 0);
-	c.conn = conn_connect(ends_loop, &ends_listening, &from, ENDS_INPUT_MAX, end_handle, &c);
+	c.conn = conn_connect(
+	    ends_loop, &ends_listening, &from, ENDS_INPUT_MAX, end_handle, &c);
 	conn_write(c.conn, "early", 5); /* kept until it is open */
 	struct end s = {0};
 	s.conn = conn_accept(ends_loop, ends_take_peer(), ENDS_INPUT_MAX, end_handle, &s);
@@ -106,8 +109,9 @@ static void test_mapped_address(void **state)
 	conn_address_parse(&to, "127.0.0.1", conn_address_port(&any));
 	c.conn = conn_connect(ends_loop, &to, NULL, ENDS_INPUT_MAX, end_handle, &c);
 	end_wait(&c, 'O');
-	s.conn = conn_accept(ends_loop, accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC),
-	    ENDS_INPUT_MAX, end_handle, &s);
+	s.conn =
+	    conn_accept(ends_loop, accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC),
+		ENDS_INPUT_MAX, end_handle, &s);
 	assert_string_equal(conn_address_text(conn_peer(s.conn), text), "127.0.0.1");
 	assert_int_equal(conn_peer(s.conn)->addr.ss_family, AF_INET);
 	assert_int_equal(conn_address_port(conn_local(s.conn)), conn_address_port(&any));
@@ -227,7 +231,8 @@ static void test_finish(void **state)
 	close(fd);
 	int64_t before = clock_mono_ms();
 	ends_run_dry();
-	assert_int_equal(clock_mono_ms(), before); /* gone with the peer, not the deadline */
+	assert_int_equal(
+	    clock_mono_ms(), before); /* gone with the peer, not the deadline */
 	buf_free(&got);
 	end_clear(&s);
 }
@@ -287,7 +292,8 @@ static void test_finish_states(void **state)
 	c.conn = conn_connect(ends_loop, &closed, NULL, ENDS_INPUT_MAX, end_handle, &c);
 	conn_write(c.conn, "x", 1);
 	conn_finish(c.conn, 100);
-	c.conn = conn_connect(ends_loop, &ends_listening, NULL, ENDS_INPUT_MAX, end_handle, &c);
+	c.conn = conn_connect(
+	    ends_loop, &ends_listening, NULL, ENDS_INPUT_MAX, end_handle, &c);
 	conn_write(c.conn, "x", 1);
 	conn_finish(c.conn, 100);
 	int fd = ends_take_peer();

@@ -135,7 +135,8 @@ static void test_starttls(void **state)
 	conn_write(c.conn, "STARTTLS\r\n", 10);
 	ends_settle();
 	assert_non_null(conn_ssl(s.conn));
-	assert_string_equal(SSL_get_servername(conn_ssl(s.conn), TLSEXT_NAMETYPE_host_name),
+	assert_string_equal(
+	    SSL_get_servername(conn_ssl(s.conn), TLSEXT_NAMETYPE_host_name),
 	    "relay.example");
 	end_assert_line(&c, CONN_LINE, "greeting");
 	end_assert_line(&c, CONN_LINE, "secret");
@@ -424,9 +425,10 @@ static void random_traffic(bool tls, uint64_t seed)
 {
 	struct player p[2] = {0};
 	random_fix(seed);
-	p[0].end.conn = conn_connect(ends_loop, &ends_listening, NULL, 1 + random_below(30000), end_handle,
-	    &p[0].end);
-	p[1].end.conn = conn_accept(ends_loop, ends_take_peer(), 1 + random_below(30000), end_handle, &p[1].end);
+	p[0].end.conn = conn_connect(ends_loop, &ends_listening, NULL,
+	    1 + random_below(30000), end_handle, &p[0].end);
+	p[1].end.conn = conn_accept(
+	    ends_loop, ends_take_peer(), 1 + random_below(30000), end_handle, &p[1].end);
 	end_wait(&p[0].end, 'O');
 	if (tls) {
 		start_tls(&p[0].end, false);
@@ -442,7 +444,8 @@ static void random_traffic(bool tls, uint64_t seed)
 		end_take_all(&p[i].end, CONN_INPUT);
 		conn_resume(p[i].end.conn);
 	}
-	for (int i = 0; i < 50000 && (p[0].end.got.len < 300000 || p[1].end.got.len < 300000); i++)
+	for (int i = 0;
+	     i < 50000 && (p[0].end.got.len < 300000 || p[1].end.got.len < 300000); i++)
 		loop_turn(ends_loop, true);
 	for (int i = 0; i < 2; i++) {
 		assert_true(span_equal(span_buf(&p[i].end.got), span_buf(&p[!i].sent)));
@@ -466,8 +469,8 @@ static void test_random_tls(void **state)
 		random_traffic(true, seed);
 }
 
-#define TLS(test) \
-	cmocka_unit_test_setup_teardown(test, begin_tls13, finish_tls), \
+#define TLS(test)                                                                        \
+	cmocka_unit_test_setup_teardown(test, begin_tls13, finish_tls),                  \
 	    cmocka_unit_test_setup_teardown(test, begin_tls12, finish_tls)
 
 int main(void)

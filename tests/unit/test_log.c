@@ -47,7 +47,10 @@ static void one_value(struct span value)
 
 static void test_values(void **state)
 {
-#define ROW(value, shown) {{value, sizeof(value) - 1}, shown}
+#define ROW(value, shown)                                                                \
+	{                                                                                \
+		{value, sizeof(value) - 1}, shown                                        \
+	}
 	static const struct {
 		struct span value;
 		const char *shown;

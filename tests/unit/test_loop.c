@@ -166,7 +166,8 @@ static void test_timer_zero(void **state)
 	assert_int_equal(write(pair[1], "xx", 2), 2);
 	while (again.left)
 		loop_turn(loop, true);
-	assert_string_equal(trace, "titit" "t");
+	assert_string_equal(trace, "titit"
+				   "t");
 	event_free(event);
 	close(pair[0]);
 	close(pair[1]);
@@ -326,11 +327,11 @@ static int use_fake_clock(void **state)
 	return 0;
 }
 
-#define ON_BOTH_CLOCKS \
-	cmocka_unit_test(test_empty), cmocka_unit_test(test_timer_order), \
-	    cmocka_unit_test(test_timer_late_order), cmocka_unit_test(test_timer_stop), \
-	    cmocka_unit_test(test_timer_zero), cmocka_unit_test(test_defer), \
-	    cmocka_unit_test(test_defer_many), cmocka_unit_test(test_run_stop), \
+#define ON_BOTH_CLOCKS                                                                   \
+	cmocka_unit_test(test_empty), cmocka_unit_test(test_timer_order),                \
+	    cmocka_unit_test(test_timer_late_order), cmocka_unit_test(test_timer_stop),  \
+	    cmocka_unit_test(test_timer_zero), cmocka_unit_test(test_defer),             \
+	    cmocka_unit_test(test_defer_many), cmocka_unit_test(test_run_stop),          \
 	    cmocka_unit_test(test_hold_and_wake), cmocka_unit_test(test_wake_is_kept)
 
 int main(void)

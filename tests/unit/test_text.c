@@ -16,7 +16,10 @@
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 
 /* A literal that may hold NULs. */
-#define BYTES(literal) {literal, sizeof(literal) - 1}
+#define BYTES(literal)                                                                   \
+	{                                                                                \
+		literal, sizeof(literal) - 1                                             \
+	}
 
 static void assert_span(struct span s, const char *text)
 {
@@ -160,11 +163,14 @@ static void test_escape(void **state)
 		const char *utf8;
 	} rows[] = {
 	    {BYTES("plain ~"), 99, "plain ~", "plain ~"},
-	    {BYTES("a\r\nb\0c\x7f"), 99, "a\\x0d\\x0ab\\x00c\\x7f", "a\\x0d\\x0ab\\x00c\\x7f"},
+	    {BYTES("a\r\nb\0c\x7f"), 99, "a\\x0d\\x0ab\\x00c\\x7f",
+		"a\\x0d\\x0ab\\x00c\\x7f"},
 	    {BYTES("\\x41"), 99, "\\x5cx41", "\\x5cx41"},
 	    {BYTES("\x1b[2J"), 99, "\\x1b[2J", "\\x1b[2J"},
 	    {BYTES("\xe6\x97\xa5"), 99, "\\xe6\\x97\\xa5", "\xe6\x97\xa5"},
-	    {BYTES("\xc2\x9b" "2J"), 99, "\\xc2\\x9b2J", "\\xc2\\x9b2J"},
+	    {BYTES("\xc2\x9b"
+		   "2J"),
+		99, "\\xc2\\x9b2J", "\\xc2\\x9b2J"},
 	    {BYTES("\xc2\xa0"), 99, "\\xc2\\xa0", "\xc2\xa0"},
 	    {BYTES("\xc0\x80"), 99, "\\xc0\\x80", "\\xc0\\x80"},
 	    {BYTES("\xe6\x97"), 99, "\\xe6\\x97", "\\xe6\\x97"},
@@ -200,7 +206,9 @@ static void test_utf8(void **state)
 	    {BYTES("\xc2\x80"), true},
 	    {BYTES("\xdf\xbf"), true},
 	    {BYTES("\xc2"), false},
-	    {BYTES("\xc2" "A"), false},
+	    {BYTES("\xc2"
+		   "A"),
+		false},
 	    {BYTES("\xe0\x9f\xbf"), false},
 	    {BYTES("\xe0\xa0\x80"), true},
 	    {BYTES("\xed\x9f\xbf"), true},
@@ -237,10 +245,10 @@ static void test_base64(void **state)
 	    {"foobar", "Zm9vYmFy"},
 	    {"\xfb\xff\xbf", "+/+/"},
 	};
-	static const struct span bad[] = {BYTES("Z"), BYTES("Zg"), BYTES("Zg="), BYTES("===="),
-	    BYTES("Z==="), BYTES("Zh=="), BYTES("Zm9="), BYTES("Zg==Zg=="), BYTES("Zm9v\r\n\r\n"),
-	    BYTES("Zm\0v"), BYTES("Zm-_"), BYTES("Zm=v"), BYTES("Zm9vZg=a"), BYTES("    "),
-	    BYTES("Zm9vZm9\xff")};
+	static const struct span bad[] = {BYTES("Z"), BYTES("Zg"), BYTES("Zg="),
+	    BYTES("===="), BYTES("Z==="), BYTES("Zh=="), BYTES("Zm9="), BYTES("Zg==Zg=="),
+	    BYTES("Zm9v\r\n\r\n"), BYTES("Zm\0v"), BYTES("Zm-_"), BYTES("Zm=v"),
+	    BYTES("Zm9vZg=a"), BYTES("    "), BYTES("Zm9vZm9\xff")};
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct buf b = {0};
