@@ -16,6 +16,8 @@ struct daemon;
 
 /* Open the socket that the configuration names. NULL: WHY. */
 struct control *control_new(struct daemon *daemon, struct why *why);
+/* Begin to answer, once all parts of the daemon stand. */
+void control_start(struct control *control);
 void control_free(struct control *control); /* closes it and unlinks the path */
 
 #endif

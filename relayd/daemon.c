@@ -216,6 +216,7 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings, 
 	d->drop = drop_new(d, why);
 	if (!d->drop)
 		return -1;
+	control_start(d->control);
 	listen_start(d->listen, d->intake, settings);
 	log_text(LOG_LEVEL_INFO, "relayd " RELAYD_VERSION " is ready: %zu messages in the queue",
 	    queued(d));

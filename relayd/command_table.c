@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include "relayd/command_table.h"
+
+#include <string.h>
+
+#define SELECT "ID... | --domain D | --sender A | --older AGE | --all"
+
+const struct command_row command_table[CMD_COUNT] = {
+    [CMD_STATUS] = {"status", "", "what the daemon is doing, in numbers", RIGHTS_LOOK, "what value"},
+    [CMD_RELOAD] = {"reload", "", "load the configuration again, completely or not at all",
+	RIGHTS_CHANGE, ""},
+    [CMD_LOG] = {"log", "[-f]", "follow the daemon's log lines from now on", RIGHTS_LOOK, "line"},
+    [CMD_QUEUE_LIST] = {"queue list", "[" SELECT "]", "messages that wait, oldest first",
+	RIGHTS_LOOK, "id age size state next from to last"},
+    [CMD_QUEUE_SHOW] = {"queue show", "ID", "all that is known of a message", RIGHTS_LOOK,
+	"what value"},
+    [CMD_QUEUE_CAT] = {"queue cat", "ID", "the message as it will be sent", RIGHTS_LOOK, ""},
+    [CMD_QUEUE_HOLD] = {"queue hold", SELECT, "keep messages back until they are released",
+	RIGHTS_CHANGE, "id result"},
+    [CMD_QUEUE_RELEASE] = {"queue release", SELECT, "end a hold", RIGHTS_CHANGE, "id result"},
+    [CMD_QUEUE_RETRY] = {"queue retry", SELECT, "try messages now, whatever their next time was",
+	RIGHTS_CHANGE, "id result"},
+    [CMD_QUEUE_DELETE] = {"queue delete", SELECT, "remove messages; nobody is told",
+	RIGHTS_CHANGE, "id result"},
+    [CMD_DESTINATIONS] = {"destinations", "", "where mail waits to go, and how wide the window is",
+	RIGHTS_LOOK, "destination waiting ready running held window paused"},
+    [CMD_WHY] = {"why", "ID | ADDRESS | DOMAIN",
+	"where mail is, what was answered, what happens next", RIGHTS_LOOK,
+	"id to state next said"},
+    [CMD_CONFIG_CHECK] = {"config check", "[FILE]", "say all that is wrong with a configuration",
+	RIGHTS_LOCAL, ""},
+    [CMD_CONFIG_SHOW] = {"config show", "[FILE]", "the effective configuration, defaults filled in",
+	RIGHTS_LOCAL, ""},
+    [CMD_DKIM_NEW] = {"dkim new", "DOMAIN SELECTOR [--ed25519 | --bits N] [--dir FOLDER]",
+	"make a key and print its DNS record", RIGHTS_LOCAL, ""},
+    [CMD_DKIM_RECORD] = {"dkim record", "DOMAIN SELECTOR KEYFILE",
+	"print the DNS record of a key", RIGHTS_LOCAL, ""},
+    [CMD_DKIM_TEST] = {"dkim test", "SELECTOR KEYFILE [MESSAGE]",
+	"check the signature of a message that relayd made", RIGHTS_LOCAL, ""},
+    [CMD_EXPLAIN] = {"reputation explain", "REPLY | - [--stage S] [--mx NAME]",
+	"which rule judges a reply, and what follows from it", RIGHTS_LOCAL, ""},
+    [CMD_COMPLETION] = {"completion", "", "print the completion for bash", RIGHTS_LOCAL, ""},
+};
+
+/* How many of ARGV's first words are all the words of ROW; 0: not this one. */
+static size_t fits(const char *words, const char *const *argv, size_t argc)
+{
+	size_t n = 0;
+	while (*words) {
+		size_t len = strcspn(words, " ");
+		if (n == argc || strlen(argv[n]) != len || memcmp(argv[n], words, len) != 0)
+			return 0;
+		words += len;
+		words += *words == ' ';
+		n++;
+	}
+	return n;
+}
+
+int command_find(const char *const *argv, size_t argc, size_t *used)
+{
+	for (int i = 0; i < CMD_COUNT; i++) {
+		*used = fits(command_table[i].words, argv, argc);
+		if (*used)
+			return i;
+	}
+	return -1;
+}

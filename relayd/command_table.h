@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ * The words of relayctl: one row per command. The daemon looks up its handlers,
+ * relayctl its help, its checks and its shell completion here.
+ */
+#ifndef RELAYD_COMMAND_TABLE_H
+#define RELAYD_COMMAND_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum command_id {
+	CMD_STATUS,
+	CMD_RELOAD,
+	CMD_LOG,
+	CMD_QUEUE_LIST,
+	CMD_QUEUE_SHOW,
+	CMD_QUEUE_CAT,
+	CMD_QUEUE_HOLD,
+	CMD_QUEUE_RELEASE,
+	CMD_QUEUE_RETRY,
+	CMD_QUEUE_DELETE,
+	CMD_DESTINATIONS,
+	CMD_WHY,
+	CMD_CONFIG_CHECK,
+	CMD_CONFIG_SHOW,
+	CMD_DKIM_NEW,
+	CMD_DKIM_RECORD,
+	CMD_DKIM_TEST,
+	CMD_EXPLAIN,
+	CMD_COMPLETION,
+	CMD_COUNT,
+};
+
+enum command_rights {
+	RIGHTS_LOOK,   /* members of the daemon's group */
+	RIGHTS_CHANGE, /* root and the daemon's user */
+	RIGHTS_LOCAL,  /* done by relayctl itself, no daemon needed */
+};
+
+struct command_row {
+	const char *words;    /* "queue list" */
+	const char *usage;    /* what follows them: "[--domain D] [--sender S]", "" nothing */
+	const char *sentence; /* for help and the manual */
+	enum command_rights rights;
+	const char *columns;  /* of the table: "id age size from to state", "" none */
+};
+
+extern const struct command_row command_table[CMD_COUNT];
+
+/* The command that the words at the start of ARGV name, and how many words that
+ * is. -1: none. */
+int command_find(const char *const *argv, size_t argc, size_t *used);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ * relayctl's own parts: the conversation with the daemon, tables, and the
+ * commands that need no daemon.
+ */
+#ifndef RELAYD_CTL_H
+#define RELAYD_CTL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "relayd/command_table.h"
+
+enum { CTL_OK = 0, CTL_PROBLEM = 1, CTL_USAGE = 2 };
+
+struct ctl {
+	const char *socket; /* NULL: from the configuration */
+	const char *file;   /* of the configuration */
+	bool json;
+	enum command_id command;
+	const char *const *words; /* the whole request */
+	size_t word_count;
+	const char *const *argv;  /* behind the command's words */
+	size_t argc;
+};
+
+/* Ask the daemon and print what it answers. Result: the exit status. */
+int ctl_ask(const struct ctl *ctl);
+
+/* RIGHTS_LOCAL commands. */
+int ctl_local(const struct ctl *ctl);
+
+/* `reputation explain` (ctl_explain.c). */
+int ctl_explain(const struct ctl *ctl);
+
+/* Print rows as a table, column widths from the rows. */
+struct ctl_table {
+	char **columns;
+	size_t column_count;
+	char ***rows;
+	size_t row_count;
+};
+void ctl_table_init(struct ctl_table *table, const char *columns);
+void ctl_table_add(struct ctl_table *table, const json_t *row);
+void ctl_table_print(const struct ctl_table *table);
+void ctl_table_clear(struct ctl_table *table);
+
+#endif

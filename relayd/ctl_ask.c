@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ * The conversation with the daemon: one line out, a status line and rows back.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "conf/conf.h"
+#include "relayd/base/buf.h"
+#include "relayd/base/mem.h"
+#include "relayd/base/text.h"
+#include "relayd/ctl.h"
+
+/* How the rows of a command are shown. */
+struct output {
+	const struct ctl *ctl;
+	struct ctl_table table;
+	size_t rows;
+	bool failed;
+};
+
+static char *socket_path(const struct ctl *ctl)
+{
+	struct conf_errors errors = {0};
+	if (ctl->socket)
+		return mem_text(ctl->socket);
+	struct conf *conf = conf_load(ctl->file, &errors);
+	char *path = mem_text(conf ? conf->control : "/run/relayd/control.sock");
+	conf_errors_free(&errors);
+	conf_free(conf);
+	return path;
+}
+
+static FILE *connect_daemon(const char *path)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (strlen(path) >= sizeof(addr.sun_path)) {
+		errno = ENAMETOOLONG;
+	} else {
+		memcpy(addr.sun_path, path, strlen(path) + 1);
+		if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
+			return fdopen(fd, "r+");
+	}
+	fprintf(stderr, "relayctl: %s: %s; is relayd running, and may you ask it?\n", path,
+	    strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return NULL;
+}
+
+static void send_request(const struct ctl *ctl, FILE *daemon)
+{
+	json_t *words = json_array();
+	for (size_t i = 0; i < ctl->word_count; i++)
+		json_array_append_new(words, json_string(ctl->words[i]));
+	json_dumpf(words, daemon, JSON_COMPACT);
+	fputc('\n', daemon);
+	fflush(daemon);
+	json_decref(words);
+}
+
+static void print_base64(const char *text)
+{
+	struct buf bytes = {0};
+	if (text_unbase64(&bytes, span_text(text)))
+		fwrite(bytes.data, 1, bytes.len, stdout);
+	buf_free(&bytes);
+}
+
+static void print_row(struct output *out, const char *line, const json_t *row)
+{
+	const json_t *base64 = json_object_get(row, "base64");
+	const json_t *text = json_object_get(row, "line");
+	out->rows++;
+	if (out->ctl->json) {
+		fputs(line, stdout);
+	} else if (base64) {
+		print_base64(json_string_value(base64));
+	} else if (text) {
+		puts(json_string_value(text));
+		fflush(stdout);
+	} else {
+		ctl_table_add(&out->table, row);
+	}
+}
+
+static void print_status(struct output *out, const json_t *status)
+{
+	out->failed = !json_is_true(json_object_get(status, "ok"));
+	if (out->failed)
+		fprintf(stderr, "relayctl: %s\n", json_string_value(json_object_get(status, "error")));
+}
+
+static void read_answer(struct output *out, FILE *daemon)
+{
+	char *line = NULL;
+	size_t size = 0;
+	bool first = true;
+	while (getline(&line, &size, daemon) > 0) {
+		json_t *row = json_loads(line, 0, NULL);
+		if (first)
+			print_status(out, row);
+		else
+			print_row(out, line, row);
+		first = false;
+		json_decref(row);
+	}
+	if (first) {
+		fputs("relayctl: the daemon closed the connection without an answer\n", stderr);
+		out->failed = true;
+	}
+	mem_free(line);
+}
+
+/* `why` and `queue list` with nothing to show say so instead of an empty table. */
+static void print_nothing(const struct ctl *ctl)
+{
+	if (ctl->command == CMD_WHY)
+		puts("Nothing of it is in the queue: it was delivered, returned or never came in.\n"
+		     "The log has a line for each attempt.");
+	else if (ctl->command == CMD_QUEUE_LIST)
+		puts("The queue is empty.");
+}
+
+int ctl_ask(const struct ctl *ctl)
+{
+	char *path = socket_path(ctl);
+	FILE *daemon = connect_daemon(path);
+	mem_free(path);
+	if (!daemon)
+		return CTL_PROBLEM;
+	struct output out = {.ctl = ctl};
+	ctl_table_init(&out.table, command_table[ctl->command].columns);
+	send_request(ctl, daemon);
+	read_answer(&out, daemon);
+	if (!ctl->json && !out.failed && out.rows == 0)
+		print_nothing(ctl);
+	ctl_table_print(&out.table);
+	ctl_table_clear(&out.table);
+	fclose(daemon);
+	return out.failed ? CTL_PROBLEM : CTL_OK;
+}

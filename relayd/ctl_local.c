@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT
+ * The commands that relayctl does by itself: configuration, DKIM keys, rules.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf/conf.h"
+#include "dkim/keys.h"
+#include "dkim/sign.h"
+#include "relayd/base/mem.h"
+#include "relayd/base/text.h"
+#include "relayd/ctl.h"
+#include "relayd/settings.h"
+
+#define MESSAGE_MAX (64 * 1024 * 1024)
+
+static int usage(const struct ctl *ctl)
+{
+	const struct command_row *row = &command_table[ctl->command];
+	fprintf(stderr, "usage: relayctl %s %s\n", row->words, row->usage);
+	return CTL_USAGE;
+}
+
+static int complain(const struct why *why)
+{
+	fprintf(stderr, "relayctl: %s\n", why->text);
+	return CTL_PROBLEM;
+}
+
+/* ---- configuration ---- */
+
+static int config(const struct ctl *ctl)
+{
+	const char *file = ctl->argc == 1 ? ctl->argv[0] : ctl->file;
+	struct conf_errors errors = {0};
+	if (ctl->argc > 1)
+		return usage(ctl);
+	struct settings *settings = settings_load(file, &errors);
+	if (!settings) {
+		fputs(buf_text(&errors.text), stderr);
+		conf_errors_free(&errors);
+		return CTL_PROBLEM;
+	}
+	if (ctl->command == CMD_CONFIG_SHOW) {
+		struct buf text = {0};
+		conf_print(settings->conf, &text);
+		fputs(buf_text(&text), stdout);
+		buf_free(&text);
+	} else {
+		printf("%s: the configuration is good\n", file);
+	}
+	settings_unref(settings);
+	return CTL_OK;
+}
+
+/* ---- DKIM ---- */
+
+static void print_record(const char *selector, const char *domain, const char *record)
+{
+	struct buf zone = {0};
+	dkim_record_zone(selector, domain, record, &zone);
+	printf("Put this TXT record into the DNS of %s:\n\n"
+	       "  name:  %s._domainkey.%s\n  value: %s\n\n"
+	       "As lines of a zone file, in strings of at most 255 bytes:\n\n%s\n",
+	    domain, selector, domain, record, buf_text(&zone));
+	buf_free(&zone);
+}
+
+/* A new file that nobody else can read, never over an old one; root makes it
+ * the daemon's. */
+static int write_key(const char *path, const struct buf *pem, const char *user, struct why *why)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return why_errno(why, WHY_LOCAL, errno, "%s", path);
+	const struct passwd *owner = geteuid() == 0 ? getpwnam(user) : NULL;
+	bool good = write(fd, pem->data, pem->len) == (ssize_t)pem->len && fsync(fd) == 0;
+	if (good && owner)
+		good = fchown(fd, owner->pw_uid, owner->pw_gid) == 0;
+	int error = errno;
+	close(fd);
+	if (good)
+		return 0;
+	unlink(path);
+	return why_errno(why, WHY_LOCAL, error, "%s", path);
+}
+
+struct new_key {
+	const char *domain;
+	const char *selector;
+	const char *folder;
+	uint64_t bits;
+};
+
+static int parse_new_key(const struct ctl *ctl, struct new_key *key)
+{
+	*key = (struct new_key){.folder = "/etc/relayd/dkim", .bits = 2048};
+	for (size_t i = 0; i < ctl->argc; i++) {
+		const char *word = ctl->argv[i];
+		bool more = i + 1 < ctl->argc;
+		if (strcmp(word, "--ed25519") == 0)
+			key->bits = 0;
+		else if (strcmp(word, "--dir") == 0 && more)
+			key->folder = ctl->argv[++i];
+		else if (strcmp(word, "--bits") == 0 && more) {
+			if (!span_number(span_text(ctl->argv[++i]), 8192, &key->bits))
+				return -1;
+		} else if (word[0] == '-')
+			return -1;
+		else if (!key->domain)
+			key->domain = word;
+		else if (!key->selector)
+			key->selector = word;
+		else
+			return -1;
+	}
+	return key->domain && key->selector ? 0 : -1;
+}
+
+/* Both become part of a file name and of a DNS name. */
+static bool is_name(const char *text)
+{
+	for (const char *p = text; *p; p++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *p))
+			return false;
+	return text[0] && text[0] != '.' && text[0] != '-' && !strstr(text, "..");
+}
+
+static char *daemon_user(const struct ctl *ctl)
+{
+	struct conf_errors errors = {0};
+	struct conf *conf = conf_load(ctl->file, &errors);
+	char *user = mem_text(conf && conf->user[0] ? conf->user : "relayd");
+	conf_free(conf);
+	conf_errors_free(&errors);
+	return user;
+}
+
+static int dkim_new(const struct ctl *ctl)
+{
+	struct new_key key;
+	struct buf pem = {0};
+	struct buf record = {0};
+	struct buf path = {0};
+	struct why why = {0};
+	if (parse_new_key(ctl, &key) < 0 || !is_name(key.domain) || !is_name(key.selector))
+		return usage(ctl);
+	char *user = daemon_user(ctl);
+	buf_addf(&path, "%s/%s.%s.key", key.folder, key.domain, key.selector);
+	int result = dkim_key_new((unsigned)key.bits, &pem, &record, &why);
+	if (result == 0)
+		result = write_key(buf_text(&path), &pem, user, &why);
+	if (result == 0) {
+		printf("The private key is in %s\n\n", buf_text(&path));
+		print_record(key.selector, key.domain, buf_text(&record));
+		printf("Then add to the domain in relayd.conf, once the record can be seen:\n\n"
+		       "  dkim = ( { selector = \"%s\"; key = \"%s\"; } );\n",
+		    key.selector, buf_text(&path));
+	}
+	if (pem.data)
+		mem_wipe(pem.data, pem.cap);
+	buf_free(&pem);
+	buf_free(&record);
+	buf_free(&path);
+	mem_free(user);
+	return result < 0 ? complain(&why) : CTL_OK;
+}
+
+static int dkim_record(const struct ctl *ctl)
+{
+	struct buf record = {0};
+	struct why why = {0};
+	if (ctl->argc != 3)
+		return usage(ctl);
+	int result = dkim_key_record(ctl->argv[2], &record, &why);
+	if (result == 0)
+		print_record(ctl->argv[1], ctl->argv[0], buf_text(&record));
+	buf_free(&record);
+	return result < 0 ? complain(&why) : CTL_OK;
+}
+
+static int read_all(const char *path, struct buf *out, struct why *why)
+{
+	FILE *file = path ? fopen(path, "re") : stdin;
+	if (!file)
+		return why_errno(why, WHY_LOCAL, errno, "%s", path);
+	size_t n;
+	do {
+		n = fread(buf_room(out, 65536), 1, 65536, file);
+		out->len += n;
+	} while (n && out->len < MESSAGE_MAX);
+	if (path)
+		fclose(file);
+	return 0;
+}
+
+static int dkim_test(const struct ctl *ctl)
+{
+	struct buf message = {0};
+	struct why why = {0};
+	if (ctl->argc < 2 || ctl->argc > 3)
+		return usage(ctl);
+	int result = read_all(ctl->argc == 3 ? ctl->argv[2] : NULL, &message, &why);
+	if (result == 0)
+		result = dkim_check(span_buf(&message), ctl->argv[1], ctl->argv[0], &why);
+	buf_free(&message);
+	if (result < 0)
+		return complain(&why);
+	printf("the signature with selector %s is good\n", ctl->argv[0]);
+	return CTL_OK;
+}
+
+/* ---- completion ---- */
+
+static int completion(void)
+{
+	puts("_relayctl() {\n"
+	     "\tlocal words=\"${COMP_WORDS[*]:1:COMP_CWORD-1}\" cur=\"${COMP_WORDS[COMP_CWORD]}\"\n"
+	     "\tcase \"$words\" in");
+	puts("\t'') COMPREPLY=($(compgen -W '");
+	for (int i = 0; i < CMD_COUNT; i++)
+		printf("%.*s ", (int)strcspn(command_table[i].words, " "), command_table[i].words);
+	puts("' -- \"$cur\"));;");
+	for (int i = 0; i < CMD_COUNT; i++) {
+		const char *words = command_table[i].words;
+		size_t first = strcspn(words, " ");
+		if (!words[first] || (i && strncmp(words, command_table[i - 1].words, first + 1) == 0))
+			continue;
+		printf("\t'%.*s') COMPREPLY=($(compgen -W '", (int)first, words);
+		for (int k = i; k < CMD_COUNT; k++)
+			if (strncmp(command_table[k].words, words, first + 1) == 0)
+				printf("%s ", command_table[k].words + first + 1);
+		puts("' -- \"$cur\"));;");
+	}
+	puts("\tesac\n}\ncomplete -F _relayctl relayctl");
+	return CTL_OK;
+}
+
+int ctl_local(const struct ctl *ctl)
+{
+	switch ((int)ctl->command) {
+	case CMD_CONFIG_CHECK:
+	case CMD_CONFIG_SHOW:
+		return config(ctl);
+	case CMD_DKIM_NEW:
+		return dkim_new(ctl);
+	case CMD_DKIM_RECORD:
+		return dkim_record(ctl);
+	case CMD_DKIM_TEST:
+		return dkim_test(ctl);
+	case CMD_EXPLAIN:
+		return ctl_explain(ctl);
+	case CMD_COMPLETION:
+		return completion();
+	default:
+		return usage(ctl);
+	}
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "relayd/base/buf.h"
+#include "relayd/base/mem.h"
+#include "relayd/ctl.h"
+
+#define WIDTH_MAX 60 /* but for the last column */
+
+void ctl_table_init(struct ctl_table *t, const char *columns)
+{
+	*t = (struct ctl_table){0};
+	while (*columns) {
+		size_t n = strcspn(columns, " ");
+		t->columns = mem_resize(t->columns, t->column_count + 1, sizeof(char *));
+		t->columns[t->column_count++] = mem_copy(columns, n);
+		columns += n + (columns[n] == ' ');
+	}
+}
+
+static bool is_seconds(const char *column)
+{
+	return strcmp(column, "age") == 0 || strcmp(column, "next") == 0 ||
+	       strcmp(column, "paused") == 0;
+}
+
+static void add_seconds(struct buf *out, int64_t s)
+{
+	if (s >= 2 * 86400)
+		buf_addf(out, "%" PRId64 "d", s / 86400);
+	else if (s >= 2 * 3600)
+		buf_addf(out, "%" PRId64 "h", s / 3600);
+	else if (s >= 120)
+		buf_addf(out, "%" PRId64 "m", s / 60);
+	else
+		buf_addf(out, "%" PRId64 "s", s);
+}
+
+static void add_value(struct buf *out, const char *column, const json_t *value)
+{
+	if (json_is_string(value)) {
+		buf_add_text(out, json_string_value(value));
+	} else if (json_is_integer(value) && is_seconds(column)) {
+		add_seconds(out, json_integer_value(value));
+	} else if (json_is_integer(value)) {
+		buf_addf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	} else if (json_is_real(value)) {
+		buf_addf(out, "%.1f", json_real_value(value));
+	} else if (json_is_boolean(value)) {
+		buf_add_text(out, json_is_true(value) ? "yes" : "no");
+	} else if (json_is_array(value)) {
+		size_t n = json_array_size(value);
+		if (n)
+			add_value(out, column, json_array_get(value, 0));
+		if (n > 1)
+			buf_addf(out, " (+%zu)", n - 1);
+	} else if (json_is_object(value)) {
+		const char *key;
+		json_t *part;
+		const char *gap = "";
+		json_object_foreach ((json_t *)(uintptr_t)value, key, part) {
+			buf_addf(out, "%s%s=", gap, key);
+			add_value(out, "", part);
+			gap = " ";
+		}
+	}
+}
+
+void ctl_table_add(struct ctl_table *t, const json_t *row)
+{
+	char **cells = mem_array(t->column_count, sizeof(char *));
+	for (size_t i = 0; i < t->column_count; i++) {
+		struct buf text = {0};
+		add_value(&text, t->columns[i], json_object_get(row, t->columns[i]));
+		cells[i] = buf_take(&text, NULL);
+	}
+	t->rows = mem_resize(t->rows, t->row_count + 1, sizeof(char **));
+	t->rows[t->row_count++] = cells;
+}
+
+static size_t width_of(const struct ctl_table *t, size_t column)
+{
+	size_t width = strlen(t->columns[column]);
+	for (size_t i = 0; i < t->row_count; i++)
+		if (strlen(t->rows[i][column]) > width)
+			width = strlen(t->rows[i][column]);
+	return width < WIDTH_MAX ? width : WIDTH_MAX;
+}
+
+static void print_line(const struct ctl_table *t, char *const *cells, const size_t *widths)
+{
+	for (size_t i = 0; i + 1 < t->column_count; i++)
+		printf("%-*s  ", (int)widths[i], cells[i]);
+	printf("%s\n", cells[t->column_count - 1]);
+}
+
+void ctl_table_print(const struct ctl_table *t)
+{
+	size_t *widths = mem_array(t->column_count, sizeof(*widths));
+	for (size_t i = 0; i < t->column_count; i++)
+		widths[i] = width_of(t, i);
+	if (t->column_count && t->row_count)
+		print_line(t, t->columns, widths);
+	for (size_t i = 0; i < t->row_count; i++)
+		print_line(t, t->rows[i], widths);
+	mem_free(widths);
+}
+
+void ctl_table_clear(struct ctl_table *t)
+{
+	for (size_t i = 0; i < t->row_count; i++) {
+		for (size_t k = 0; k < t->column_count; k++)
+			mem_free(t->rows[i][k]);
+		mem_free(t->rows[i]);
+	}
+	for (size_t k = 0; k < t->column_count; k++)
+		mem_free(t->columns[k]);
+	mem_free(t->columns);
+	mem_free(t->rows);
+	*t = (struct ctl_table){0};
+}
