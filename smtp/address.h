@@ -47,12 +47,15 @@ size_t address_route(struct span s);
 
 /* One mailbox of a header field's list (From, To, Cc, ...): next one behind *AT
  * (start with 0). Groups are entered, comments and folding white space skipped,
- * empty members passed over. */
+ * empty members passed over. A "<>" is found with the form ADDRESS_NULL. Behind
+ * BAD comes END: what follows a malformed member can not be trusted. */
 struct mailbox {
 	struct address address;
-	struct span display; /* phrase before <>, as it stands (quotes, encoded words); may be empty */
+	struct span display; /* phrase before <>, as it stands (quotes, encoded words, raw bytes,
+	                        folds); may be empty */
 	struct span whole;   /* the bytes of the mailbox in the field */
-	struct span spec;    /* the bytes of the addr-spec within it: what a repair replaces */
+	struct span spec;    /* the bytes of the addr-spec within it, a source route and a trailing
+	                        dot included: what a repair replaces */
 };
 enum mailbox_result { MAILBOX_FOUND, MAILBOX_END, MAILBOX_BAD };
 enum mailbox_result mailbox_next(struct span field, size_t *at, struct mailbox *m);
@@ -66,9 +69,10 @@ size_t domain_scan(struct span s);
  * UTF-8 labels of 1 to 63 bytes, not all-numeric at the top? */
 bool domain_is_valid(struct span d);
 
-/* A name or address that says nothing to the outside: no dot, localhost*,
- * *.localhost, .local, .localdomain, .internal, .lan, .home.arpa, .invalid,
- * .test, .example (bare TLDs, not example.com), an address literal, empty. */
+/* A name or address that says nothing to the outside: no dot, localhost.*,
+ * *.localhost, .local, .localdomain, .internal, .lan, .home.arpa, .invalid, .test,
+ * .example (bare TLDs, not example.com) and the other names that are kept out of
+ * the public DNS; an IP address with or without brackets; empty. */
 bool domain_is_broken(struct span d);
 
 /* U-labels to A-labels, lower case (IDNA 2008). False: can not be written so. */

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT
+ * Mailboxes in header fields (smtp/address.h). Written for what is really sent:
+ * a display name may hold nearly anything, encoded or raw; the address itself
+ * is judged by the same scanner as one of the envelope.
+ */
+#include <string.h>
+
+#include "smtp/address.h"
+
+#define ENCODED_WORD_MAX 256 /* RFC 2047 says 75; those who fold wrongly write longer ones */
+#define ESC '\x1b'
+
+/* The field and a place in it; AT never passes the end. */
+struct cursor {
+	struct span field;
+	size_t at;
+};
+
+static struct span rest_of(const struct cursor *c)
+{
+	return (struct span){c->field.p + c->at, c->field.n - c->at};
+}
+
+static struct span between(const struct cursor *c, size_t from, size_t to)
+{
+	return (struct span){c->field.p + from, to - from};
+}
+
+/* SP, HT, and the CRLF of folds */
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool is_bad_control(char c)
+{
+	return ((unsigned char)c < 32 && !is_space(c)) || c == 127;
+}
+
+/* Unencoded ISO-2022-JP at ESC: its two-byte part looks like any ASCII, quotes and
+ * angles included, until the next ESC. Bytes of it, 0: it is something else. */
+static size_t scan_jis(struct span s)
+{
+	if (s.n < 3)
+		return 0;
+	if (s.p[1] == '(')
+		return 3;
+	if (s.p[1] != '$' || (s.p[2] != 'B' && s.p[2] != '@'))
+		return 0;
+	const char *end = memchr(s.p + 3, ESC, s.n - 3);
+	return end ? (size_t)(end - s.p) : 0;
+}
+
+/* "=?charset?encoding?text?=" without spaces: one word whatever it holds. */
+static size_t scan_encoded_word(struct span s)
+{
+	size_t marks = 0;
+	if (s.n < 2 || s.p[1] != '?')
+		return 0;
+	for (size_t i = 2; i < s.n && i < ENCODED_WORD_MAX; i++) {
+		if (is_space(s.p[i]) || is_bad_control(s.p[i]))
+			return 0;
+		if (marks >= 2 && s.p[i] == '?' && i + 1 < s.n && s.p[i + 1] == '=' &&
+		    s.p[i - 1] != '?')
+			return i + 2;
+		marks += s.p[i] == '?';
+	}
+	return 0;
+}
+
+/* From OPEN to CLOSE with backslashes; comments nest. 0: no end, or a control. */
+static size_t scan_enclosed(struct span s, char open, char close)
+{
+	size_t depth = 1; /* the byte at 0 opens it */
+	for (size_t i = 1; i < s.n; i++) {
+		char c = s.p[i];
+		size_t jis = c == ESC ? scan_jis((struct span){s.p + i, s.n - i}) : 0;
+		if (jis) {
+			i += jis - 1;
+			continue;
+		}
+		if (c == '\\' && i + 1 < s.n)
+			c = s.p[++i];
+		else if (c == close && --depth == 0)
+			return i + 1;
+		else if (c == open && c != close)
+			depth++;
+		if (is_bad_control(c))
+			return 0;
+	}
+	return 0;
+}
+
+/* Pass over white space and comments; false: a comment has no end. */
+static bool skip_space(struct cursor *c)
+{
+	while (c->at < c->field.n) {
+		if (is_space(c->field.p[c->at])) {
+			c->at++;
+			continue;
+		}
+		if (c->field.p[c->at] != '(')
+			return true;
+		size_t n = scan_enclosed(rest_of(c), '(', ')');
+		if (n == 0)
+			return false;
+		c->at += n;
+	}
+	return true;
+}
+
+/* Bytes of the next piece of a phrase or an address; 0: it can not be one. What
+ * is not a token of its own is taken byte by byte: the address scanner refuses
+ * in an address what a display name may hold. */
+static size_t scan_token(struct span s)
+{
+	switch (s.p[0]) {
+	case '"':
+		return scan_enclosed(s, '"', '"');
+	case '[': {
+		const char *end = memchr(s.p, ']', s.n < ADDRESS_DOMAIN_MAX ? s.n : ADDRESS_DOMAIN_MAX);
+		struct span inner = {s.p + 1, end ? (size_t)(end - s.p) - 1 : 0};
+		/* raw Shift_JIS has this byte as the second one of a character */
+		return !end || memchr(inner.p, '<', inner.n) ? 1 : inner.n + 2;
+	}
+	case '=': {
+		size_t n = scan_encoded_word(s);
+		return n ? n : 1;
+	}
+	case ESC:
+		return scan_jis(s);
+	case ')':
+	case '>':
+		return 0;
+	default:
+		return is_bad_control(s.p[0]) ? 0 : 1;
+	}
+}
+
+/* Tokens up to a byte of STOP or the end. FROM and TO: what they span, without
+ * white space and comments around. False: malformed. */
+static bool take_tokens(struct cursor *c, const char *stop, size_t *from, size_t *to)
+{
+	if (!skip_space(c))
+		return false;
+	*from = *to = c->at;
+	while (c->at < c->field.n) {
+		char next = c->field.p[c->at];
+		if (next && strchr(stop, next))
+			return true;
+		size_t n = scan_token(rest_of(c));
+		if (n == 0)
+			return false;
+		c->at += n;
+		*to = c->at;
+		if (!skip_space(c))
+			return false;
+	}
+	return true;
+}
+
+static bool is_separator(char c)
+{
+	return c == ',' || c == ';';
+}
+
+/* SPEC is an address with or without a source route. */
+static bool take_spec(struct span spec, struct mailbox *m)
+{
+	size_t route = address_route(spec);
+	m->spec = spec;
+	return address_parse((struct span){spec.p + route, spec.n - route}, &m->address);
+}
+
+/* "<address>" at the cursor, behind a phrase that begins at START. */
+static bool take_angle(struct cursor *c, size_t start, struct mailbox *m)
+{
+	size_t from;
+	size_t to;
+	c->at++;
+	if (!take_tokens(c, "<>", &from, &to) || c->at == c->field.n || c->field.p[c->at] != '>')
+		return false;
+	c->at++;
+	m->whole = between(c, start, c->at);
+	if (!skip_space(c) || (c->at < c->field.n && !is_separator(c->field.p[c->at])))
+		return false;
+	if (to > from)
+		return take_spec(between(c, from, to), m);
+	/* "<>" is what programs write that know no address; it can be repaired */
+	m->spec = m->address.text = m->address.local = m->address.domain = between(c, from, from);
+	m->address.form = ADDRESS_NULL;
+	return true;
+}
+
+static enum mailbox_result take_mailbox(struct cursor *c, struct mailbox *m)
+{
+	size_t from;
+	size_t to;
+	for (;;) {
+		if (!take_tokens(c, ",;:<", &from, &to))
+			return MAILBOX_BAD;
+		char next = c->at < c->field.n ? c->field.p[c->at] : ',';
+		if (next == '<') {
+			m->display = between(c, from, to);
+			return take_angle(c, from, m) ? MAILBOX_FOUND : MAILBOX_BAD;
+		}
+		if (next == ':' && to == from)
+			return MAILBOX_BAD;
+		if (is_separator(next) && to > from) {
+			m->whole = between(c, from, to);
+			m->display = between(c, from, from);
+			return take_spec(m->whole, m) ? MAILBOX_FOUND : MAILBOX_BAD;
+		}
+		/* an empty member, or the name of a group, which is entered */
+		if (c->at == c->field.n)
+			return MAILBOX_END;
+		c->at++;
+	}
+}
+
+enum mailbox_result mailbox_next(struct span field, size_t *at, struct mailbox *m)
+{
+	struct cursor c = {field, *at < field.n ? *at : field.n};
+	struct mailbox found = {0};
+	enum mailbox_result result = take_mailbox(&c, &found);
+	if (result == MAILBOX_FOUND)
+		*m = found;
+	*at = result == MAILBOX_FOUND ? c.at : field.n;
+	return result;
+}

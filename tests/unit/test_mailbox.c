@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT
+ * Mailboxes of header fields: what programs and people write into From and To.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "smtp/address.h"
+
+static const struct {
+	const char *field;
+	const char *found; /* "display|address|spec|whole" of each, a line each; "BAD" at the end */
+} rows[] = {
+    {" a@b", "|a@b|a@b|a@b\n"},
+    {" root", "|root|root|root\n"},
+    {" <a@b>", "|a@b|a@b|<a@b>\n"},
+    {" Jo Doe <a@b>", "Jo Doe|a@b|a@b|Jo Doe <a@b>\n"},
+    {"Jo<a@b>", "Jo|a@b|a@b|Jo<a@b>\n"},
+    {"\"Doe, Jo\" <a@b>", "\"Doe, Jo\"|a@b|a@b|\"Doe, Jo\" <a@b>\n"},
+    {"\"a\\\" <x@y>\" <a@b>", "\"a\\\" <x@y>\"|a@b|a@b|\"a\\\" <x@y>\" <a@b>\n"},
+    {"=?UTF-8?B?44GT?= <a@b>", "=?UTF-8?B?44GT?=|a@b|a@b|=?UTF-8?B?44GT?= <a@b>\n"},
+    {"=?u?Q?x,_<y>?= <a@b>", "=?u?Q?x,_<y>?=|a@b|a@b|=?u?Q?x,_<y>?= <a@b>\n"},
+    {"=?u?Q?=41?= <a@b>", "=?u?Q?=41?=|a@b|a@b|=?u?Q?=41?= <a@b>\n"},
+    {"=? <a@b>", "=?|a@b|a@b|=? <a@b>\n"},
+    {"J. Doe <a@b>", "J. Doe|a@b|a@b|J. Doe <a@b>\n"},
+    {"a@b <a@b>", "a@b|a@b|a@b|a@b <a@b>\n"},
+    {"\xe9\x83\xb5 <a@b>", "\xe9\x83\xb5|a@b|a@b|\xe9\x83\xb5 <a@b>\n"},
+    {"\x95\x5c\x83[ <a@b>", "\x95\x5c\x83[|a@b|a@b|\x95\x5c\x83[ <a@b>\n"}, /* Shift_JIS */
+    {"\x1b$B<>\"\x1b(B <a@b>", "\x1b$B<>\"\x1b(B|a@b|a@b|\x1b$B<>\"\x1b(B <a@b>\n"},
+    {"\"\x1b$B\"(\x1b(B\" <a@b>", "\"\x1b$B\"(\x1b(B\"|a@b|a@b|\"\x1b$B\"(\x1b(B\" <a@b>\n"},
+    {"[shop] x <a@b>", "[shop] x|a@b|a@b|[shop] x <a@b>\n"},
+    {"\xe9\x83\xb5@\xe4\xbe\x8b.jp", "|\xe9\x83\xb5@\xe4\xbe\x8b.jp|\xe9\x83\xb5@\xe4\xbe\x8b.jp|"
+				      "\xe9\x83\xb5@\xe4\xbe\x8b.jp\n"},
+    /* comments and folds */
+    {" a@b (Jo Doe)", "|a@b|a@b|a@b\n"},
+    {"(x) a@b", "|a@b|a@b|a@b\n"},
+    {"(a(b)c\\)) <a@b> (d)", "|a@b|a@b|<a@b>\n"},
+    {"Jo (x) Doe <(y) a@b (z)>", "Jo (x) Doe|a@b|a@b|Jo (x) Doe <(y) a@b (z)>\n"},
+    {"Jo\r\n Doe\r\n\t<a@b>\r\n ", "Jo\r\n Doe|a@b|a@b|Jo\r\n Doe\r\n\t<a@b>\n"},
+    {"< a@b >", "|a@b|a@b|< a@b >\n"},
+    /* lists and groups */
+    {"a@b, c@d", "|a@b|a@b|a@b\n|c@d|c@d|c@d\n"},
+    {"a@b,<c@d>,e f <g@h>", "|a@b|a@b|a@b\n|c@d|c@d|<c@d>\ne f|g@h|g@h|e f <g@h>\n"},
+    {",, a@b,,", "|a@b|a@b|a@b\n"},
+    {"undisclosed-recipients:;", ""},
+    {"undisclosed-recipients: ;", ""},
+    {"undisclosed-recipients:", ""},
+    {"My group: a@b, Jo <c@d>; e@f", "|a@b|a@b|a@b\nJo|c@d|c@d|Jo <c@d>\n|e@f|e@f|e@f\n"},
+    {"\"g\":a@b;,c@d", "|a@b|a@b|a@b\n|c@d|c@d|c@d\n"},
+    {"", ""},
+    {" ", ""},
+    {",;,", ""},
+    {"(only a comment)", ""},
+    /* obsolete, literal, broken but repairable */
+    {"<@x,@y:a@b>", "|a@b|@x,@y:a@b|<@x,@y:a@b>\n"},
+    {"\"a\".b@c", "|\"a\".b@c|\"a\".b@c|\"a\".b@c\n"},
+    {"\"a b\"@c", "|\"a b\"@c|\"a b\"@c|\"a b\"@c\n"},
+    {"a@b.", "|a@b|a@b.|a@b.\n"},
+    {"x <a@[IPv6:::1]>", "x|a@[IPv6:::1]|a@[IPv6:::1]|x <a@[IPv6:::1]>\n"},
+    {"a@[192.0.2.1]", "|a@[192.0.2.1]|a@[192.0.2.1]|a@[192.0.2.1]\n"},
+    {"apache <apache>", "apache|apache|apache|apache <apache>\n"},
+    {"Jo <>", "Jo|||Jo <>\n"},
+    {"<>, a@b", "|||<>\n|a@b|a@b|a@b\n"},
+    {"a..b.@docomo.ne.jp", "|a..b.@docomo.ne.jp|a..b.@docomo.ne.jp|a..b.@docomo.ne.jp\n"},
+    /* malformed: no guess is made, and nothing behind is read */
+    {"Jo Doe", "BAD"},
+    {"<a@b", "BAD"},
+    {"x <a@b, <c@d>", "BAD"},
+    {"<a@b, c@d>", "BAD"},
+    {"<<a@b>>", "BAD"},
+    {"<a@b> x", "BAD"},
+    {"<a@b> <c@d>", "BAD"},
+    {"<a@b>>", "BAD"},
+    {"a@b>", "BAD"},
+    {"<", "BAD"},
+    {"x <", "BAD"},
+    {">", "BAD"},
+    {")", "BAD"},
+    {"(a", "BAD"},
+    {"a@b (x", "BAD"},
+    {"<a@b> (x", "BAD"},
+    {"(a\\", "BAD"},
+    {"\"a", "BAD"},
+    {"\"a\\", "BAD"},
+    {"\"a\\\"", "BAD"},
+    {"\"", "BAD"},
+    {"a@b\"", "BAD"},
+    {"\x1b$B<a@b>", "BAD"},
+    {"\x1b", "BAD"},
+    {"\x1b[m <a@b>", "BAD"},
+    {"x\x07 <a@b>", "BAD"},
+    {"\"x\\\x07\" <a@b>", "BAD"},
+    {":", "BAD"},
+    {": a@b", "BAD"},
+    {"a@@b", "BAD"},
+    {"a@b@c", "BAD"},
+    {"a @ b", "BAD"},
+    {"a(x)@b", "BAD"},
+    {"a b@c", "BAD"},
+    {"a@b, c d, e@f", "|a@b|a@b|a@b\nBAD"},
+    {"a@[192.0.2.1", "BAD"},
+    {"[", "BAD"},
+    {"\\", "BAD"},
+    {"<mailto:a@b>", "BAD"},
+    {"<\"a\r\n b\"@c>", "BAD"},
+    {"=?u?Q?x y, <a@b>", "BAD"},
+};
+
+static void add(struct buf *b, struct span s, const char *end)
+{
+	buf_add(b, s.p, s.n);
+	buf_add_text(b, end);
+}
+
+static void fields_are_taken_apart(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct span field = span_text(rows[i].field);
+		struct buf b = {0};
+		struct mailbox m;
+		enum mailbox_result result;
+		size_t at = 0;
+		while ((result = mailbox_next(field, &at, &m)) == MAILBOX_FOUND) {
+			add(&b, m.display, "|");
+			add(&b, m.address.text, "|");
+			add(&b, m.spec, "|");
+			add(&b, m.whole, "\n");
+		}
+		if (result == MAILBOX_BAD)
+			buf_add_text(&b, "BAD");
+		if (strcmp(buf_text(&b), rows[i].found) != 0)
+			fail_msg("\"%s\": \"%s\"", field.p, buf_text(&b));
+		assert_int_equal(at, field.n);
+		assert_int_equal(mailbox_next(field, &at, &m), MAILBOX_END);
+		buf_free(&b);
+	}
+}
+
+static void nul_is_malformed(void **state)
+{
+	(void)state;
+	static const char *const fields[] = {"a\0b", "\"\0\"", "(\0)", "<\0>", "[\0]", "\"\\\0\""};
+	static const size_t sizes[] = {3, 3, 3, 3, 3, 4};
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		size_t at = 0;
+		struct mailbox m;
+		if (mailbox_next((struct span){fields[i], sizes[i]}, &at, &m) != MAILBOX_BAD)
+			fail_msg("field %zu", i);
+	}
+}
+
+static void deep_comments_take_no_stack(void **state)
+{
+	(void)state;
+	struct buf b = {0};
+	struct mailbox m;
+	size_t at = 0;
+	for (int i = 0; i < 100000; i++)
+		buf_add_byte(&b, '(');
+	assert_int_equal(mailbox_next(span_buf(&b), &at, &m), MAILBOX_BAD);
+	for (int i = 0; i < 100000; i++)
+		buf_add_byte(&b, ')');
+	buf_add_text(&b, "a@b");
+	at = 0;
+	assert_int_equal(mailbox_next(span_buf(&b), &at, &m), MAILBOX_FOUND);
+	assert_true(span_is(m.address.text, "a@b"));
+	buf_free(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(fields_are_taken_apart),
+	    cmocka_unit_test(nul_is_malformed),
+	    cmocka_unit_test(deep_comments_take_no_stack),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
