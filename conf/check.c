@@ -86,9 +86,11 @@ static void complete_top(const struct check *c)
 	struct conf *conf = c->conf;
 	if (!*conf->hostname)
 		complete_hostname(conf);
+	size_t spool = strlen(conf->spool.path);
+	while (spool > 1 && conf->spool.path[spool - 1] == '/')
+		spool--;
 	if (!*conf->drop)
-		replace(&conf->drop, "%s%sdrop", conf->spool.path,
-		    conf->spool.path[strlen(conf->spool.path) - 1] == '/' ? "" : "/");
+		replace(&conf->drop, "%.*s-drop", (int)spool, conf->spool.path);
 }
 
 static void complete_listen(const struct check *c)

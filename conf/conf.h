@@ -176,7 +176,8 @@ struct conf {
 	char *hostname; /* default: the machine's name */
 	char *user;     /* "relayd"; used when started as root; "" : do not change */
 	char *control;
-	char *drop;     /* drop folder for relay-sendmail; default SPOOL/drop */
+	char *drop;     /* drop folder for relay-sendmail; default SPOOL-drop, beside
+	                   the spool, which nobody else may enter */
 	char *log;      /* "stderr" | "syslog" | "journal" */
 	char *log_level;
 	struct conf_listen *listen;

@@ -42,7 +42,7 @@ const struct table_row table_rows[] = {
 	.standard = "/run/relayd/control.sock",
 	.sentence = "The Unix socket that relayctl talks to."},
     {"drop", TABLE_TEXT, AT(drop), .syntax = &syntax_path,
-	.standard_says = "\"drop\" in the spool", .sample = "/var/spool/relayd/drop",
+	.standard_says = "beside the spool, its name with -drop behind", .sample = "/var/spool/relayd-drop",
 	.sentence = "The folder where relay-sendmail leaves messages while the daemon does not "
 		    "run."},
     {"log", TABLE_TEXT, AT(log), .words = words_log, .standard = "stderr",

@@ -92,14 +92,14 @@ static void signer_end(void *signer)
 
 /* ---- privileges ---- */
 
-static int make_folder(const char *path, const struct passwd *user, struct why *why)
+static int make_folder(const char *path, mode_t mode, const struct passwd *user, struct why *why)
 {
 	if (mkdir(path, 0700) < 0) {
 		if (errno == EEXIST)
 			return 0;
 		return why_errno(why, WHY_LOCAL, errno, "%s", path);
 	}
-	if (user && lchown(path, user->pw_uid, user->pw_gid) < 0)
+	if ((user && lchown(path, user->pw_uid, user->pw_gid) < 0) || chmod(path, mode) < 0)
 		return why_errno(why, WHY_LOCAL, errno, "%s", path);
 	return 0;
 }
@@ -126,7 +126,9 @@ static int drop_privileges(const struct conf *conf, struct why *why)
 			    "user = \"\" to stay root",
 			    conf->user);
 	}
-	if (make_folder(conf->spool.path, user, why) < 0)
+	/* anybody may put a file into the drop folder, and see nothing there */
+	if (make_folder(conf->spool.path, 0700, user, why) < 0 ||
+	    make_folder(conf->drop, 01733, user, why) < 0)
 		return -1;
 	if (user && become(user, why) < 0)
 		return -1;

@@ -50,7 +50,7 @@ static void defaults(void **state)
 	assert_true(*c->hostname);
 	assert_string_equal(c->user, "relayd");
 	assert_string_equal(c->control, "/run/relayd/control.sock");
-	assert_string_equal(c->drop, "/var/spool/relayd/drop");
+	assert_string_equal(c->drop, "/var/spool/relayd-drop");
 	assert_string_equal(c->log, "stderr");
 	assert_string_equal(c->log_level, "info");
 	assert_int_equal(c->listen_count, 2);
@@ -104,7 +104,7 @@ static void values(void **state)
 	assert_string_equal(c->hostname, "relay.example.jp");
 	assert_string_equal(c->user, "");
 	assert_string_equal(c->spool.path, "/s");
-	assert_string_equal(c->drop, "/s/drop");
+	assert_string_equal(c->drop, "/s-drop");
 	assert_int_equal(c->workers, 2);
 	assert_int_equal(c->listen[0].port, 465);
 	assert_true(c->listen[0].auth);

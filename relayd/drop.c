@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT
+ * A file in the drop folder is one transaction as a client would say it: MAIL,
+ * RCPT lines, DATA, text with dots, the final dot. Its owner counts as the
+ * client. Local users write here, so nothing is followed, nothing is opened
+ * that could block, and a name says nothing.
+ */
+#include "relayd/drop.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "relayd/base/log.h"
+#include "relayd/base/mem.h"
+#include "relayd/daemon.h"
+#include "smtp/body.h"
+#include "smtp/command.h"
+
+#define SCAN_MS 10000
+#define FILES_PER_SCAN 50     /* then the loop does other things first */
+#define AT_A_TIME 8           /* messages of the folder on their way in */
+#define ENVELOPE_MAX (1 << 20)
+
+struct drop {
+	struct daemon *daemon;
+	int folder;
+	struct timer timer;
+	size_t pending;
+	struct one *ones; /* on their way in */
+};
+
+/* A file on its way in. */
+struct one {
+	struct drop *drop;
+	char *name;
+	struct one *next;
+};
+
+/* ---- the end of a file ---- */
+
+static bool is_pending(const struct drop *drop, const char *name)
+{
+	for (const struct one *one = drop->ones; one; one = one->next)
+		if (strcmp(one->name, name) == 0)
+			return true;
+	return false;
+}
+
+static void one_free(struct one *one)
+{
+	struct one **at = &one->drop->ones;
+	while (*at != one)
+		at = &(*at)->next;
+	*at = one->next;
+	one->drop->pending--;
+	mem_free(one->name);
+	mem_free(one);
+}
+
+/* What will never be taken is renamed, so that it is neither lost nor tried
+ * for ever. */
+static void set_aside(struct drop *drop, const char *name, const char *reason)
+{
+	struct buf bad = {0};
+	buf_addf(&bad, "bad.%s", name);
+	if (renameat(drop->folder, name, drop->folder, buf_text(&bad)) < 0)
+		unlinkat(drop->folder, name, 0);
+	struct log_line line;
+	log_begin(&line, LOG_LEVEL_WARN, "drop");
+	log_add_text(&line, "file", buf_text(&bad));
+	log_add_text(&line, "refused", reason);
+	log_end(&line);
+	buf_free(&bad);
+}
+
+static void submitted(void *arg, const struct reply *reply, uint64_t id)
+{
+	struct one *one = arg;
+	(void)id;
+	if (reply->code == 250) {
+		unlinkat(one->drop->folder, one->name, 0);
+	} else if (reply->code >= 500) {
+		struct buf text = {0};
+		reply_summary(reply, &text, 200);
+		set_aside(one->drop, one->name, buf_text(&text));
+		buf_free(&text);
+	}
+	/* 4xx: it stays for the next scan */
+	one_free(one);
+}
+
+/* ---- reading ---- */
+
+/* The next line of S without its line end; false at its end. */
+static bool next_line(struct span *s, struct span *line)
+{
+	const char *end = memchr(s->p, '\n', s->n);
+	if (!end)
+		return false;
+	*line = (struct span){s->p, (size_t)(end - s->p)};
+	s->n -= line->n + 1;
+	s->p = end + 1;
+	if (line->n && line->p[line->n - 1] == '\r')
+		line->n--;
+	return true;
+}
+
+static void add_recipient(struct envelope *e, const struct address *to)
+{
+	e->recipients = mem_resize(e->recipients, e->recipient_count + 1, sizeof(char *));
+	e->recipients[e->recipient_count++] = span_dup(to->text);
+	e->smtputf8 |= to->utf8;
+}
+
+static int parse_rcpt(const struct command *c, struct envelope *e, struct reply *reply)
+{
+	struct command_rcpt rcpt;
+	if (command_parse_rcpt(c->argument, e->smtputf8, &rcpt, reply) < 0)
+		return -1;
+	if (rcpt.to.form != ADDRESS_DOMAIN && rcpt.to.form != ADDRESS_LITERAL) {
+		reply_set(reply, 550, "5.1.3", "a recipient without domain");
+		return -1;
+	}
+	add_recipient(e, &rcpt.to);
+	return 0;
+}
+
+/* The commands up to DATA. TEXT becomes what follows. */
+static int parse_commands(struct span *text, const struct conf_limits *limits,
+    struct envelope *e, struct reply *reply)
+{
+	struct command_offers offers = {.size = true, .eightbit = true, .smtputf8 = true,
+	    .max_size = (uint64_t)limits->message_size};
+	struct command_mail mail;
+	struct command c;
+	struct span line;
+	while (next_line(text, &line) && line.n <= (size_t)limits->command_line) {
+		command_parse(line, &c);
+		if (c.verb == COMMAND_DATA && e->sender && e->recipient_count)
+			return 0;
+		if (c.verb == COMMAND_MAIL && !e->sender) {
+			if (command_parse_mail(c.argument, &offers, &mail, reply) < 0)
+				return -1;
+			e->sender = span_dup(mail.from.text);
+			e->smtputf8 = mail.smtputf8;
+		} else if (c.verb == COMMAND_RCPT && e->sender &&
+			   e->recipient_count < (size_t)limits->recipients) {
+			if (parse_rcpt(&c, e, reply) < 0)
+				return -1;
+		} else {
+			break;
+		}
+	}
+	reply_set(reply, 501, "5.5.2", "MAIL, RCPT lines and DATA are expected");
+	return -1;
+}
+
+static int decode_text(struct span text, const struct conf_limits *limits, struct buf *out,
+    struct reply *reply)
+{
+	struct body_limits body = {.size = (uint64_t)limits->message_size,
+	    .line = (uint64_t)limits->text_line};
+	struct body_decoder decoder;
+	body_decoder_init(&decoder, &body, true);
+	size_t used = body_decode(&decoder, text.p, text.n, out);
+	if (decoder.ended && decoder.fault == BODY_FINE && used == text.n)
+		return 0;
+	reply_set(reply, 554, "5.6.0", "%s", decoder.ended ? "the text breaks a limit or a line end"
+						      : "the file ends before its final dot");
+	return -1;
+}
+
+/* -1: WHY is set for good, or errno-like trouble that may pass (kind TEMP). */
+static int read_file(struct drop *drop, const char *name, struct buf *content, struct stat *st,
+    struct why *why)
+{
+	const struct conf_limits *limits = &drop->daemon->settings->conf->limits;
+	int fd = openat(drop->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return why_errno(why, errno == ELOOP ? WHY_PERM : WHY_TEMP, errno, "open");
+	int result = 0;
+	if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode) || st->st_nlink != 1)
+		result = why_set(why, WHY_PERM, "not a plain file with one name");
+	else if (st->st_size > limits->message_size + ENVELOPE_MAX)
+		result = why_set(why, WHY_PERM, "over limits.message_size");
+	while (result == 0) {
+		ssize_t n = read(fd, buf_room(content, 65536), 65536);
+		if (n == 0)
+			break;
+		if (n < 0)
+			result = why_errno(why, WHY_TEMP, errno, "read");
+		else
+			content->len += (size_t)n;
+		if (content->len > (size_t)(limits->message_size + ENVELOPE_MAX))
+			result = why_set(why, WHY_PERM, "it grows while it is read");
+	}
+	close(fd);
+	return result;
+}
+
+static int parse_file(struct drop *drop, struct span content, struct envelope *e,
+    struct buf *message, struct reply *reply)
+{
+	const struct conf_limits *limits = &drop->daemon->settings->conf->limits;
+	if (parse_commands(&content, limits, e, reply) < 0)
+		return -1;
+	return decode_text(content, limits, message, reply);
+}
+
+static void take_file(struct drop *drop, const char *name)
+{
+	struct buf content = {0};
+	struct buf message = {0};
+	struct envelope e = {0};
+	struct reply reply = {0};
+	struct stat st;
+	struct why why = {0};
+	if (read_file(drop, name, &content, &st, &why) < 0) {
+		if (why.kind == WHY_PERM)
+			set_aside(drop, name, why.text);
+	} else if (parse_file(drop, span_buf(&content), &e, &message, &reply) < 0) {
+		set_aside(drop, name, buf_text(&reply.text));
+	} else {
+		struct one *one = mem_zero(sizeof(*one));
+		struct buf client = {0};
+		buf_addf(&client, "drop:%u", (unsigned)st.st_uid);
+		e.client = buf_take(&client, NULL);
+		e.user = mem_text("");
+		one->drop = drop;
+		one->name = mem_text(name);
+		one->next = drop->ones;
+		drop->ones = one;
+		drop->pending++;
+		intake_submit(drop->daemon->intake, &e, span_buf(&message), submitted, one);
+	}
+	envelope_free(&e);
+	reply_free(&reply);
+	buf_free(&content);
+	buf_free(&message);
+}
+
+/* ---- the folder ---- */
+
+/* Only whole files: relay-sendmail gives the name "new.*" when all is written. */
+static bool is_ready(const struct drop *drop, const char *name)
+{
+	return strncmp(name, "new.", 4) == 0 && !is_pending(drop, name);
+}
+
+static void scan(void *arg)
+{
+	struct drop *drop = arg;
+	int fd = openat(drop->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	bool more = false;
+	int seen = 0;
+	if (!dir && fd >= 0)
+		close(fd);
+	for (struct dirent *entry; dir && !more && (entry = readdir(dir));) {
+		if (!is_ready(drop, entry->d_name))
+			continue;
+		more = drop->pending >= AT_A_TIME || ++seen > FILES_PER_SCAN;
+		if (!more)
+			take_file(drop, entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	timer_start(&drop->timer, more ? 100 : SCAN_MS);
+}
+
+struct drop *drop_new(struct daemon *daemon, struct why *why)
+{
+	const char *path = daemon->settings->conf->drop;
+	int folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (folder < 0) {
+		why_errno(why, WHY_LOCAL, errno, "drop: %s", path);
+		return NULL;
+	}
+	struct drop *drop = mem_zero(sizeof(*drop));
+	drop->daemon = daemon;
+	drop->folder = folder;
+	timer_init(&drop->timer, daemon->loop, scan, drop);
+	timer_start(&drop->timer, 0);
+	return drop;
+}
+
+void drop_free(struct drop *drop)
+{
+	if (!drop)
+		return;
+	timer_stop(&drop->timer);
+	while (drop->ones)
+		one_free(drop->ones);
+	close(drop->folder);
+	mem_free(drop);
+}
