@@ -231,36 +231,69 @@ static enum mailbox_result mend_list(struct decision *d, struct span value, size
 	return found;
 }
 
-/* A display name that stood bare in the field, as a quoted string. */
-static void add_quoted(struct buf *out, struct span s)
+/* A display name that stood bare in the field. As a quoted string, but within
+ * one an encoded word would not be decoded: then its specials are left out. */
+static void add_display(struct buf *out, struct span s)
 {
-	buf_add_byte(out, '"');
+	bool encoded = span_find_nocase(s, "=?") != NULL;
+	if (!encoded)
+		buf_add_byte(out, '"');
 	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '"' || s.p[i] == '\\')
+		if (!encoded && s.p[i] == '\\')
 			buf_add_byte(out, '\\');
-		buf_add_byte(out, s.p[i]);
+		buf_add_byte(out, encoded && strchr("()[]:;@\\,", s.p[i]) ? ' ' : s.p[i]);
 	}
-	buf_add_byte(out, '"');
+	if (!encoded)
+		buf_add_byte(out, '"');
 }
 
-/* Cut "anything <address>" in two. Only when there is one pair of brackets and
- * no quote or encoded word, which could mean something else than it shows. */
+static bool holds_any(struct span s, const char *bytes)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] && strchr(bytes, s.p[i]))
+			return true;
+	return false;
+}
+
+static bool holds_control(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (((unsigned char)s.p[i] < 32 && s.p[i] != '\t') || s.p[i] == 127)
+			return true;
+	return false;
+}
+
+/* Cut "anything <address>" in two. Only when there is one pair of brackets, no
+ * quote that could pair otherwise, and each byte means itself (in ISO-2022-JP
+ * and Shift_JIS the second byte of a character can be any of these). */
 static bool cut_loose(struct span value, struct span *display, struct address *a)
 {
 	const char *open = memchr(value.p, '<', value.n);
-	if (!open || value.p[value.n - 1] != '>')
+	if (!open || value.p[value.n - 1] != '>' || holds_control(value) || !span_is_utf8(value))
 		return false;
 	*display = span_trim((struct span){value.p, (size_t)(open - value.p)});
 	struct span path = {open, value.n - (size_t)(open - value.p)};
 	if (memchr(path.p + 1, '<', path.n - 1) || memchr(value.p, '>', value.n - 1) ||
-	    memchr(value.p, '"', value.n) || span_find_nocase(value, "=?"))
+	    memchr(value.p, '"', value.n))
 		return false;
 	size_t used = 0;
 	return address_parse_path(path, false, a, &used) && used == path.n;
 }
 
-/* The display name of many a web form holds an @ or a comma without quotes:
- * `info@example.jp <info@example.jp>`, `Shop Co., Ltd. <shop@example.jp>`.
+/* Is VALUE one address whose name needs quotes? The name may look like a list
+ * of local users ("Shop, Tokyo <shop@example.jp>") or a group; only one that
+ * has both an @ and a comma is more likely a list. */
+static bool is_loose(struct span value)
+{
+	struct span display;
+	struct address a;
+	if (!cut_loose(value, &display, &a) || !holds_any(display, ",;:@[]\\"))
+		return false;
+	return !holds_any(display, "@") || !holds_any(display, ",;:");
+}
+
+/* The display name of many a web form holds an @, a comma or a bracket without
+ * quotes: `info@example.jp <info@example.jp>`, `[Shop] Co., Ltd. <a@example.jp>`.
  * Large receivers refuse that, so the name is quoted here. */
 static int mend_syntax(struct decision *d, struct span value, struct why *why)
 {
@@ -277,7 +310,7 @@ static int mend_syntax(struct decision *d, struct span value, struct why *why)
 	result->domain = finding.domain;
 	result->from_reason = "syntax";
 	if (display.n > 0) {
-		add_quoted(&result->from, display);
+		add_display(&result->from, display);
 		buf_add_byte(&result->from, ' ');
 	}
 	buf_add_byte(&result->from, '<');
@@ -293,6 +326,8 @@ static int decide_value(struct decision *d, struct span value, struct why *why)
 {
 	size_t count = 0;
 	bool refused = false;
+	if (is_loose(value))
+		return mend_syntax(d, value, why);
 	enum mailbox_result end = mend_list(d, value, &count, &refused, why);
 	if (refused)
 		return -1;
