@@ -51,19 +51,17 @@ static void hand_over(struct server *s, struct buf *text)
 	buf_free(text);
 }
 
-/* Decode up to MAX of the octets that wait. Result: how many there were. */
-static size_t decode(struct server *s, uint64_t max)
+/* Decode up to MAX of the octets that wait into TEXT. Result: how many it took. */
+static size_t decode(struct server *s, uint64_t max, struct buf *text)
 {
-	struct buf text = {0};
 	struct span in = conn_peek(s->conn);
 	if (in.n > max)
 		in.n = (size_t)max;
 	if (in.n > PIECE)
 		in.n = PIECE;
-	size_t used = body_decode(&s->decoder, in.p, in.n, &text);
+	size_t used = body_decode(&s->decoder, in.p, in.n, text);
 	conn_drop(s->conn, used);
 	server_progress(s, used);
-	hand_over(s, &text);
 	return used;
 }
 
@@ -86,8 +84,10 @@ static void complete(struct server *s)
 
 bool server_take_text(struct server *s)
 {
-	if (decode(s, UINT64_MAX) == 0)
+	struct buf text = {0};
+	if (decode(s, UINT64_MAX, &text) == 0)
 		return false;
+	hand_over(s, &text);
 	if (s->decoder.ended)
 		complete(s);
 	return true;
@@ -95,10 +95,7 @@ bool server_take_text(struct server *s)
 
 static void end_chunk(struct server *s)
 {
-	struct buf text = {0};
 	if (s->chunk_last) {
-		body_decoder_finish(&s->decoder, &text);
-		hand_over(s, &text);
 		complete(s);
 	} else if (s->decoder.fault != BODY_FINE) {
 		say_fault(s);
@@ -111,9 +108,13 @@ static void end_chunk(struct server *s)
 
 bool server_take_chunk(struct server *s)
 {
-	size_t used = decode(s, s->chunk_left);
+	struct buf text = {0};
+	size_t used = decode(s, s->chunk_left, &text);
 	bool ended = s->chunk_left == used;
 	s->chunk_left -= used;
+	if (ended && s->chunk_last) /* here, for it may add the last CRLF */
+		body_decoder_finish(&s->decoder, &text);
+	hand_over(s, &text);
 	if (ended)
 		end_chunk(s);
 	return ended || used > 0;
