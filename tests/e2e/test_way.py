@@ -1,0 +1,126 @@
+"""The way of a message: in by SMTP, repaired, signed, queued, out to its MX."""
+import os
+import re
+import subprocess
+import unittest
+
+import dkim
+
+from harness import Behaviour, NameServer, Receiver, Relay, build_dir, free_port
+
+PHP = (b"To: user@dest.test\r\nSubject: hello\r\n"
+       b"From: apache@localhost.localdomain\r\n\r\nText of the form.\r\n")
+
+
+class Way(unittest.TestCase):
+    def setUp(self):
+        self.names = NameServer()
+        self.addCleanup(self.names.close)
+        self.receiver = Receiver()
+        self.addCleanup(self.receiver.close)
+        self.names.mail_host("dest.test", "mx.dest.test", "127.0.0.1")
+
+    def relay(self, **settings):
+        settings.setdefault("delivery", {"port": self.receiver.port, "allow_private": True})
+        relay = Relay(self.names, **settings)
+        self.addCleanup(relay.close)
+        return relay
+
+    def key(self, relay, domain="example.jp", selector="s1", *options):
+        """Make a key, publish it, and return its entry for the configuration."""
+        out = subprocess.run([os.path.join(build_dir(), "relayctl"), "-f", relay.conf, "dkim",
+                              "new", domain, selector, "--dir", relay.folder, *options],
+                             capture_output=True, text=True, check=True).stdout
+        record = re.search(r"value: (.*)", out).group(1)
+        self.names.add(f"{selector}._domainkey.{domain}", "TXT",
+                       " ".join(f'"{record[i:i + 250]}"' for i in range(0, len(record), 250)))
+        self.records = getattr(self, "records", {})
+        self.records[f"{selector}._domainkey.{domain}."] = record
+        return {"selector": selector, "key": f"{relay.folder}/{domain}.{selector}.key"}
+
+    def lookup(self, name, timeout=5):
+        return self.records[name.decode()].encode()
+
+    def test_broken_sender_is_repaired_and_signed(self):
+        relay = self.relay()
+        relay.change(domains=({"name": "example.jp", "return_path": "bounce@example.jp",
+                               "dkim": (self.key(relay), self.key(relay, "example.jp", "e1",
+                                                                  "--ed25519"))},))
+        relay.start()
+        relay.send("apache@localhost.localdomain", "user@dest.test", PHP)
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.sender, "bounce@example.jp")
+        self.assertEqual(message.recipients, ["user@dest.test"])
+        self.assertIn("\r\nDate: ", message.header)
+        self.assertIn("Message-ID: <", message.header)
+        self.assertRegex(message.header, r"Received: from client\.example\.jp")
+        self.assertEqual(message.header.count("DKIM-Signature:"), 2)
+        for index in (0, 1):
+            self.assertTrue(dkim.DKIM(message.data).verify(index, dnsfunc=self.lookup))
+        relay.wait_log(r"attempt id=\w+ to=user@dest.test .*result=delivered")
+        self.assertEqual(relay.ctl("queue", "list"), [])
+
+    def test_unknown_user_is_reported_to_the_repaired_sender(self):
+        self.receiver.behaviour = Behaviour(
+            rcpt=lambda n, a: "550 5.1.1 no such user" if a == "nobody@dest.test" else None)
+        self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.1")
+        relay = self.relay().start()
+        relay.send("www-data@web01", ["nobody@dest.test", "user@dest.test"], PHP)
+        good, report = sorted(self.receiver.wait(2), key=lambda m: m.sender == "")
+        self.assertEqual(good.recipients, ["user@dest.test"])
+        self.assertEqual((report.sender, report.recipients), ("", ["bounce@example.jp"]))
+        self.assertIn("report-type=delivery-status", report.header)
+        self.assertIn(b"no such user", report.data)
+        self.assertIn(b"Final-Recipient: rfc822; nobody@dest.test", report.data)
+
+    def test_temporary_failure_stays_and_is_retried(self):
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")
+        relay = self.relay(queue={"backoff": ["1s"]}).start()
+        relay.send("a@example.jp", "user@dest.test", PHP)
+        relay.wait_log("result=deferred")
+        row, = relay.ctl("queue", "list")
+        self.assertEqual(row["to"], ["user@dest.test"])
+        self.assertIn("not now", row["last"])
+        self.receiver.behaviour = Behaviour()
+        self.receiver.wait(1)
+
+    def test_a_restart_keeps_the_queue(self):
+        self.receiver.behaviour = Behaviour(banner="421 not now")
+        relay = self.relay().start()
+        relay.send("a@example.jp", "user@dest.test", PHP)
+        relay.wait_log("result=deferred")
+        relay.kill()
+        self.receiver.behaviour = Behaviour()
+        relay.start()
+        relay.ctl("queue", "retry", "--all")
+        self.receiver.wait(1)
+        relay.wait_log("result=delivered")
+        self.assertEqual(relay.ctl("queue", "list"), [])
+
+    def test_strangers_may_not_relay(self):
+        relay = self.relay(trusted_networks=["192.0.2.0/24"]).start()
+        with relay.smtp() as client:
+            client.ehlo()
+            client.mail("a@example.jp")
+            for address in ("user@dest.test", "user%dest.test@example.jp", "dest.test!user",
+                            "@example.jp:user@dest.test", '"user@dest.test"@example.jp',
+                            "user@[127.0.0.1]", "user@dest.test."):
+                code, text = client.docmd("RCPT", f"TO:<{address}>")
+                self.assertIn(code, (501, 554), address)
+                if code == 554:
+                    self.assertIn(b"5.7.1", text)
+
+    def test_foreign_from_is_refused_with_the_reason(self):
+        relay = self.relay().start()
+        with relay.smtp() as client:
+            client.ehlo()
+            client.mail("a@example.jp")
+            client.rcpt("user@dest.test")
+            code, text = client.data(b"From: me@gmail.com\r\n\r\nx\r\n")
+            self.assertEqual(code, 550)
+            self.assertIn(b"5.7.1", text)
+            self.assertIn(b"gmail.com", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
