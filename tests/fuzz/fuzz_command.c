@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ * Command lines of any bytes, with all that can be offered and with nothing. A
+ * refusal is one clean line with a 5xx code, and never says back what came.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "relayd/base/mem.h"
+#include "smtp/command.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_within(struct span part, struct span whole)
+{
+	if (part.p < whole.p || part.n > whole.n ||
+	    (size_t)(part.p - whole.p) > whole.n - part.n)
+		bug("a view outside of the line");
+}
+
+static void check_refusal(struct reply *reply)
+{
+	struct buf out = {0};
+	if (!reply->complete || reply->lines != 1 || reply->code < 500 || reply->code > 599 ||
+	    reply->enhanced.klass != 5)
+		bug("not a refusal");
+	reply_print(reply, &out);
+	if (out.len < 3 || memchr(out.data, '\n', out.len) != out.data + out.len - 1)
+		bug("not one line");
+	buf_free(&out);
+	reply_free(reply);
+}
+
+static void check_mail(struct span argument, const struct command_offers *offers)
+{
+	struct command_mail mail;
+	struct reply reply = {0};
+	if (command_parse_mail(argument, offers, &mail, &reply) < 0) {
+		check_refusal(&reply);
+		return;
+	}
+	check_within(mail.from.text, argument);
+	if (offers->max_size && mail.size > offers->max_size)
+		bug("over the size");
+	if ((mail.from.utf8 && !mail.smtputf8) || (mail.smtputf8 && !offers->smtputf8))
+		bug("UTF-8 that was not asked for");
+	if (mail.body == COMMAND_BODY_BINARYMIME && !offers->binary)
+		bug("binary that was not offered");
+}
+
+static void check_rcpt(struct span argument, bool smtputf8)
+{
+	struct command_rcpt rcpt;
+	struct reply reply = {0};
+	if (command_parse_rcpt(argument, smtputf8, &rcpt, &reply) < 0) {
+		check_refusal(&reply);
+		return;
+	}
+	check_within(rcpt.to.text, argument);
+	if (rcpt.to.form == ADDRESS_NULL || (rcpt.to.utf8 && !smtputf8))
+		bug("a recipient that nobody can be");
+}
+
+static void check_bdat(struct span argument)
+{
+	struct command_bdat bdat;
+	struct reply reply = {0};
+	if (command_parse_bdat(argument, &bdat, &reply) < 0)
+		check_refusal(&reply);
+	else if (bdat.size > UINT64_C(1) << 40)
+		bug("a chunk too big");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const struct command_offers all = {true, true, true, true, true, 1000};
+	static const struct command_offers none = {0};
+	struct span line = {(const char *)data, size};
+	struct command c;
+	command_parse(line, &c);
+	check_within(c.argument, line);
+	for (size_t i = 0; i < size && c.verb != COMMAND_UNKNOWN; i++)
+		if ((data[i] < 32 && data[i] != '\t') || data[i] == 127)
+			bug("a control byte passed");
+	check_mail(c.argument, &all);
+	check_mail(c.argument, &none);
+	check_rcpt(c.argument, false);
+	check_rcpt(c.argument, true);
+	check_bdat(c.argument);
+	(void)command_helo_is_valid(c.argument);
+	return 0;
+}
