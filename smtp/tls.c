@@ -27,16 +27,16 @@ static SSL_CTX *make(const SSL_METHOD *method, int lowest, struct why *why)
 	return ctx;
 }
 
-/* Fill WHY with what OpenSSL says about FILE. */
-static void explain(struct why *why, const char *what, const char *file)
+/* Fill WHY with what OpenSSL says about FILE, and what should be in it. */
+static void explain(struct why *why, const char *what, const char *file, const char *expected)
 {
 	unsigned long error = ERR_peek_error();
 	const char *reason = ERR_reason_error_string(error);
 	if (ERR_SYSTEM_ERROR(error))
 		why_errno(why, WHY_LOCAL, ERR_GET_REASON(error), "%s %s", what, file);
 	else
-		why_set(why, WHY_LOCAL, "%s %s: %s", what, file,
-		    reason ? reason : "expected a file in PEM form");
+		why_set(why, WHY_LOCAL, "%s %s: %s; expected %s", what, file,
+		    reason ? reason : "not readable", expected);
 	ERR_clear_error();
 }
 
@@ -54,13 +54,15 @@ static int load(SSL_CTX *ctx, const char *certificate, const char *key, struct w
 {
 	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
 	if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1) {
-		explain(why, "TLS certificate", certificate);
+		explain(why, "TLS certificate", certificate,
+		    "a PEM file with the certificate and its chain");
 		return -1;
 	}
 	/* this one compares it with the certificate, too */
 	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_check_private_key(ctx) != 1) {
-		explain(why, "TLS key", key);
+		explain(why, "TLS key", key,
+		    "a PEM file with the certificate's private key, without passphrase");
 		return -1;
 	}
 	return 0;
@@ -107,7 +109,8 @@ static SSL_CTX *make_verifying(struct why *why)
 		return NULL;
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	if (SSL_CTX_set_default_verify_paths(ctx) != 1) {
-		explain(why, "trusted certificates in", X509_get_default_cert_dir());
+		explain(why, "trusted certificates in", X509_get_default_cert_dir(),
+		    "the package ca-certificates");
 		SSL_CTX_free(ctx);
 		return NULL;
 	}

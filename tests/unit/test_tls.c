@@ -112,9 +112,9 @@ static void test_server_bad(void **state)
 	    {"empty.pem", "key.pem", "/empty.pem: ", "no start line"},
 	    {"garbage.pem", "key.pem", "/garbage.pem: ", ""},
 	    {"key.pem", "key.pem", "TLS certificate ", "no start line"},
-	    {"cert.pem", "cert.pem", "TLS key ", ""},
+	    {"cert.pem", "cert.pem", "TLS key ", "private key"},
 	    {"cert.pem", "other.key", "/other.key: ", "mismatch"},
-	    {"locked.pem", "locked.key", "/locked.key: ", ""},
+	    {"locked.pem", "locked.key", "/locked.key: ", "without passphrase"},
 	    {".", "key.pem", "TLS certificate ", ""},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
