@@ -278,10 +278,10 @@ static enum client_state closed(struct client *c)
 
 static enum client_state broken(struct client *c, const struct why *why)
 {
+	enum why_kind kind = why->kind == WHY_LOCAL ? WHY_LOCAL : WHY_TEMP;
 	if (c->state == STATE_CONNECT || c->state == STATE_HANDSHAKE)
-		return client_lost(c, why->kind == WHY_LOCAL ? WHY_LOCAL : WHY_TEMP, "%s",
-		    why->text);
-	return client_lost(c, WHY_TEMP, "%s (expected %s)%s", why->text, rows[c->state].awaits,
+		return client_lost(c, kind, "%s", why->text);
+	return client_lost(c, kind, "%s (expected %s)%s", why->text, rows[c->state].awaits,
 	    doubt(c));
 }
 

@@ -66,16 +66,23 @@ struct client_handler {
 	void (*done)(void *arg);
 	/* The connection is over: refused, lost, timed out, not SMTP, or closed by
 	 * the receiver (421). Recipients without a result share this one. IDLE says
-	 * that nothing was under way. The client is gone after this call. */
+	 * that nothing was under way: `ready` had come, and no recipient was left
+	 * without a result. The client is gone after this call. A failure without a
+	 * reply at stage END is of kind TEMP and the receiver may have the message
+	 * (RFC 1047); all else without a reply is TEMP or LOCAL, but for a receiver
+	 * that goes by our own name (PERM). */
 	void (*failed)(void *arg, const struct client_result *result, bool idle);
 };
 
 enum client_tls {
 	CLIENT_TLS_NONE,
-	CLIENT_TLS_MAY,      /* opportunistic, unverified */
+	/* opportunistic, unverified: goes on in the clear when STARTTLS is not
+	 * offered or refused. A handshake that fails ends the connection (failed,
+	 * stage TLS, TEMP); the owner may try again with NONE. */
+	CLIENT_TLS_MAY,
 	CLIENT_TLS_ENCRYPT,  /* required, unverified */
-	CLIENT_TLS_VERIFY,   /* required, certificate checked against `name` */
-	CLIENT_TLS_IMPLICIT, /* from the first byte, checked */
+	CLIENT_TLS_VERIFY,   /* required; CTX's authorities must vouch for `name` */
+	CLIENT_TLS_IMPLICIT, /* from the first byte, checked as with VERIFY */
 };
 
 struct client_options {
@@ -83,7 +90,7 @@ struct client_options {
 	struct conn_address from;  /* len 0: any */
 	const char *name;          /* of the host, for SNI, verification and messages */
 	const char *hostname;      /* EHLO */
-	const char *user;          /* "" or NULL: no AUTH */
+	const char *user;          /* "" or NULL: no AUTH; it needs TLS but on loopback */
 	const char *password;
 	const struct conf_delivery *limits; /* timeouts */
 	enum client_tls tls;
@@ -109,7 +116,7 @@ struct client_info client_info(const struct client *client);
 /* Begin a transaction. MESSAGE and what it points to must stay until `done` or
  * `failed`. What the receiver can not take (SMTPUTF8, 8BITMIME, SIZE) is
  * reported per recipient with reply NULL, kind PERM and stage MAIL, in a later
- * turn. */
+ * turn; the reason's text begins with "5.6.7 ", "5.6.3 " or "5.3.4 ". */
 void client_send(struct client *client, const struct client_message *message);
 
 /* Another owner for an idle connection (reuse). */

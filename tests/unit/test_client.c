@@ -31,27 +31,18 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <fnmatch.h>
-#include <linux/sockios.h>
-#include <openssl/err.h>
-#include <openssl/x509v3.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 #include "smtp/client.h"
+#include "tests/unit/receiver.h"
 
 #define SCRIPTS "tests/dialog/client"
 #define RECIPIENTS_MAX 300
-#define PATIENCE 3000 /* milliseconds of real time, for what has to come */
 
 struct bench {
 	const char *file;
@@ -59,17 +50,13 @@ struct bench {
 	struct loop *loop;
 	struct client *client;
 	bool inside; /* a call of ours into the client */
-	/* receiver */
-	int listener;
-	int fd;
-	SSL *ssl;
-	struct buf in;
-	bool in_ended;
+	struct receiver receiver;
 	/* owner */
 	struct client_options options;
 	struct conf_delivery limits;
 	struct buf user, password, name, hostname, address;
 	bool trusted;
+	enum receiver_room room;
 	char on_event[16];
 	char on_action[16];
 	/* message */
@@ -82,9 +69,6 @@ struct bench {
 	/* events, one line each */
 	struct buf events;
 };
-
-static EVP_PKEY *server_key;
-static X509 *server_certificate;
 
 #define check(b, what, ...) \
 	do { \
@@ -226,6 +210,12 @@ static void set_option(struct bench *b, const char *key, const char *value)
 		b->trusted = strcmp(value, "yes") == 0;
 		return;
 	}
+	if (strcmp(key, "room") == 0) {
+		b->room = *value == 's'   ? RECEIVER_SMALL
+			  : *value == 'f' ? RECEIVER_FULL
+					  : RECEIVER_CLOSED;
+		return;
+	}
 	check(b, strcmp(key, "tls") == 0, "unknown option %s", key);
 	for (size_t i = 0; i < sizeof(levels) / sizeof(*levels); i++)
 		if (strcmp(value, levels[i]) == 0) {
@@ -239,20 +229,12 @@ static void make_context(struct bench *b)
 {
 	b->options.ctx = SSL_CTX_new(TLS_client_method());
 	if (b->trusted)
-		X509_STORE_add_cert(SSL_CTX_get_cert_store(b->options.ctx), server_certificate);
+		X509_STORE_add_cert(SSL_CTX_get_cert_store(b->options.ctx), receiver_certificate());
 }
 
 static void do_connect(struct bench *b)
 {
-	struct conn_address any;
-	assert_int_equal(conn_address_parse(&any, buf_text(&b->address), 0), 0);
-	b->listener = socket(any.addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	assert_true(b->listener >= 0);
-	assert_int_equal(bind(b->listener, (struct sockaddr *)&any.addr, any.len), 0);
-	assert_int_equal(listen(b->listener, 4), 0);
-	struct conn_address *to = &b->options.to;
-	to->len = sizeof(to->addr);
-	assert_int_equal(getsockname(b->listener, (struct sockaddr *)&to->addr, &to->len), 0);
+	receiver_open(&b->receiver, b->loop, buf_text(&b->address), b->room, &b->options.to);
 	if (b->options.tls != CLIENT_TLS_NONE)
 		make_context(b);
 	b->options.name = buf_text(&b->name);
@@ -354,68 +336,6 @@ static void owner(struct bench *b, char *text)
 
 /* The receiver */
 
-static void turn(struct bench *b, int i)
-{
-	loop_turn(b->loop, false);
-	if (i > 20) /* the kernel has put it off */
-		poll(NULL, 0, 1);
-}
-
-static void accept_client(struct bench *b)
-{
-	for (int i = 0; i < PATIENCE && b->fd < 0; i++) {
-		turn(b, i);
-		b->fd = accept4(b->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	}
-	check(b, b->fd >= 0, "the client does not connect");
-}
-
-static ssize_t receive(struct bench *b, char *to, size_t n)
-{
-	if (!b->ssl)
-		return read(b->fd, to, n);
-	ERR_clear_error();
-	int got = SSL_read(b->ssl, to, (int)n);
-	if (got > 0)
-		return got;
-	int kind = SSL_get_error(b->ssl, got);
-	errno = EAGAIN;
-	return kind == SSL_ERROR_WANT_READ ? -1 : 0;
-}
-
-static void take_bytes(struct bench *b)
-{
-	for (;;) {
-		ssize_t n = receive(b, buf_room(&b->in, 65536), 65536);
-		if (n > 0)
-			b->in.len += (size_t)n;
-		else if (n == 0 || errno != EAGAIN)
-			b->in_ended = true;
-		if (n <= 0)
-			return;
-	}
-}
-
-static void send_bytes(struct bench *b, const char *p, size_t n)
-{
-	for (int i = 0; i < PATIENCE && n; i++) {
-		ssize_t sent;
-		if (b->ssl)
-			sent = SSL_write(b->ssl, p, (int)n);
-		else
-			sent = send(b->fd, p, n, MSG_NOSIGNAL);
-		if (sent > 0) {
-			p += sent, n -= (size_t)sent;
-			i = 0;
-		} else if (!b->ssl && errno != EAGAIN) {
-			return; /* the client is gone: what follows in the script will tell */
-		}
-		if (n)
-			turn(b, i);
-	}
-	check(b, n == 0, "the client does not read");
-}
-
 static void unescape(struct buf *out, const char *p)
 {
 	for (; *p; p++) {
@@ -445,121 +365,77 @@ static void server_send(struct bench *b, char kind, const char *text)
 	else
 		unescape(&bytes, text + (kind == '*'));
 	while (times-- > 0 && b->client)
-		send_bytes(b, bytes.data, bytes.len);
+		check(b, receiver_send(&b->receiver, bytes.data, bytes.len),
+		    "the client does not read");
 	buf_free(&bytes);
-}
-
-/* The next line of the client, without CRLF; LF alone is a fault. */
-static void get_line(struct bench *b, struct buf *line)
-{
-	char *end = NULL;
-	for (int i = 0; i < PATIENCE && !end; i++) {
-		end = b->in.len ? memchr(b->in.data, '\n', b->in.len) : NULL;
-		if (end || b->in_ended)
-			break;
-		turn(b, i);
-		take_bytes(b);
-	}
-	check(b, end, "the client sends no line but \"%s\", events: %s", buf_text(&b->in),
-	    buf_text(&b->events));
-	size_t n = (size_t)(end - b->in.data);
-	check(b, n > 0 && end[-1] == '\r', "LF without CR");
-	buf_clear(line);
-	buf_add(line, b->in.data, n - 1);
-	buf_drop(&b->in, n + 1);
 }
 
 static void expect_line(struct bench *b, const char *text)
 {
 	struct buf line = {0};
-	get_line(b, &line);
+	check(b, receiver_line(&b->receiver, &line),
+	    "the client sends no line but \"%s\", events: %s", buf_text(&b->receiver.in),
+	    buf_text(&b->events));
 	check(b, strcmp(buf_text(&line), text) == 0, "the client sends \"%s\", expected \"%s\"",
 	    buf_text(&line), text);
 	buf_free(&line);
 }
 
-/* All of the text up to the dot; reads in bulk, lines are few bytes each. */
+/* Take the lines that have come off the dots. True: the final one was there. */
+static bool take_text(struct bench *b, struct buf *text)
+{
+	struct buf *in = &b->receiver.in;
+	size_t used = 0;
+	bool ended = false;
+	char *end;
+	while (!ended && used < in->len && (end = memchr(in->data + used, '\n', in->len - used))) {
+		char *p = in->data + used;
+		used = (size_t)(end + 1 - in->data);
+		ended = p[0] == '.' && p[1] == '\r';
+		size_t dot = p[0] == '.';
+		if (!ended)
+			buf_add(text, p + dot, (size_t)(end + 1 - p) - dot);
+	}
+	buf_drop(in, used);
+	return ended;
+}
+
 static void expect_text(struct bench *b)
 {
-	struct buf got = {0};
-	bool at_start = true;
-	for (int i = 0; i < PATIENCE; i++) {
-		size_t used = 0;
-		for (char *end; (end = b->in.len > used ? memchr(b->in.data + used, '\n',
-						b->in.len - used) : NULL);) {
-			char *p = b->in.data + used;
-			used = (size_t)(end + 1 - b->in.data);
-			at_start = p[0] == '.';
-			if (at_start && p[1] == '\r') {
-				buf_drop(&b->in, used);
-				goto ended;
-			}
-			buf_add(&got, p + at_start, (size_t)(end + 1 - p) - at_start);
+	struct buf text = {0};
+	bool ended = take_text(b, &text);
+	for (int i = 0; i < RECEIVER_PATIENCE && !ended; i++) {
+		size_t before = text.len;
+		receiver_turn(&b->receiver, i);
+		receiver_read(&b->receiver);
+		ended = take_text(b, &text);
+		if (text.len != before)
 			i = 0;
-		}
-		buf_drop(&b->in, used);
-		turn(b, i);
-		take_bytes(b);
 	}
-	check(b, false, "the client does not send the final dot");
-ended:
-	check(b, got.len == b->message.size, "the text has %zu bytes", got.len);
-	char *want = mem_alloc(got.len + 1);
-	if (got.len)
-		read_text(b, 0, want, got.len);
-	assert_memory_equal(got.data, want, got.len);
+	check(b, ended, "the client does not send the final dot");
+	check(b, text.len == b->message.size, "the text has %zu bytes", text.len);
+	char *want = mem_alloc(text.len + 1);
+	if (text.len)
+		read_text(b, 0, want, text.len);
+	assert_memory_equal(buf_text(&text), want, text.len);
 	mem_free(want);
-	buf_free(&got);
+	buf_free(&text);
 }
 
 static void expect_end(struct bench *b)
 {
-	for (int i = 0; i < PATIENCE && !b->in_ended; i++) {
-		turn(b, i);
-		take_bytes(b);
-	}
-	check(b, b->in_ended, "the client does not close");
-	check(b, b->in.len == 0, "the client sends \"%s\" before its end", buf_text(&b->in));
-}
-
-static void do_handshake(struct bench *b, bool in_vain)
-{
-	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-	assert_int_equal(SSL_CTX_use_certificate(ctx, server_certificate), 1);
-	assert_int_equal(SSL_CTX_use_PrivateKey(ctx, server_key), 1);
-	SSL_CTX_set_num_tickets(ctx, 0);
-	b->ssl = SSL_new(ctx);
-	SSL_CTX_free(ctx);
-	SSL_set_fd(b->ssl, b->fd);
-	int result = 0;
-	for (int i = 0; i < PATIENCE && result != 1; i++) {
-		ERR_clear_error();
-		result = SSL_accept(b->ssl);
-		if (result != 1 && SSL_get_error(b->ssl, result) != SSL_ERROR_WANT_READ)
-			break;
-		turn(b, i);
-	}
-	/* TLS 1.3: the server may be done before the client judges it */
-	if (!in_vain)
-		check(b, result == 1, "no TLS");
-}
-
-static void server_close(struct bench *b, bool reset)
-{
-	struct linger linger = {1, 0};
-	if (reset)
-		setsockopt(b->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-	close(b->fd);
-	b->fd = -1;
+	check(b, receiver_end(&b->receiver), "the client does not close");
+	check(b, b->receiver.in.len == 0, "the client sends \"%s\" before its end",
+	    buf_text(&b->receiver.in));
 }
 
 static void expect_event(struct bench *b, const char *pattern)
 {
 	char *end = NULL;
-	for (int i = 0; i < PATIENCE && !end; i++) {
+	for (int i = 0; i < RECEIVER_PATIENCE && !end; i++) {
 		end = b->events.len ? memchr(b->events.data, '\n', b->events.len) : NULL;
 		if (!end)
-			turn(b, i);
+			receiver_turn(&b->receiver, i);
 	}
 	check(b, end, "nothing is told, expected \"%s\"", pattern);
 	*end = '\0';
@@ -573,13 +449,11 @@ static void expect_event(struct bench *b, const char *pattern)
 static void come_to_rest(struct bench *b)
 {
 	int quiet = 0;
-	for (int i = 0; i < PATIENCE && quiet < 3; i++) {
-		int unsent = 0;
+	for (int i = 0; i < RECEIVER_PATIENCE && quiet < 3; i++) {
 		unsigned reads = b->reads;
-		if (b->fd >= 0)
-			ioctl(b->fd, SIOCOUTQ, &unsent);
-		turn(b, i);
-		quiet = unsent || reads != b->reads ? 0 : quiet + 1;
+		bool busy = receiver_has_unacked(&b->receiver);
+		receiver_turn(&b->receiver, i);
+		quiet = busy || reads != b->reads ? 0 : quiet + 1;
 	}
 }
 
@@ -589,8 +463,8 @@ static void step(struct bench *b, char *line)
 {
 	char *text = line + strcspn(line, " ");
 	text += *text == ' ';
-	if (strchr("SCET!R", line[0]) && b->fd < 0)
-		accept_client(b);
+	if (strchr("SCET!R", line[0]) && b->receiver.fd < 0)
+		check(b, receiver_accept(&b->receiver), "the client does not connect");
 	switch (line[0]) {
 	case 'S':
 		server_send(b, line[1], text);
@@ -602,11 +476,12 @@ static void step(struct bench *b, char *line)
 		expect_end(b);
 		return;
 	case 'T':
-		do_handshake(b, line[1] == 'F');
+		/* TLS 1.3: the server may be done before the client judges it */
+		check(b, receiver_handshake(&b->receiver) || line[1] == 'F', "no TLS");
 		return;
 	case '!':
 	case 'R':
-		server_close(b, line[0] == 'R');
+		receiver_hang_up(&b->receiver, line[0] == 'R');
 		return;
 	case '@':
 		come_to_rest(b);
@@ -625,7 +500,7 @@ static void step(struct bench *b, char *line)
 
 static void set_up(struct bench *b)
 {
-	b->listener = b->fd = -1;
+	b->receiver.fd = -1;
 	b->loop = loop_new();
 	b->unreadable_at = UINT64_MAX;
 	b->limits = (struct conf_delivery){
@@ -650,13 +525,9 @@ static void tear_down(struct bench *b)
 	if (b->client)
 		close_client(b);
 	loop_free(b->loop);
-	SSL_free(b->ssl);
+	receiver_close(&b->receiver);
 	SSL_CTX_free(b->options.ctx);
-	if (b->fd >= 0)
-		close(b->fd);
-	if (b->listener >= 0)
-		close(b->listener);
-	struct buf *bufs[] = {&b->in, &b->user, &b->password, &b->name, &b->hostname,
+	struct buf *bufs[] = {&b->user, &b->password, &b->name, &b->hostname,
 	    &b->address, &b->sender, &b->list, &b->text, &b->events};
 	for (size_t i = 0; i < sizeof(bufs) / sizeof(*bufs); i++)
 		buf_free(bufs[i]);
@@ -679,27 +550,6 @@ static void test_script(void **state)
 	}
 	fclose(f);
 	tear_down(&b);
-}
-
-/* Its own authority, good for mx.example.org and 127.0.0.1. */
-static void make_certificate(void)
-{
-	server_key = EVP_EC_gen("P-256");
-	X509 *x = server_certificate = X509_new();
-	X509_set_version(x, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-	/* valid by the real clock, which OpenSSL looks at */
-	X509_gmtime_adj(X509_getm_notBefore(x), -3600);
-	X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-	X509_set_pubkey(x, server_key);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
-	    (const unsigned char *)"test", -1, -1, 0);
-	X509_set_issuer_name(x, X509_get_subject_name(x));
-	X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name,
-	    "DNS:mx.example.org,IP:127.0.0.1");
-	X509_add_ext(x, names, -1);
-	X509_EXTENSION_free(names);
-	assert_true(X509_sign(x, server_key, EVP_sha256()) > 0);
 }
 
 static int is_script(const struct dirent *entry)
@@ -729,7 +579,6 @@ int main(int argc, char **argv)
 		tests[i] = (struct CMUnitTest){file, test_script, NULL, NULL, file};
 	}
 	clock_fake(1800000000000);
-	make_certificate();
 	int failed = _cmocka_run_group_tests("client", tests, (size_t)count, NULL, NULL);
 	for (int i = 0; i < count; i++) {
 		mem_free(tests[i].initial_state);
@@ -737,7 +586,6 @@ int main(int argc, char **argv)
 	}
 	free(entries);
 	mem_free(tests);
-	X509_free(server_certificate);
-	EVP_PKEY_free(server_key);
+	receiver_forget();
 	return failed;
 }
