@@ -55,6 +55,17 @@
 
 struct spool;
 
+/* What the spool thread is handed; embedded, private to the spool. */
+struct spool_task {
+	struct job job;
+	struct spool *spool;
+	unsigned kind;
+	uint32_t current; /* result: the segment that is written now */
+	bool synced;      /* result: nothing that was written waits for a sync */
+	bool full;        /* result: appends fail for lack of space */
+	bool more;        /* result: spare segments are being made */
+};
+
 /* Where a message's record stands. */
 struct spool_place {
 	uint32_t segment; /* sequence number */
@@ -132,7 +143,7 @@ enum spool_status {
 /* One message to append; embedded in the caller's struct. The caller sets the
  * upper part and keeps it all untouched until DONE is called in the loop. */
 struct spool_append {
-	struct job job; /* private */
+	struct spool_task task; /* private */
 	uint64_t id;
 	const struct envelope *envelope;
 	struct span head;              /* header section with its empty line */
@@ -142,6 +153,7 @@ struct spool_append {
 	enum spool_status status;
 	struct spool_place place;
 	uint64_t content_size;
+	uint64_t length; /* private: of the record */
 	struct why why;
 };
 void spool_append(struct spool *spool, struct spool_append *append);

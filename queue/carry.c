@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT
+ * Emptying closed segments, so that they can be used anew: one at a time, in
+ * rounds. The thread looks what stands there; the loop knows what still counts
+ * and asks for it to be written anew, a bounded amount per round, so that
+ * messages coming in never wait long. A segment with nothing alive goes the
+ * same way, since results and ends of other messages may stand only there.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "queue/spool_internal.h"
+#include "relayd/base/mem.h"
+
+#define SHARE_MAX 25            /* percent alive: more is not worth moving */
+#define ROUND_BYTES (4u << 20)  /* written anew in one batch */
+
+static uint64_t live_bytes(const struct segment *s)
+{
+	return s->messages ? s->bytes / s->messages * s->live : 0;
+}
+
+/* Closed, hardly anything alive, and not given up since the last success. */
+static bool is_worth(const struct spool *spool, const struct segment *s)
+{
+	uint64_t size = s->size ? s->size : (uint64_t)spool->conf.segment_size;
+	return s->number < spool->current && (!s->tried || s->tried <= spool->retired) &&
+	    live_bytes(s) < size / 100 * SHARE_MAX;
+}
+
+void carry_want(struct spool *spool, struct segment *segment)
+{
+	if (!spool->carry && spool->reports.live && !spool->closing && is_worth(spool, segment))
+		spool_call_later(spool);
+}
+
+void carry_free(struct carry *carry)
+{
+	if (!carry)
+		return;
+	for (size_t i = 0; i < carry->item_count; i++)
+		buf_free(&carry->items[i].done);
+	mem_free(carry->items);
+	mem_free(carry->seen);
+	damage_list_free(&carry->damage);
+	if (carry->fd >= 0)
+		close(carry->fd);
+	mem_free(carry);
+}
+
+static void carried(struct job *job);
+
+static void go_on(struct spool *spool, struct carry *carry)
+{
+	carry->busy = true;
+	spool_task_init(spool, &carry->task, TASK_CARRY, carried);
+	spool_task_add(&carry->task);
+}
+
+static struct segment *choose(struct spool *spool)
+{
+	struct segment *best = NULL;
+	for (struct segment *s = spool->segments; s; s = s->hh.next)
+		if (is_worth(spool, s) && (!best || live_bytes(s) < live_bytes(best) ||
+			(live_bytes(s) == live_bytes(best) && s->number < best->number)))
+			best = s;
+	return best;
+}
+
+/* ---- the end of a segment ---- */
+
+static void finish(struct spool *spool)
+{
+	carry_free(spool->carry);
+	spool->carry = NULL;
+	if (!spool->closing)
+		spool_call_later(spool);
+}
+
+/* Not now: try again once another segment has gone. */
+static void give_up(struct spool *spool)
+{
+	struct segment *segment = segment_find(spool, spool->carry->segment);
+	if (segment)
+		segment->tried = spool->retired + 1;
+	finish(spool);
+}
+
+static void retire_done(struct job *job)
+{
+	struct retire_task *task = (struct retire_task *)job;
+	struct spool *spool = task->task.spool;
+	spool_task_over(&task->task);
+	struct segment *segment = segment_find(spool, task->segment);
+	if (task->retired) {
+		if (segment)
+			segment_forget(spool, segment);
+		spool->retired++;
+		finish(spool);
+	} else {
+		give_up(spool);
+	}
+	mem_free(task);
+}
+
+static void retire(struct spool *spool, struct segment *segment)
+{
+	struct retire_task *task = mem_zero(sizeof(*task));
+	segment_close_fd(spool, segment);
+	spool_flush_notes(spool); /* what was only here is written first */
+	spool_task_init(spool, &task->task, TASK_RETIRE, retire_done);
+	task->segment = segment->number;
+	spool->carry->busy = true;
+	spool_task_add(&task->task);
+}
+
+/* ---- what still counts ---- */
+
+static void want_copy(struct spool *spool, struct carry *carry, const struct carry_seen *seen)
+{
+	struct carry_item item = {.id = seen->note.id, .offset = seen->offset,
+		.length = seen->length};
+	struct spool_place place;
+	if (!spool->reports.live(spool->reports.arg, item.id, &place, &item.state, &item.done) ||
+	    place.segment != carry->segment || place.offset != seen->offset) {
+		buf_free(&item.done);
+		return;
+	}
+	carry->items = mem_resize(carry->items, carry->item_count + 1, sizeof(item));
+	carry->items[carry->item_count++] = item;
+	carry->kept += seen->length;
+}
+
+/* Does a segment exist, other than OLD, with a record of a message that ended
+ * when its latest record stood in NUMBER? */
+static bool is_end_needed(const struct spool *spool, uint32_t old, uint32_t number)
+{
+	for (const struct segment *s = spool->segments; s; s = s->hh.next)
+		if (s->number != old &&
+		    (s->number == number || (s->shadows && s->number < number)))
+			return true;
+	return false;
+}
+
+static bool is_same_state(const struct spool_state *a, const struct spool_state *b)
+{
+	return a->due_ms == b->due_ms && a->attempts == b->attempts && a->held == b->held &&
+	    a->notified == b->notified;
+}
+
+/* A result or state of a message that stands in another segment, or an end. */
+static bool is_note_needed(const struct spool *spool, const struct carry *carry,
+    const struct record_note *note)
+{
+	struct spool_place place;
+	struct spool_state state;
+	struct buf done = {0};
+	if (note->type == RECORD_END)
+		return is_end_needed(spool, carry->segment, note->place.segment);
+	bool needed = spool->reports.live(spool->reports.arg, note->id, &place, &state, &done) &&
+	    place.segment != carry->segment;
+	buf_free(&done);
+	/* another state than the present one: a later record says that */
+	if (note->type == RECORD_STATE && needed)
+		needed = is_same_state(&state, &note->state);
+	return needed;
+}
+
+/* Go through what the thread has seen until a round is full. */
+static void deal(struct spool *spool, struct carry *carry)
+{
+	uint64_t begun = carry->kept;
+	while (carry->looked < carry->seen_count && carry->kept - begun < ROUND_BYTES) {
+		const struct carry_seen *seen = &carry->seen[carry->looked++];
+		if (seen->note.type == RECORD_MESSAGE) {
+			want_copy(spool, carry, seen);
+		} else if (is_note_needed(spool, carry, &seen->note)) {
+			spool_note(spool, &seen->note);
+			carry->kept += seen->length;
+		}
+	}
+}
+
+/* ---- rounds ---- */
+
+/* A message has a copy elsewhere now, which is the one that counts. */
+static void copied(struct spool *spool, struct carry *carry, const struct carry_item *item)
+{
+	struct spool_place place;
+	struct spool_state state;
+	struct buf done = {0};
+	struct spool_place old = {carry->segment, item->offset};
+	struct segment *segment = segment_find(spool, old.segment);
+	if (segment)
+		segment->shadows++;
+	if (spool->reports.live(spool->reports.arg, item->id, &place, &state, &done) &&
+	    place.segment == old.segment && place.offset == old.offset) {
+		segment_message_gone(spool, old);
+		segment_message_added(spool, item->place, item->length);
+		spool->stats.carried++;
+		if (spool->reports.moved)
+			spool->reports.moved(spool->reports.arg, item->id, item->place);
+	} else {
+		/* it ended meanwhile, naming the old place only */
+		struct record_note end = {.type = RECORD_END, .id = item->id,
+			.place = item->place};
+		spool_note(spool, &end);
+	}
+	buf_free(&done);
+}
+
+/* Result: false when one could not be written. */
+static bool take_results(struct spool *spool, struct carry *carry)
+{
+	bool good = true;
+	for (size_t i = 0; i < carry->item_count; i++) {
+		struct carry_item *item = &carry->items[i];
+		if (item->status == SPOOL_DONE)
+			copied(spool, carry, item);
+		else if (!item->damaged)
+			good = false;
+		buf_free(&item->done);
+	}
+	carry->item_count = 0;
+	return good;
+}
+
+static void next_round(struct spool *spool, struct carry *carry)
+{
+	struct segment *segment = segment_find(spool, carry->segment);
+	if (!segment || spool->closing) {
+		finish(spool);
+		return;
+	}
+	deal(spool, carry);
+	if (carry->kept > (uint64_t)spool->conf.segment_size / 2)
+		give_up(spool); /* it costs more than it brings */
+	else if (carry->item_count || carry->looked < carry->seen_count || !carry->at_end)
+		go_on(spool, carry);
+	else if (segment->pins == 0)
+		retire(spool, segment);
+	else
+		carry->ending = true; /* segment_unpin calls again */
+}
+
+static void carried(struct job *job)
+{
+	struct carry *carry = (struct carry *)job;
+	struct spool *spool = carry->task.spool;
+	spool_task_over(&carry->task);
+	carry->busy = false;
+	spool_report(spool, &carry->damage);
+	bool good = take_results(spool, carry);
+	struct segment *segment = segment_find(spool, carry->segment);
+	if (carry->error == ENOENT && segment && segment->live == 0) {
+		segment_forget(spool, segment);
+		finish(spool);
+	} else if (carry->error || !good) {
+		give_up(spool);
+	} else {
+		next_round(spool, carry);
+	}
+}
+
+void carry_next(struct spool *spool)
+{
+	struct carry *carry = spool->carry;
+	if (spool->closing || !spool->reports.live)
+		return;
+	if (carry) {
+		if (!carry->busy && carry->ending)
+			next_round(spool, carry);
+		return;
+	}
+	struct segment *segment = choose(spool);
+	if (!segment)
+		return;
+	carry = mem_zero(sizeof(*carry));
+	carry->segment = segment->number;
+	carry->at = RECORD_START;
+	carry->fd = -1;
+	spool->carry = carry;
+	go_on(spool, carry);
+}

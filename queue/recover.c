@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: MIT
+ * Start-up: what stands in the segments becomes the list of live messages.
+ *
+ * Segments are read in the order of their numbers, heads and meta parts only.
+ * Where a closed segment ends is known from the first record of a later one;
+ * everything up to there was synced, so what can not be read there is damage.
+ * The one that was written last has no known end: its last batch may be torn,
+ * so that batch is read with its content, and the first bad record that no
+ * intact one follows ends the log without a word.
+ *
+ * Order between records of one message hardly matters: the latest MESSAGE and
+ * the latest STATE count, results add up, an END is final.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "queue/spool_internal.h"
+#include "queue/spool_io.h"
+#include "relayd/base/mem.h"
+
+struct entry { /* all that is known of one message */
+	UT_hash_handle hh;
+	uint64_t id;
+	uint64_t length;
+	struct spool_place place; /* of the latest MESSAGE; segment 0: none */
+	struct spool_place end_place;
+	struct spool_state state;
+	struct buf done;
+	bool ended;
+	bool big;
+};
+
+struct log { /* a segment to be read */
+	uint32_t number;
+	uint64_t end;      /* 0: not known */
+	uint64_t batch;    /* end not known: where its last batch begins */
+	uint64_t generation;
+	bool records;      /* there are any */
+};
+
+struct recovery {
+	struct spool *spool;
+	struct log *logs;
+	size_t log_count;
+	struct entry *entries;
+	struct damage_list damage;
+	bool damaged; /* bytes were met that should be records */
+	struct why *why;
+};
+
+/* ---- the folder ---- */
+
+static bool is_known_name(const char *name)
+{
+	static const char *const names[] = {"lock", "version", "version.new", "big", "damaged",
+		"drop"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+static void add_log(struct recovery *r, uint32_t number)
+{
+	r->logs = mem_resize(r->logs, r->log_count + 1, sizeof(*r->logs));
+	r->logs[r->log_count++] = (struct log){.number = number};
+}
+
+static void take_spare(struct spool *spool, const char *name, uint32_t number,
+    const struct stat *st)
+{
+	struct stock *stock = &spool->writer->stock;
+	bool whole = (uint64_t)st->st_size == stock->size &&
+	    (uint64_t)st->st_blocks * 512 >= stock->size; /* not a sparse copy */
+	if (number > stock->last_spare)
+		stock->last_spare = number;
+	if (whole && stock->count < stock->wanted)
+		stock_add_spare(stock, number);
+	else
+		spool_io.unlinkat(spool->dir, name, 0);
+}
+
+static void foreign(struct recovery *r, const char *name, const char *where)
+{
+	struct buf shown = {0};
+	text_escape(&shown, span_text(name), 40);
+	damage_list_add(&r->damage, buf_text(&shown), "%s does not belong into %s; it is left "
+	    "alone", buf_text(&shown), where);
+	buf_free(&shown);
+}
+
+static void take_name(struct recovery *r, const char *name)
+{
+	struct stat st;
+	uint32_t number;
+	enum segment_form form;
+	if (is_known_name(name))
+		return;
+	if (fstatat(r->spool->dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    !S_ISREG(st.st_mode) || !segment_parse_name(name, &number, &form))
+		foreign(r, name, "the spool");
+	else if (form == SEGMENT_LOG)
+		add_log(r, number);
+	else if (form == SEGMENT_SPARE)
+		take_spare(r->spool, name, number, &st);
+	else
+		spool_io.unlinkat(r->spool->dir, name, 0); /* was never finished */
+}
+
+static int each_name(int dir, void (*take)(struct recovery *r, const char *name),
+    struct recovery *r)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		int error = errno;
+		if (fd >= 0)
+			close(fd);
+		return why_errno(r->why, WHY_LOCAL, error, "spool folder %s",
+		    r->spool->conf.path);
+	}
+	struct dirent *entry;
+	while ((entry = readdir(d)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			take(r, entry->d_name);
+	closedir(d);
+	return 0;
+}
+
+/* Names under damaged/ hold sequence numbers, which must not come again. */
+static void take_damaged_name(struct recovery *r, const char *name)
+{
+	char start[32];
+	uint32_t number;
+	enum segment_form form;
+	snprintf(start, sizeof(start), "%.16s.log", name);
+	if (segment_parse_name(start, &number, &form) && number > r->spool->writer->stock.last)
+		r->spool->writer->stock.last = number;
+}
+
+static int compare_logs(const void *a, const void *b)
+{
+	uint32_t x = ((const struct log *)a)->number;
+	uint32_t y = ((const struct log *)b)->number;
+	return (x > y) - (x < y);
+}
+
+static int list_folder(struct recovery *r)
+{
+	if (each_name(r->spool->dir, take_name, r) != 0 ||
+	    each_name(r->spool->damaged_dir, take_damaged_name, r) != 0)
+		return -1;
+	struct stock *stock = &r->spool->writer->stock;
+	if (r->log_count)
+		qsort(r->logs, r->log_count, sizeof(*r->logs), compare_logs);
+	for (size_t i = 0; i < r->log_count; i++)
+		if (r->logs[i].number > stock->last)
+			stock->last = r->logs[i].number;
+	return 0;
+}
+
+/* ---- heads and ends ---- */
+
+static void forget_log(struct recovery *r, struct log *log)
+{
+	struct segment *segment = segment_find(r->spool, log->number);
+	if (segment)
+		segment_forget(r->spool, segment);
+	log->number = 0;
+}
+
+/* No head: nothing in it can be told from old bytes. All of it goes aside. */
+static int move_whole(struct recovery *r, struct log *log)
+{
+	char name[SEGMENT_NAME];
+	segment_name(name, log->number, SEGMENT_LOG);
+	if (spool_io.renameat(r->spool->dir, name, r->spool->damaged_dir, name) != 0)
+		return why_errno(r->why, WHY_LOCAL, errno,
+		    "%s can not be moved to damaged/", name);
+	damage_list_add(&r->damage, name, "spool segment %s has no head that can be read; all "
+	    "of it was moved to damaged/", name);
+	forget_log(r, log);
+	r->damaged = true;
+	return 0;
+}
+
+/* The first record behind a bad head tells the generation as well. */
+static bool guess_generation(const struct walk_source *source, struct log *log)
+{
+	unsigned char bytes[RECORD_HEAD];
+	struct record first;
+	if (source->read(source->arg, RECORD_START, bytes, sizeof(bytes)) != sizeof(bytes) ||
+	    !record_read_head(&first, bytes) || first.type != RECORD_CLOSED)
+		return false;
+	log->generation = first.generation;
+	return true;
+}
+
+static int open_log(struct recovery *r, struct log *log)
+{
+	struct why why = {0};
+	struct segment *segment = segment_add(r->spool, log->number);
+	if (segment_open(r->spool, segment, &why) == 0) {
+		struct record head;
+		struct walk_source source = segment_source(segment);
+		log->generation = segment->generation;
+		if (!walk_read_segment(&source, &head) || head.id == log->number)
+			return 0;
+		return move_whole(r, log); /* a copy under another name */
+	}
+	char name[SEGMENT_NAME];
+	struct stat st;
+	int fd = spool_io_open(r->spool->dir, segment_name(name, log->number, SEGMENT_LOG),
+	    O_RDONLY);
+	if (fd < 0)
+		return why_errno(r->why, WHY_LOCAL, errno, "spool segment %s", name);
+	struct walk_source source = {spool_io_read_source, &fd, 0};
+	if (fstat(fd, &st) == 0)
+		source.size = (uint64_t)st.st_size;
+	bool guessed = source.size > RECORD_START && guess_generation(&source, log);
+	if (guessed && damage_set_aside(r->spool->damaged_dir, &source, log->number, 0,
+		RECORD_START, "the head of the segment", &r->damage) != 0)
+		guessed = false;
+	close(fd);
+	if (!guessed)
+		return move_whole(r, log);
+	segment->generation = log->generation;
+	return 0;
+}
+
+/* A walk over LOG from the first record on. */
+static int walk_log(struct recovery *r, struct log *log, struct walk *walk)
+{
+	struct segment *segment = segment_add(r->spool, log->number);
+	if (segment_open(r->spool, segment, r->why) != 0)
+		return -1;
+	if (!segment->size) {
+		struct stat st;
+		if (fstat(segment->fd, &st) == 0)
+			segment->size = (uint64_t)st.st_size;
+	}
+	struct walk_source source = segment_source(segment);
+	walk_init(walk, &source, log->generation, RECORD_START, log->end);
+	return 0;
+}
+
+static struct log *find_log(struct recovery *r, uint32_t number)
+{
+	struct log key = {.number = number};
+	return r->log_count && number ? bsearch(&key, r->logs, r->log_count, sizeof(*r->logs),
+	    compare_logs) : NULL;
+}
+
+/* The first record of LOG says where earlier ones end. */
+static int read_ends(struct recovery *r, struct log *log)
+{
+	struct walk walk;
+	if (walk_log(r, log, &walk) != 0)
+		return -1;
+	if (walk_record_at(&walk, RECORD_START) && walk.record.type == RECORD_CLOSED) {
+		for (size_t i = 0; i < record_closed_count(walk.meta); i++) {
+			struct spool_place end = record_closed_get(walk.meta, i);
+			struct log *other = find_log(r, end.segment);
+			if (other && end.offset >= RECORD_START)
+				other->end = end.offset;
+		}
+	}
+	walk_clear(&walk);
+	return 0;
+}
+
+/* Where does the last batch of LOG begin? */
+static int find_batch(struct recovery *r, struct log *log)
+{
+	struct walk walk;
+	if (walk_log(r, log, &walk) != 0)
+		return -1;
+	enum walk_step step;
+	while ((step = walk_next(&walk)) != WALK_END) {
+		if (step != WALK_RECORD)
+			continue;
+		log->records = true;
+		if (walk.record.batch > log->batch)
+			log->batch = walk.record.batch;
+	}
+	walk_clear(&walk);
+	return 0;
+}
+
+/* It was made ready and never written to. */
+static void make_spare(struct recovery *r, struct log *log)
+{
+	char from[SEGMENT_NAME];
+	char to[SEGMENT_NAME];
+	struct stat st;
+	struct stock *stock = &r->spool->writer->stock;
+	segment_name(from, log->number, SEGMENT_LOG);
+	segment_name(to, stock->last_spare + 1, SEGMENT_SPARE);
+	forget_log(r, log);
+	if (spool_io.renameat(r->spool->dir, from, r->spool->dir, to) == 0 &&
+	    fstatat(r->spool->dir, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		take_spare(r->spool, to, stock->last_spare + 1, &st);
+}
+
+static void drop_forgotten(struct recovery *r)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < r->log_count; i++)
+		if (r->logs[i].number)
+			r->logs[kept++] = r->logs[i];
+	r->log_count = kept;
+}
+
+static int prepare_logs(struct recovery *r)
+{
+	for (size_t i = 0; i < r->log_count; i++)
+		if (open_log(r, &r->logs[i]) != 0)
+			return -1;
+	drop_forgotten(r);
+	for (size_t i = 0; i < r->log_count; i++)
+		if (read_ends(r, &r->logs[i]) != 0)
+			return -1;
+	for (size_t i = 0; i < r->log_count; i++) {
+		struct log *log = &r->logs[i];
+		if (log->end)
+			continue;
+		if (find_batch(r, log) != 0)
+			return -1;
+		if (!log->records)
+			make_spare(r, log);
+	}
+	drop_forgotten(r);
+	return 0;
+}
+
+/* ---- records ---- */
+
+static struct entry *entry_of(struct recovery *r, uint64_t id)
+{
+	struct entry *entry;
+	HASH_FIND(hh, r->entries, &id, sizeof(id), entry);
+	if (entry)
+		return entry;
+	entry = mem_zero(sizeof(*entry));
+	entry->id = id;
+	HASH_ADD(hh, r->entries, id, sizeof(entry->id), entry);
+	return entry;
+}
+
+static void take_message(struct recovery *r, const struct log *log, const struct walk *walk)
+{
+	struct record_message m;
+	if (!record_read_message(&m, walk->meta))
+		return; /* read again as a live one, it is found damaged there */
+	struct entry *entry = entry_of(r, walk->record.id);
+	struct segment *old = segment_find(r->spool, entry->place.segment);
+	if (entry->place.segment && old)
+		old->shadows++;
+	entry->place = (struct spool_place){log->number, (uint32_t)walk->from};
+	entry->length = walk->to - walk->from;
+	entry->state = m.state;
+	entry->big = walk->record.flags & RECORD_BIG;
+	for (uint32_t i = 0; i < m.done.n * 8; i++)
+		if (record_bit(m.done, i))
+			record_set_bit(&entry->done, i);
+	struct segment *segment = segment_add(r->spool, log->number);
+	segment->messages++;
+	segment->bytes += entry->length;
+}
+
+static void take_record(struct recovery *r, const struct log *log, const struct walk *walk)
+{
+	struct record_note note;
+	if (walk->record.type == RECORD_MESSAGE) {
+		take_message(r, log, walk);
+		return;
+	}
+	if (walk->record.type == RECORD_CLOSED ||
+	    !record_read_note(&note, &walk->record, walk->meta))
+		return;
+	struct entry *entry = entry_of(r, note.id);
+	if (note.type == RECORD_RESULT) {
+		record_set_bit(&entry->done, note.recipient);
+	} else if (note.type == RECORD_STATE) {
+		entry->state = note.state;
+	} else {
+		entry->ended = true;
+		entry->end_place = note.place;
+	}
+}
+
+/* Was the content of a record of the last batch torn? */
+static bool is_torn(const struct log *log, struct walk *walk)
+{
+	return !log->end && walk->from >= log->batch && walk->record.type == RECORD_MESSAGE &&
+	    !walk_content_is_good(walk);
+}
+
+/* A bad region. What was never synced is kept all the same when something
+ * intact stands behind it, but nobody has to hear of it. */
+static int take_bad(struct recovery *r, const struct log *log, const struct walk *walk)
+{
+	struct damage_list unsaid = {0};
+	r->damaged = true;
+	bool synced = log->end || walk->from < log->batch;
+	int result = damage_set_aside(r->spool->damaged_dir, &walk->source, log->number,
+	    walk->from, walk->to, "no record that can be read",
+	    synced ? &r->damage : &unsaid);
+	damage_list_free(&unsaid);
+	if (result != 0)
+		return why_errno(r->why, WHY_LOCAL, errno,
+		    "damaged bytes of spool segment %016x can not be set aside", log->number);
+	return 0;
+}
+
+static int read_log(struct recovery *r, struct log *log)
+{
+	struct walk walk;
+	if (walk_log(r, log, &walk) != 0)
+		return -1;
+	uint64_t end = RECORD_START;
+	enum walk_step step;
+	int result = 0;
+	while (result == 0 && (step = walk_next(&walk)) != WALK_END) {
+		if (step == WALK_BAD) {
+			result = take_bad(r, log, &walk);
+			continue;
+		}
+		if (is_torn(log, &walk)) {
+			/* in the middle it must not come back at the next start */
+			struct record_note note = {.type = RECORD_END, .id = walk.record.id,
+				.place = {log->number, (uint32_t)walk.from}};
+			spool_note(r->spool, &note);
+			continue;
+		}
+		take_record(r, log, &walk);
+		end = walk.to;
+	}
+	walk_clear(&walk);
+	if (!log->end)
+		log->end = end;
+	writer_add_end(r->spool->writer, log->number, log->end);
+	return result;
+}
+
+/* ---- live messages ---- */
+
+static void note_end(struct recovery *r, const struct entry *entry)
+{
+	struct record_note note = {.type = RECORD_END, .id = entry->id, .place = entry->place,
+		.big = entry->big};
+	spool_note(r->spool, &note);
+}
+
+static bool is_all_done(const struct entry *entry, size_t recipients)
+{
+	for (uint32_t i = 0; i < recipients; i++)
+		if (!record_bit(span_buf(&entry->done), i))
+			return false;
+	return true;
+}
+
+static bool has_big_file(struct recovery *r, const struct entry *entry,
+    const struct record *record)
+{
+	char name[BIG_NAME];
+	struct stat st;
+	return fstatat(r->spool->big_dir, big_name(name, entry->id), &st,
+		   AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	    (uint64_t)st.st_size == record->size - record->here;
+}
+
+struct finder {
+	spool_found *found;
+	void *arg;
+};
+
+/* Its record is intact, yet it can not be a message: set it aside, end it. */
+static int bad_message(struct recovery *r, struct entry *entry, const struct walk *walk,
+    const char *what)
+{
+	char name[BIG_NAME];
+	struct spool *spool = r->spool;
+	if (damage_set_aside(spool->damaged_dir, &walk->source, entry->place.segment, walk->from,
+		walk->to, what, &r->damage) != 0 ||
+	    (entry->big && damage_move_big(spool->damaged_dir, spool->big_dir,
+		big_name(name, entry->id), what, &r->damage) != 0))
+		return why_errno(r->why, WHY_LOCAL, errno,
+		    "a damaged message can not be set aside");
+	entry->big = false;
+	note_end(r, entry);
+	return 0;
+}
+
+static int report_live(struct recovery *r, struct entry *entry, struct walk *walk,
+    const struct finder *finder)
+{
+	struct record_message m;
+	struct envelope envelope = {0};
+	struct spool *spool = r->spool;
+	if (!record_read_message(&m, walk->meta) ||
+	    envelope_read(&envelope, m.envelope, NULL) != 0)
+		return bad_message(r, entry, walk, "an envelope that can not be");
+	if (entry->big && !has_big_file(r, entry, &walk->record)) {
+		envelope_free(&envelope);
+		return bad_message(r, entry, walk, "the file under big/ is missing or was cut");
+	}
+	if (is_all_done(entry, envelope.recipient_count)) {
+		note_end(r, entry);
+	} else {
+		struct segment *segment = segment_add(spool, entry->place.segment);
+		segment->live++;
+		spool->stats.live_messages++;
+		if (entry->big)
+			id_set_add(&spool->bigs, entry->id);
+		/* as many bytes as recipients need */
+		size_t need = (envelope.recipient_count + 7) / 8;
+		if (entry->done.len < need) {
+			memset(buf_room(&entry->done, need - entry->done.len), 0,
+			    need - entry->done.len);
+			entry->done.len = need;
+		}
+		finder->found(finder->arg, entry->id, entry->place, &envelope,
+		    walk->record.size, &entry->state,
+		    (const unsigned char *)entry->done.data);
+	}
+	envelope_free(&envelope);
+	return 0;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct spool_place *x = &(*(struct entry *const *)a)->place;
+	const struct spool_place *y = &(*(struct entry *const *)b)->place;
+	if (x->segment != y->segment)
+		return x->segment < y->segment ? -1 : 1;
+	return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+static int report_entry(struct recovery *r, struct entry *entry, const struct finder *finder)
+{
+	struct walk walk = {0};
+	struct segment *segment = segment_find(r->spool, entry->place.segment);
+	if (!segment || segment_open(r->spool, segment, r->why) != 0)
+		return -1;
+	struct walk_source source = segment_source(segment);
+	walk_init(&walk, &source, segment->generation, entry->place.offset, 0);
+	int result = walk_record_at(&walk, entry->place.offset) ?
+	    report_live(r, entry, &walk, finder) :
+	    why_set(r->why, WHY_LOCAL, "spool segment %016x changed while it was read",
+		entry->place.segment);
+	walk_clear(&walk);
+	return result;
+}
+
+static int report_all(struct recovery *r, const struct finder *finder)
+{
+	size_t count = 0;
+	struct entry **live = mem_array((size_t)HASH_COUNT(r->entries) + 1, sizeof(*live));
+	for (struct entry *entry = r->entries; entry; entry = entry->hh.next) {
+		if (!entry->place.segment)
+			continue; /* results of what is long over */
+		if (!entry->ended)
+			live[count++] = entry;
+		else if (entry->end_place.segment != entry->place.segment ||
+		    entry->end_place.offset != entry->place.offset)
+			note_end(r, entry); /* it was moved while it ended */
+	}
+	qsort(live, count, sizeof(*live), by_place);
+	int result = 0;
+	for (size_t i = 0; i < count && result == 0; i++)
+		result = report_entry(r, live[i], finder);
+	mem_free(live);
+	return result;
+}
+
+/* ---- big files that no record names ---- */
+
+static void take_big_name(struct recovery *r, const char *name)
+{
+	struct stat st;
+	uint64_t id = strtoull(name, NULL, 16);
+	char again[BIG_NAME];
+	if (strcmp(big_name(again, id), name) != 0 ||
+	    fstatat(r->spool->big_dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    !S_ISREG(st.st_mode)) {
+		foreign(r, name, "the spool's folder big");
+		return;
+	}
+	if (id_set_has(r->spool->bigs, id))
+		return;
+	/* its record may be what could not be read */
+	if (r->damaged)
+		(void)!damage_move_big(r->spool->damaged_dir, r->spool->big_dir, name,
+		    "no record that can be read names it", &r->damage);
+	else
+		spool_io.unlinkat(r->spool->big_dir, name, 0);
+}
+
+static void free_entries(struct recovery *r)
+{
+	struct entry *entry;
+	struct entry *next;
+	HASH_ITER(hh, r->entries, entry, next) {
+		HASH_DEL(r->entries, entry);
+		buf_free(&entry->done);
+		mem_free(entry);
+	}
+}
+
+static int recover(struct recovery *r, const struct finder *finder)
+{
+	if (list_folder(r) != 0 || prepare_logs(r) != 0)
+		return -1;
+	for (size_t i = 0; i < r->log_count; i++)
+		if (read_log(r, &r->logs[i]) != 0)
+			return -1;
+	if (report_all(r, finder) != 0)
+		return -1;
+	return each_name(r->spool->big_dir, take_big_name, r);
+}
+
+int spool_recover(struct spool *spool, spool_found *found, void *arg, struct why *why)
+{
+	struct finder finder = {found, arg};
+	struct recovery r = {.spool = spool, .why = why};
+	int result = recover(&r, &finder);
+	spool_report(spool, &r.damage);
+	free_entries(&r);
+	mem_free(r.logs);
+	if (result != 0)
+		return -1;
+	spool->current = spool->writer->stock.last;
+	spool->recovered = true;
+	spool_begin(spool);
+	return 0;
+}
