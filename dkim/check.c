@@ -142,7 +142,8 @@ static struct span trim_fws(struct span s)
 		s.p++;
 		s.n--;
 	}
-	while (s.n && (is_wsp(s.p[s.n - 1]) || s.p[s.n - 1] == '\r' || s.p[s.n - 1] == '\n'))
+	while (
+	    s.n && (is_wsp(s.p[s.n - 1]) || s.p[s.n - 1] == '\r' || s.p[s.n - 1] == '\n'))
 		s.n--;
 	return s;
 }
@@ -198,7 +199,7 @@ static void add_signature(struct buf *out, struct span field)
 		struct span tag = part_take(&tags, ';');
 		struct span value = tag;
 		struct span name = part_take(&value, '=');
-		if (span_is(trim_fws(name), "b"))
+		if (name.n < tag.n && span_is(trim_fws(name), "b"))
 			tag.n = name.n + 1;
 		buf_add(&text, tag.p, tag.n);
 		if (tags.n)
@@ -229,7 +230,8 @@ static void message_split(struct message *message, struct span s)
 			break;
 		if (message->count == room) {
 			room = room ? room * 2 : 32;
-			message->field = mem_resize(message->field, room, sizeof(struct field));
+			message->field =
+			    mem_resize(message->field, room, sizeof(struct field));
 		}
 		message->field[message->count++] = (struct field){.text = field};
 	}
@@ -263,8 +265,8 @@ static int signature_find(const struct message *message, const char *selector,
 		    span_is(tag_find(field_value(*field), "s"), selector))
 			return 0;
 	}
-	return why_set(why, WHY_PERM, "message has no DKIM-Signature with selector %s",
-	    selector);
+	return why_set(
+	    why, WHY_PERM, "message has no DKIM-Signature with selector %s", selector);
 }
 
 /* What we make, and nothing else, is verified here. */
@@ -278,7 +280,8 @@ static int tags_check(struct span tags, enum dkim_key_type type, struct why *why
 	if (!span_is(tag_find(tags, "c"), "relaxed/relaxed"))
 		return why_set(why, WHY_PERM, "DKIM-Signature has no c=relaxed/relaxed");
 	if (tag_find(tags, "l").n)
-		return why_set(why, WHY_PERM, "DKIM-Signature covers a part of the body (l=)");
+		return why_set(
+		    why, WHY_PERM, "DKIM-Signature covers a part of the body (l=)");
 	if (!tag_find(tags, "d").n || !tag_find(tags, "h").n)
 		return why_set(why, WHY_PERM, "DKIM-Signature has no d= or no h=");
 	return 0;
@@ -290,15 +293,16 @@ static int body_verify(struct span tags, struct span body, struct why *why)
 	struct buf claimed = {0};
 	body_digest(body, digest);
 	bool good = tag_unbase64(tags, "bh", &claimed) && claimed.len == DIGEST_SIZE &&
-	    !memcmp(claimed.data, digest, DIGEST_SIZE);
+		    !memcmp(claimed.data, digest, DIGEST_SIZE);
 	buf_free(&claimed);
-	return good ? 0 : why_set(why, WHY_PERM, "the body is not the one that was signed");
+	return good ? 0
+		    : why_set(why, WHY_PERM, "the body is not the one that was signed");
 }
 
 /* RSA signs SHA-256 of the text; Ed25519 signs that hash as its message
  * (RFC 8463 section 3). */
-static bool text_verify(EVP_PKEY *key, enum dkim_key_type type, struct span text,
-    struct span signature)
+static bool text_verify(
+    EVP_PKEY *key, enum dkim_key_type type, struct span text, struct span signature)
 {
 	unsigned char digest[DIGEST_SIZE];
 	const unsigned char *p = (const unsigned char *)text.p;
@@ -311,9 +315,10 @@ static bool text_verify(EVP_PKEY *key, enum dkim_key_type type, struct span text
 	}
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	bool good = md &&
-	    EVP_DigestVerifyInit(md, NULL, type == DKIM_KEY_RSA ? EVP_sha256() : NULL, NULL,
-		key) == 1 &&
-	    EVP_DigestVerify(md, (const unsigned char *)signature.p, signature.n, p, n) == 1;
+		    EVP_DigestVerifyInit(md, NULL,
+			type == DKIM_KEY_RSA ? EVP_sha256() : NULL, NULL, key) == 1 &&
+		    EVP_DigestVerify(
+			md, (const unsigned char *)signature.p, signature.n, p, n) == 1;
 	EVP_MD_CTX_free(md);
 	ERR_clear_error();
 	return good;
@@ -328,12 +333,13 @@ static int header_verify(struct message *message, struct span field, EVP_PKEY *k
 	add_signed_fields(&text, message, tag_find(tags, "h"));
 	add_signature(&text, field);
 	bool good = tag_unbase64(tags, "b", &signature) &&
-	    text_verify(key, type, span_buf(&text), span_buf(&signature));
+		    text_verify(key, type, span_buf(&text), span_buf(&signature));
 	buf_free(&text);
 	buf_free(&signature);
 	return good ? 0
 		    : why_set(why, WHY_PERM,
-			  "the header is not the one that was signed, or the key is another");
+			  "the header is not the one that was signed, or the key is "
+			  "another");
 }
 
 int dkim_check_key(struct span text, EVP_PKEY *key, const char *selector, struct why *why)
@@ -354,8 +360,8 @@ int dkim_check_key(struct span text, EVP_PKEY *key, const char *selector, struct
 	return result;
 }
 
-int dkim_check(struct span message, const char *key_file, const char *selector,
-    struct why *why)
+int dkim_check(
+    struct span message, const char *key_file, const char *selector, struct why *why)
 {
 	EVP_PKEY *key = dkim_pem_read(key_file, why);
 	if (!key)

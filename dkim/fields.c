@@ -58,7 +58,8 @@ static const struct {
 _Static_assert(NAMES <= DKIM_FIELD_NAMES, "room for each name in struct dkim_fields");
 
 const char *const dkim_fields_oversigned[] = {"From", "Reply-To", "To", "Cc", "Subject",
-    "Date", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding", NULL};
+    "Date", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
+    NULL};
 
 struct field {
 	struct span name; /* without spaces before the colon */
@@ -141,7 +142,8 @@ static int field_name(struct field *field, struct why *why)
 		return field_refuse(text, why, "a field name of over 256 bytes");
 	for (size_t i = 0; i < n; i++)
 		if (text.p[i] <= ' ' || text.p[i] > '~')
-			return field_refuse(text, why, "a byte that no field name may have");
+			return field_refuse(
+			    text, why, "a byte that no field name may have");
 	field->name = (struct span){text.p, n};
 	return 0;
 }
@@ -170,7 +172,8 @@ static int counts_limit(struct dkim_fields *fields, struct why *why)
 		unsigned *count = &fields->left[i];
 		if (names[i].oversigned && *count > SAME_NAME_MAX)
 			return why_set(why, WHY_PERM,
-			    "can not be DKIM-signed: %u %s fields, at most %d are allowed",
+			    "can not be DKIM-signed: %u %s fields, at most %d are "
+			    "allowed",
 			    *count, names[i].name, SAME_NAME_MAX);
 		size_t fed = *count;
 		if (!names[i].oversigned && fed > SAME_NAME_SIGNED)
@@ -179,7 +182,8 @@ static int counts_limit(struct dkim_fields *fields, struct why *why)
 	}
 	if (bytes > NAMES_MAX_BYTES)
 		return why_set(why, WHY_PERM,
-		    "can not be DKIM-signed: the names of its fields need %zu bytes in h=, at "
+		    "can not be DKIM-signed: the names of its fields need %zu bytes in "
+		    "h=, at "
 		    "most %d are possible",
 		    bytes, NAMES_MAX_BYTES);
 	return 0;
@@ -197,8 +201,8 @@ int dkim_fields_open(struct dkim_fields *fields, struct span section, struct why
 			fields->left[i]++;
 	}
 	if (!fields->left[0])
-		return why_set(why, WHY_PERM,
-		    "can not be DKIM-signed: header has no From field");
+		return why_set(
+		    why, WHY_PERM, "can not be DKIM-signed: header has no From field");
 	return counts_limit(fields, why);
 }
 

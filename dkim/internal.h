@@ -36,7 +36,8 @@ EVP_PKEY *dkim_pem_decode(struct span text, OSSL_LIB_CTX *context, struct why *w
 int dkim_pem_print(EVP_PKEY *key, struct buf *out, struct why *why) ATTR_MUST_CHECK;
 
 /* Its type, and whether it may sign at all (type, size). */
-int dkim_pem_type(EVP_PKEY *key, enum dkim_key_type *type, struct why *why) ATTR_MUST_CHECK;
+int dkim_pem_type(
+    EVP_PKEY *key, enum dkim_key_type *type, struct why *why) ATTR_MUST_CHECK;
 
 /* Make a key: BITS of RSA, 0 for Ed25519. NULL: why. */
 EVP_PKEY *dkim_pem_make(unsigned bits, struct why *why);
@@ -95,8 +96,8 @@ unsigned dkim_shortcut_withdraw(void);
 
 /* Use KEY for the key INDEX of the set KEYS; the signer takes one reference.
  * Only the self-test does it, to count references of a key it can watch. */
-void dkim_signer_seed(struct dkim_signer *signer, const struct dkim_keys *keys, size_t index,
-    EVP_PKEY *key);
+void dkim_signer_seed(struct dkim_signer *signer, const struct dkim_keys *keys,
+    size_t index, EVP_PKEY *key);
 
 /* -- check.c ----------------------------------------------------------------- */
 
@@ -116,8 +117,8 @@ struct dkim_fields {
 	struct span section;
 	unsigned left[DKIM_FIELD_NAMES]; /* fields of each name still to come */
 };
-int dkim_fields_open(struct dkim_fields *fields, struct span section, struct why *why)
-    ATTR_MUST_CHECK;
+int dkim_fields_open(
+    struct dkim_fields *fields, struct span section, struct why *why) ATTR_MUST_CHECK;
 
 /* The next field to sign, without its final CRLF. False: that was all. */
 bool dkim_fields_next(struct dkim_fields *fields, struct span *field);
@@ -129,8 +130,8 @@ struct dkim_body {
 	bool cr;       /* the last byte was a CR, the LF must follow */
 	bool open;     /* the last line has no end yet */
 };
-int dkim_body_check(struct dkim_body *body, const char *p, size_t n, struct why *why)
-    ATTR_MUST_CHECK;
+int dkim_body_check(
+    struct dkim_body *body, const char *p, size_t n, struct why *why) ATTR_MUST_CHECK;
 int dkim_body_end(const struct dkim_body *body, struct why *why) ATTR_MUST_CHECK;
 
 #endif

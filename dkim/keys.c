@@ -35,8 +35,9 @@ static int name_check(const char *what, const char *name, struct why *why)
 		return 0;
 	struct buf shown = {0};
 	text_escape(&shown, span_text(name), 60);
-	why_set(why, WHY_LOCAL, "%s \"%s\" is not a DNS name (letters, digits, hyphens, dots)",
-	    what, buf_text(&shown));
+	why_set(why, WHY_LOCAL,
+	    "%s \"%s\" is not a DNS name (letters, digits, hyphens, dots)", what,
+	    buf_text(&shown));
 	buf_free(&shown);
 	return -1;
 }
@@ -115,21 +116,23 @@ static int counts_check(const struct dkim_keys *keys, struct why *why)
 {
 	for (size_t i = 1; i < keys->count; i++)
 		if (!compare(&keys->key[i - 1], &keys->key[i]))
-			return why_set(why, WHY_LOCAL, "%s has the DKIM selector %s twice",
-			    keys->key[i].domain, keys->key[i].selector);
+			return why_set(why, WHY_LOCAL,
+			    "%s has the DKIM selector %s twice", keys->key[i].domain,
+			    keys->key[i].selector);
 	for (size_t i = DKIM_KEYS_PER_DOMAIN; i < keys->count; i++) {
 		const char *domain = keys->key[i].domain;
 		if (!strcasecmp(keys->key[i - DKIM_KEYS_PER_DOMAIN].domain, domain))
 			return why_set(why, WHY_LOCAL,
-			    "%s has more than %d DKIM keys; each message would get as many "
+			    "%s has more than %d DKIM keys; each message would get as "
+			    "many "
 			    "signatures",
 			    domain, DKIM_KEYS_PER_DOMAIN);
 	}
 	return 0;
 }
 
-struct dkim_keys *dkim_keys_load(const struct conf_domain *domains, size_t count,
-    struct why *why)
+struct dkim_keys *dkim_keys_load(
+    const struct conf_domain *domains, size_t count, struct why *why)
 {
 	size_t total = 0;
 	for (size_t i = 0; i < count; i++)

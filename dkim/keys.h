@@ -23,8 +23,8 @@ struct dkim_keys;
 /* Read all keys of DOMAINS. Files are read now, so privileges may be dropped
  * after. NULL: WHY names file and fault (not a private key, RSA under 1024
  * bits, neither RSA nor Ed25519, readable by others). */
-struct dkim_keys *dkim_keys_load(const struct conf_domain *domains, size_t count,
-    struct why *why);
+struct dkim_keys *dkim_keys_load(
+    const struct conf_domain *domains, size_t count, struct why *why);
 struct dkim_keys *dkim_keys_ref(struct dkim_keys *keys);
 void dkim_keys_unref(struct dkim_keys *keys); /* the last one wipes the PEM text */
 
@@ -44,11 +44,12 @@ int dkim_key_new(unsigned bits, struct buf *private_pem, struct buf *record,
     struct why *why) ATTR_MUST_CHECK;
 
 /* The DNS record of the private key in FILE, as above. */
-int dkim_key_record(const char *file, struct buf *record, struct why *why) ATTR_MUST_CHECK;
+int dkim_key_record(
+    const char *file, struct buf *record, struct why *why) ATTR_MUST_CHECK;
 
 /* RECORD as a zone file line for SELECTOR._domainkey.DOMAIN, split into
  * strings of at most 255 bytes. */
-void dkim_record_zone(const char *selector, const char *domain, const char *record,
-    struct buf *out);
+void dkim_record_zone(
+    const char *selector, const char *domain, const char *record, struct buf *out);
 
 #endif

@@ -28,7 +28,8 @@ static int file_check(int fd, struct why *why)
 		return why_set(why, WHY_LOCAL, "is not a regular file");
 	if (st.st_mode & (S_IRWXG | S_IRWXO))
 		return why_set(why, WHY_LOCAL,
-		    "mode is %04o: others than its owner may use the private key; do chmod "
+		    "mode is %04o: others than its owner may use the private key; do "
+		    "chmod "
 		    "0600 on it",
 		    (unsigned)(st.st_mode & 07777));
 	if (st.st_size > FILE_MAX)
@@ -102,8 +103,8 @@ int dkim_pem_type(EVP_PKEY *key, enum dkim_key_type *type, struct why *why)
 		if (bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX)
 			return 0;
 		return why_set(why, WHY_LOCAL,
-		    "RSA key of %d bits; DKIM uses %d to %d, take 2048", bits, RSA_BITS_MIN,
-		    RSA_BITS_MAX);
+		    "RSA key of %d bits; DKIM uses %d to %d, take 2048", bits,
+		    RSA_BITS_MIN, RSA_BITS_MAX);
 	default:
 		return why_set(why, WHY_LOCAL, "is neither an RSA nor an Ed25519 key");
 	}
@@ -116,13 +117,15 @@ static int key_prove(EVP_PKEY *key, struct why *why)
 	static const unsigned char text[] = "relayd";
 	unsigned char signature[RSA_BITS_MAX / 8];
 	size_t n = sizeof(signature);
-	const EVP_MD *md = EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA ? EVP_sha256() : NULL;
+	const EVP_MD *md =
+	    EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA ? EVP_sha256() : NULL;
 	EVP_MD_CTX *sign = EVP_MD_CTX_new();
 	EVP_MD_CTX *verify = EVP_MD_CTX_new();
-	bool good = sign && verify && EVP_DigestSignInit(sign, NULL, md, NULL, key) == 1 &&
-	    EVP_DigestSign(sign, signature, &n, text, sizeof(text)) == 1 &&
-	    EVP_DigestVerifyInit(verify, NULL, md, NULL, key) == 1 &&
-	    EVP_DigestVerify(verify, signature, n, text, sizeof(text)) == 1;
+	bool good = sign && verify &&
+		    EVP_DigestSignInit(sign, NULL, md, NULL, key) == 1 &&
+		    EVP_DigestSign(sign, signature, &n, text, sizeof(text)) == 1 &&
+		    EVP_DigestVerifyInit(verify, NULL, md, NULL, key) == 1 &&
+		    EVP_DigestVerify(verify, signature, n, text, sizeof(text)) == 1;
 	EVP_MD_CTX_free(sign);
 	EVP_MD_CTX_free(verify);
 	ERR_clear_error();
@@ -158,7 +161,8 @@ int dkim_pem_print(EVP_PKEY *key, struct buf *out, struct why *why)
 {
 	char *p = NULL;
 	BIO *bio = BIO_new(BIO_s_mem()); /* OpenSSL clears its memory */
-	bool good = bio && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
+	bool good =
+	    bio && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
 	if (good) {
 		long n = BIO_get_mem_data(bio, &p);
 		buf_add(out, p, (size_t)n);
@@ -175,7 +179,8 @@ EVP_PKEY *dkim_pem_make(unsigned bits, struct why *why)
 		    RSA_BITS_MIN, RSA_BITS_MAX, bits);
 		return NULL;
 	}
-	EVP_PKEY *key = bits ? EVP_RSA_gen(bits) : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	EVP_PKEY *key =
+	    bits ? EVP_RSA_gen(bits) : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	ERR_clear_error();
 	if (!key)
 		why_set(why, WHY_LOCAL, "OpenSSL could not make a key");

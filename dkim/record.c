@@ -38,11 +38,12 @@ int dkim_record_print(EVP_PKEY *key, struct buf *record, struct why *why)
 	return 0;
 }
 
-int dkim_key_new(unsigned bits, struct buf *private_pem, struct buf *record, struct why *why)
+int dkim_key_new(
+    unsigned bits, struct buf *private_pem, struct buf *record, struct why *why)
 {
 	if (bits && bits != 2048 && bits != 3072 && bits != 4096)
-		return why_set(why, WHY_PERM, "new RSA keys have 2048, 3072 or 4096 bits, not %u",
-		    bits);
+		return why_set(why, WHY_PERM,
+		    "new RSA keys have 2048, 3072 or 4096 bits, not %u", bits);
 	EVP_PKEY *key = dkim_pem_make(bits, why);
 	if (!key)
 		return -1;
@@ -63,8 +64,8 @@ int dkim_key_record(const char *file, struct buf *record, struct why *why)
 	return result;
 }
 
-void dkim_record_zone(const char *selector, const char *domain, const char *record,
-    struct buf *out)
+void dkim_record_zone(
+    const char *selector, const char *domain, const char *record, struct buf *out)
 {
 	struct span rest = span_text(record);
 	buf_addf(out, "%s._domainkey.%s. IN TXT (", selector, domain);

@@ -17,8 +17,8 @@
 
 static const char header[] = "From: a@example.net\r\nSubject: self-test\r\n";
 
-static void on_free(void *parent, void *value, CRYPTO_EX_DATA *data, int index, long argl,
-    void *argp)
+static void on_free(
+    void *parent, void *value, CRYPTO_EX_DATA *data, int index, long argl, void *argp)
 {
 	(void)parent;
 	(void)data;
@@ -60,8 +60,8 @@ static int refs_count(struct watched *watched, int max)
 	return watched->gone ? n : n + 1;
 }
 
-static int sign_once(struct dkim_signer *signer, const struct dkim_keys *keys, struct buf *out,
-    struct why *why)
+static int sign_once(struct dkim_signer *signer, const struct dkim_keys *keys,
+    struct buf *out, struct why *why)
 {
 	struct dkim_input input = {.header = span_text(header), .wall_ms = 1000};
 	return dkim_sign_message(signer, keys, "example.net", &input, out, why);
@@ -84,8 +84,8 @@ static int sign_and_check(struct dkim_signer *signer, const struct dkim_keys *ke
 /* Sign ROUNDS times with KEY. The signer holds one reference of it, SPARE are in
  * reserve, and GIVEN come from the shortcut in each round. *DROPPED: how many the
  * library gave back altogether, counting those. KEY is gone after that. */
-static int measure(struct dkim_signer *signer, const struct dkim_keys *keys, EVP_PKEY *key,
-    int index, int *dropped, struct why *why)
+static int measure(struct dkim_signer *signer, const struct dkim_keys *keys,
+    EVP_PKEY *key, int index, int *dropped, struct why *why)
 {
 	struct watched watched;
 	enum dkim_key_type type = keys->key[0].type;
@@ -105,7 +105,8 @@ static int measure(struct dkim_signer *signer, const struct dkim_keys *keys, EVP
 
 /* First without giving the library a reference; what it drops then decides what
  * it is given, and the second measurement must come out even. */
-static int type_test(struct dkim_signer *signer, unsigned bits, int index, struct why *why)
+static int type_test(
+    struct dkim_signer *signer, unsigned bits, int index, struct why *why)
 {
 	int dropped = 0;
 	EVP_PKEY *key = dkim_pem_make(bits, why);
@@ -120,15 +121,16 @@ static int type_test(struct dkim_signer *signer, unsigned bits, int index, struc
 	result = measure(signer, keys, key, index, &dropped, why);
 	key = NULL;
 	if (!result && dropped != 0 && dropped != ROUNDS)
-		result = why_set(why, WHY_LOCAL, "it drops %d references in %d signatures",
-		    dropped, ROUNDS);
+		result = why_set(why, WHY_LOCAL,
+		    "it drops %d references in %d signatures", dropped, ROUNDS);
 	if (result)
 		goto out;
 	dkim_shortcut.drops[type] = dropped == ROUNDS;
 	result = measure(signer, keys, again, index, &dropped, why);
 	again = NULL;
 	if (!result && dropped != (dkim_shortcut.drops[type] ? ROUNDS : 0))
-		result = why_set(why, WHY_LOCAL, "it does not always drop the same references");
+		result = why_set(
+		    why, WHY_LOCAL, "it does not always drop the same references");
 out:
 	EVP_PKEY_free(key);
 	EVP_PKEY_free(again);
@@ -141,7 +143,8 @@ bool dkim_start(struct why *why)
 	struct dkim_signer *signer = dkim_signer_new();
 	int index = EVP_PKEY_get_ex_new_index(0, NULL, NULL, NULL, on_free);
 	dkim_shortcut = (struct dkim_shortcut){.on = true};
-	if (index < 0 || type_test(signer, 1024, index, why) || type_test(signer, 0, index, why)) {
+	if (index < 0 || type_test(signer, 1024, index, why) ||
+	    type_test(signer, 0, index, why)) {
 		dkim_shortcut = (struct dkim_shortcut){.on = false};
 		why_prefix(why,
 		    "this libopendkim decodes the DKIM key for every message (slow)");

@@ -61,7 +61,8 @@ static EVP_PKEY *read_plain(BIO *bio, EVP_PKEY **key, pem_password_cb *ask, void
 	return next(bio, key, ask, arg);
 }
 
-EVP_PKEY *PEM_read_bio_PrivateKey(BIO *bio, EVP_PKEY **key, pem_password_cb *ask, void *arg)
+EVP_PKEY *PEM_read_bio_PrivateKey(
+    BIO *bio, EVP_PKEY **key, pem_password_cb *ask, void *arg)
 {
 	if (!offer.key || !bio_is(bio, offer.text))
 		return read_plain(bio, key, ask, arg);

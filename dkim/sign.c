@@ -72,7 +72,8 @@ static void block_free(void *closure, void *p)
 	struct pass *pass = closure;
 	if (!p)
 		return;
-	struct block *block = (struct block *)(void *)((char *)p - offsetof(struct block, data));
+	struct block *block =
+	    (struct block *)(void *)((char *)p - offsetof(struct block, data));
 	if (block->next)
 		block->next->prev = block->prev;
 	if (block->prev)
@@ -134,8 +135,8 @@ static void signer_adopt(struct dkim_signer *signer, const struct dkim_keys *key
 	signer->serial = keys->serial;
 }
 
-void dkim_signer_seed(struct dkim_signer *signer, const struct dkim_keys *keys, size_t index,
-    EVP_PKEY *key)
+void dkim_signer_seed(
+    struct dkim_signer *signer, const struct dkim_keys *keys, size_t index, EVP_PKEY *key)
 {
 	signer_adopt(signer, keys);
 	EVP_PKEY_free(signer->decoded[index]);
@@ -147,12 +148,13 @@ static EVP_PKEY *signer_key(struct dkim_signer *signer, const struct dkim_keys *
 {
 	signer_adopt(signer, keys);
 	if (!signer->decoded[index])
-		signer->decoded[index] =
-		    dkim_pem_decode(span_text(keys->key[index].pem), signer->context, why);
+		signer->decoded[index] = dkim_pem_decode(
+		    span_text(keys->key[index].pem), signer->context, why);
 	return signer->decoded[index];
 }
 
-static int library_fault(DKIM *handle, DKIM_STAT status, const char *step, struct why *why)
+static int library_fault(
+    DKIM *handle, DKIM_STAT status, const char *step, struct why *why)
 {
 	struct buf shown = {0};
 	const char *detail = handle ? dkim_geterror(handle) : NULL;
@@ -178,10 +180,11 @@ static int pass_open(struct pass *pass, const struct dkim_input *input, struct w
 		char mark[DKIM_SHORTCUT_TEXT];
 		dkim_shortcut_text(mark, pass->keys->serial, pass->first + i);
 		dkim_sigkey_t text = (dkim_sigkey_t)(dkim_shortcut.on ? mark : key->pem);
-		pass->handle[i] = dkim_sign(pass->signer->lib, (const u_char *)"", pass, text,
-		    (const u_char *)key->selector, (const u_char *)key->domain,
+		pass->handle[i] = dkim_sign(pass->signer->lib, (const u_char *)"", pass,
+		    text, (const u_char *)key->selector, (const u_char *)key->domain,
 		    DKIM_CANON_RELAXED, DKIM_CANON_RELAXED,
-		    key->type == DKIM_KEY_RSA ? DKIM_SIGN_RSASHA256 : DKIM_SIGN_ED25519SHA256,
+		    key->type == DKIM_KEY_RSA ? DKIM_SIGN_RSASHA256
+					      : DKIM_SIGN_ED25519SHA256,
 		    -1, &status);
 		if (!pass->handle[i])
 			return library_fault(NULL, status, "its start", why);
@@ -207,7 +210,8 @@ static int pass_header(struct pass *pass, struct dkim_fields *fields, struct why
 		for (size_t i = 0; i < pass->count; i++) {
 			status = dkim_header(pass->handle[i], p, field.n);
 			if (status != DKIM_STAT_OK)
-				return library_fault(pass->handle[i], status, "a field", why);
+				return library_fault(
+				    pass->handle[i], status, "a field", why);
 		}
 	}
 	for (size_t i = 0; i < pass->count; i++) {
@@ -234,14 +238,16 @@ static int pass_body(struct pass *pass, const struct dkim_input *input, struct w
 	char *piece = pass->signer->piece;
 	uint64_t at = 0;
 	if (input->body_size > BODY_MAX)
-		return why_set(why, WHY_PERM, "can not be DKIM-signed: body is over 1 GiB");
+		return why_set(
+		    why, WHY_PERM, "can not be DKIM-signed: body is over 1 GiB");
 	while (at < input->body_size) {
 		uint64_t left = input->body_size - at;
 		size_t want = left < PIECE_SIZE ? (size_t)left : PIECE_SIZE;
 		ssize_t n = input->read(input->arg, at, piece, want);
 		if (n <= 0 || (size_t)n > want)
 			return why_set(why, WHY_LOCAL,
-			    "the body can not be read for signing: %s at byte %llu of %llu",
+			    "the body can not be read for signing: %s at byte %llu of "
+			    "%llu",
 			    n < 0 ? "error" : "it ends", (unsigned long long)at,
 			    (unsigned long long)input->body_size);
 		if (dkim_body_check(&body, piece, (size_t)n, why) ||
@@ -260,7 +266,7 @@ static bool signature_is_field(struct span s)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		bool fold = s.p[i] == '\r' && s.n - i > 2 && s.p[i + 1] == '\n' &&
-		    s.p[i + 2] == '\t';
+			    s.p[i + 2] == '\t';
 		if (fold)
 			i += 2;
 		else if (s.p[i] < ' ' || s.p[i] > '~')
@@ -283,7 +289,8 @@ static int pass_sign(struct pass *pass, size_t i, struct why *why)
 	if (!dkim_shortcut.on) {
 		DKIM_STAT status = dkim_eom(pass->handle[i], NULL);
 		if (status != DKIM_STAT_OK)
-			return library_fault(pass->handle[i], status, "the signature", why);
+			return library_fault(
+			    pass->handle[i], status, "the signature", why);
 		return 0;
 	}
 	EVP_PKEY *decoded = signer_key(pass->signer, pass->keys, pass->first + i, why);
@@ -320,12 +327,13 @@ static int pass_print(struct pass *pass, size_t i, struct buf *out, struct why *
 	return 0;
 }
 
-static int pass_run(struct pass *pass, const struct dkim_input *input, struct buf *out,
-    struct why *why)
+static int pass_run(
+    struct pass *pass, const struct dkim_input *input, struct buf *out, struct why *why)
 {
 	struct dkim_fields fields;
-	if (dkim_fields_open(&fields, input->header, why) || pass_open(pass, input, why) ||
-	    pass_header(pass, &fields, why) || pass_body(pass, input, why))
+	if (dkim_fields_open(&fields, input->header, why) ||
+	    pass_open(pass, input, why) || pass_header(pass, &fields, why) ||
+	    pass_body(pass, input, why))
 		return -1;
 	for (size_t i = 0; i < pass->count; i++)
 		if (pass_print(pass, i, out, why))

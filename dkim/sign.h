@@ -34,10 +34,10 @@ struct dkim_input {
 /* Sign with all keys of DOMAIN (exact name) in KEYS. Appends one
  * "DKIM-Signature: ...CRLF" per key to OUT. -1: WHY; OUT unchanged.
  * No key for the domain: 0 and nothing is appended.
- * What can not be signed: bare CR or LF or NUL anywhere, VT or FF in the header, a
- * field without colon or From, a field name over 256 bytes, dozens of the same
- * field, a body line over 8 MiB. A missing CRLF at the end of the body is hashed
- * as if it were there: the caller sends it with one. */
+ * What can not be signed (WHY_PERM; WHY_LOCAL is a fault on our side): bare CR or LF or
+ * NUL anywhere, VT or FF in the header, a field without colon or From, a field name over
+ * 256 bytes, dozens of the same field, a body line over 8 MiB. A missing CRLF at the end
+ * of the body is hashed as if it were there: the caller sends it with one. */
 int dkim_sign_message(struct dkim_signer *signer, const struct dkim_keys *keys,
     const char *domain, const struct dkim_input *input, struct buf *out,
     struct why *why) ATTR_MUST_CHECK;
@@ -47,9 +47,9 @@ int dkim_sign_message(struct dkim_signer *signer, const struct dkim_keys *keys,
 #define dkim_sign dkim_sign_message
 
 /* Check a signature of our own making: the first DKIM-Signature field of MESSAGE
- * with that selector against the public half of the private key in FILE. For `relayctl dkim test`
- * and the demonstration; not a verifier of mail from outside. 0: it holds. It shares
- * no code with the signing side. */
+ * with that selector against the public half of the private key in FILE. For `relayctl
+ * dkim test` and the demonstration; not a verifier of mail from outside. 0: it holds. It
+ * shares no code with the signing side. */
 int dkim_check(struct span message, const char *key_file, const char *selector,
     struct why *why) ATTR_MUST_CHECK;
 

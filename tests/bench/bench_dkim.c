@@ -21,7 +21,8 @@
 static const char header[] =
     "Received: from a.example.jp by b.example.jp; Sat, 21 Nov 2026 10:00:00 +0900\r\n"
     "From: Taro <taro@example.jp>\r\nTo: Hanako <hanako@example.net>\r\n"
-    "Cc: c@example.net\r\nReply-To: d@example.jp\r\nSubject: Monthly report of October\r\n"
+    "Cc: c@example.net\r\nReply-To: d@example.jp\r\nSubject: Monthly report of "
+    "October\r\n"
     "Date: Sat, 21 Nov 2026 10:00:00 +0900\r\nMessage-ID: <1@example.jp>\r\n"
     "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
     "Content-Transfer-Encoding: 8bit\r\n";
@@ -83,7 +84,8 @@ static double bare(EVP_PKEY *key, double seconds)
 	unsigned char text[32] = {1};
 	unsigned char signature[512];
 	unsigned long done = 0;
-	const EVP_MD *md = EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA ? EVP_sha256() : NULL;
+	const EVP_MD *md =
+	    EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA ? EVP_sha256() : NULL;
 	double start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
 	double now = start;
 	for (; now < start + seconds; now = seconds_of(CLOCK_THREAD_CPUTIME_ID)) {
@@ -98,8 +100,8 @@ static double bare(EVP_PKEY *key, double seconds)
 	return (double)done / (now - start);
 }
 
-static void line(const char *name, const struct dkim_keys *keys, size_t size, unsigned threads,
-    double seconds, double raw)
+static void line(const char *name, const struct dkim_keys *keys, size_t size,
+    unsigned threads, double seconds, double raw)
 {
 	struct buf body = {0};
 	pthread_t id[THREADS_MAX];
@@ -122,7 +124,8 @@ static void line(const char *name, const struct dkim_keys *keys, size_t size, un
 	}
 	wall = seconds_of(CLOCK_MONOTONIC) - wall;
 	double rate = (double)done / cpu;
-	printf("%-10s %4zu KB %2u threads %9.0f per CPU second (%.2f of bare), %9.0f per second\n",
+	printf("%-10s %4zu KB %2u threads %9.0f per CPU second (%.2f of bare), %9.0f per "
+	       "second\n",
 	    name, size / 1024, threads, rate, rate / raw, (double)done / wall);
 	fflush(stdout);
 	buf_free(&body);
@@ -147,8 +150,8 @@ int main(int argc, char **argv)
 		bug(why.text);
 	double raw_rsa = bare(rsa, seconds);
 	double raw_ed = bare(ed, seconds);
-	printf("bare OpenSSL: rsa2048 %.0f, ed25519 %.0f signatures per CPU second\n", raw_rsa,
-	    raw_ed);
+	printf("bare OpenSSL: rsa2048 %.0f, ed25519 %.0f signatures per CPU second\n",
+	    raw_rsa, raw_ed);
 	for (size_t i = 0; i < 2; i++) {
 		for (unsigned threads = 1; threads <= 2; threads++) {
 			line("rsa2048", one, sizes[i], threads, seconds, raw_rsa);
