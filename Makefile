@@ -66,7 +66,7 @@ MAINS := relayd/relayd.c relayd/relayctl.c relayd/sendmail.c relayd/catcher.c
 LIBSRC := $(filter-out $(MAINS),$(wildcard relayd/*.c))
 ARCHIVES := $(O)/librelay.a $(O)/libsmtp.a $(O)/libdkim.a $(O)/libqueue.a $(O)/libconf.a \
 	$(O)/libbase.a
-obj = $(patsubst %.c,$(O)/%.o,$(1))
+obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
 
 PROGRAMS := $(O)/relayd $(O)/relayctl $(O)/relay-sendmail $(O)/relay-catcher
 
@@ -74,11 +74,12 @@ PROGRAMS := $(O)/relayd $(O)/relayctl $(O)/relay-sendmail $(O)/relay-catcher
 	format analyze FORCE
 all: $(PROGRAMS)
 
-$(O)/relayd: $(O)/relayd/relayd.o $(ARCHIVES)
-$(O)/relayctl: $(O)/relayd/relayctl.o $(ARCHIVES)
-$(O)/relay-sendmail: $(O)/relayd/sendmail.o $(ARCHIVES)
-$(O)/relay-catcher: $(O)/relayd/catcher.o $(ARCHIVES)
+$(O)/relayd: $(O)/obj/relayd/relayd.o $(ARCHIVES)
+$(O)/relayctl: $(O)/obj/relayd/relayctl.o $(ARCHIVES)
+$(O)/relay-sendmail: $(O)/obj/relayd/sendmail.o $(ARCHIVES)
+$(O)/relay-catcher: $(O)/obj/relayd/catcher.o $(ARCHIVES)
 $(PROGRAMS):
+	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(EXPORT) -o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS)
 
@@ -93,7 +94,7 @@ $(O)/lib%.a:
 	$(call say,AR  )
 	$(Q)rm -f $@ && ar rcs $@ $(filter %.o,$^)
 
-$(O)/%.o: %.c
+$(O)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC  )
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
@@ -102,7 +103,8 @@ $(O)/%.o: %.c
 UNIT := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/test_*.c))
 UNITLIB := $(call obj,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 unit: $(UNIT)
-$(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(UNITLIB) $(ARCHIVES)
+$(O)/tests/unit/test_%: $(O)/obj/tests/unit/test_%.o $(UNITLIB) $(ARCHIVES)
+	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(EXPORT) -o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS) -lcmocka
 
@@ -110,7 +112,8 @@ $(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(UNITLIB) $(ARCHIVES)
 # With other variants than fuzz they link replay.c, which runs the corpus once.
 FUZZ := $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/fuzz_*.c))
 fuzz-build: $(FUZZ)
-$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(ARCHIVES) $(if $(filter fuzz,$(SAN)),,$(O)/tests/fuzz/replay.o)
+$(O)/tests/fuzz/fuzz_%: $(O)/obj/tests/fuzz/fuzz_%.o $(ARCHIVES) $(if $(filter fuzz,$(SAN)),,$(O)/obj/tests/fuzz/replay.o)
+	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer) $(EXPORT) \
 		-o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS)
@@ -152,4 +155,5 @@ sizes:
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+-include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
+.SECONDARY:
