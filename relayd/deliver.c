@@ -100,7 +100,7 @@ static void send_some(struct attempt *a)
 		a->addresses[a->sent_count] = a->tried[i].address;
 		a->sent[a->sent_count++] = i;
 	}
-	struct client_message message = {
+	a->message = (struct client_message){
 	    .sender = a->envelope.sender,
 	    .recipients = a->addresses,
 	    .recipient_count = a->sent_count,
@@ -110,7 +110,7 @@ static void send_some(struct attempt *a)
 	    .read = spool_reader_read,
 	    .arg = a->reader,
 	};
-	client_send(a->client, &message);
+	client_send(a->client, &a->message);
 }
 
 static void on_ready(void *arg)

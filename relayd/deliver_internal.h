@@ -65,7 +65,8 @@ struct attempt {
 	bool expired;      /* no attempt at all: the message's time is over */
 	struct tried *tried;
 	size_t tried_count;
-	const char **addresses; /* of the transaction under way */
+	struct client_message message; /* of the transaction under way */
+	const char **addresses; /* its recipients */
 	size_t *sent;           /* and which tried[] they are */
 	size_t sent_count;
 	int64_t started_ms;

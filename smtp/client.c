@@ -141,7 +141,7 @@ void client_enter(struct client *c, enum client_state state)
 		state = STATE_WAIT;
 		log_text(LOG_LEVEL_DEBUG, "client %s[%s]: waits for %s", c->name, c->address,
 		    row->awaits);
-		conn_deadline(c->conn, wait_ms(c->limits, row->wait));
+		conn_deadline(c->conn, wait_ms(&c->limits, row->wait));
 		if (c->ahead > 0 && c->state != STATE_OVER)
 			c->ahead--; /* was sent together with an earlier one */
 		else if (row->send)
@@ -265,7 +265,7 @@ static const char *doubt(const struct client *c)
 
 static enum client_state expired(struct client *c)
 {
-	long long seconds = (long long)wait_ms(c->limits, rows[c->state].wait) / 1000;
+	long long seconds = (long long)wait_ms(&c->limits, rows[c->state].wait) / 1000;
 	return client_lost(c, WHY_TEMP, "waited %lld seconds for %s%s", seconds,
 	    rows[c->state].awaits, doubt(c));
 }
@@ -324,7 +324,7 @@ struct client *client_new(struct loop *loop, const struct client_options *option
 	c->loop = loop;
 	c->handler = handler;
 	c->arg = arg;
-	c->limits = options->limits;
+	c->limits = *options->limits;
 	c->ctx = options->ctx;
 	c->tls = options->tls;
 	c->name = mem_text(options->name);
@@ -337,6 +337,11 @@ struct client *client_new(struct loop *loop, const struct client_options *option
 	c->conn = conn_connect(loop, &options->to, &options->from, INPUT_MAX, on_event, c);
 	client_enter(c, STATE_CONNECT);
 	return c;
+}
+
+bool client_is_committed(const struct client *c)
+{
+	return c->state == STATE_END;
 }
 
 struct client_info client_info(const struct client *c)

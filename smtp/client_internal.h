@@ -59,7 +59,7 @@ struct client {
 	struct conn *conn;
 	const struct client_handler *handler;
 	void *arg;
-	const struct conf_delivery *limits;
+	struct conf_delivery limits;
 	SSL_CTX *ctx;
 	enum client_tls tls;
 	char *name;
