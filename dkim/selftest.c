@@ -146,8 +146,7 @@ bool dkim_start(struct why *why)
 	if (index < 0 || type_test(signer, 1024, index, why) ||
 	    type_test(signer, 0, index, why)) {
 		dkim_shortcut = (struct dkim_shortcut){.on = false};
-		why_prefix(why,
-		    "this libopendkim decodes the DKIM key for every message (slow)");
+		why_prefix(why, "libopendkim can not be given decoded keys");
 	}
 	dkim_signer_free(signer);
 	ERR_clear_error();
