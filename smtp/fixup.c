@@ -105,11 +105,13 @@ static struct span cut_wide(struct span s)
 	return (struct span){s.p + extra, s.n - extra};
 }
 
+/* ESC stays: old Japanese programs write names in ISO-2022-JP as it is. */
 static void add_clean(struct buf *out, struct span s)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
-		buf_add_byte(out, (c < 32 && c != '\t') || c == 127 ? ' ' : s.p[i]);
+		bool control = (c < 32 && c != '\t' && c != '\x1b') || c == 127;
+		buf_add_byte(out, control ? ' ' : s.p[i]);
 	}
 }
 

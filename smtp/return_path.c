@@ -273,8 +273,7 @@ static bool cut_loose(struct span value, struct span *display, struct address *a
 		return false;
 	*display = span_trim((struct span){value.p, (size_t)(open - value.p)});
 	struct span path = {open, value.n - (size_t)(open - value.p)};
-	if (memchr(path.p + 1, '<', path.n - 1) || memchr(value.p, '>', value.n - 1) ||
-	    memchr(value.p, '"', value.n))
+	if (holds_any(*display, "\">"))
 		return false;
 	size_t used = 0;
 	return address_parse_path(path, false, a, &used) && used == path.n;

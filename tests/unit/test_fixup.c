@@ -196,11 +196,11 @@ static void test_from_replaced(void **state)
 {
 	(void)state;
 	struct fixup f = plain();
-	f.from = span_text("Shop <bounce@example.jp>");
+	f.from = span_text("\x1b$B%7\x1b(B <bounce@example.jp>");
 	char *text = run(&f, "To: a@b.org\r\nfrom:  Shop\r\n <root@web01>\r\nSubject: x\r\n"
 			     "FROM: second@web01\r\n");
 	check_lines(text);
-	has(text, "To: a@b.org\r\nFrom: Shop <bounce@example.jp>\r\nSubject: x\r\nDate");
+	has(text, "To: a@b.org\r\nFrom: \x1b$B%7\x1b(B <bounce@example.jp>\r\nSubject: x\r\nDate");
 	has_not(text, "web01");
 	free(text);
 }
