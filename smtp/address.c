@@ -80,10 +80,12 @@ static bool is_literal(struct span inner)
 		return false; /* without its tag */
 	/* General-address-literal: a tag and printable bytes */
 	const char *colon = memchr(inner.p, ':', inner.n);
-	if (!colon || colon == inner.p || colon[-1] == '-' || colon + 1 == inner.p + inner.n)
+	if (!colon || colon == inner.p || colon[-1] == '-' ||
+	    colon + 1 == inner.p + inner.n)
 		return false;
 	for (const char *p = inner.p; p < inner.p + inner.n; p++)
-		if (p < colon ? !is_alnum((unsigned char)*p) && *p != '-' : *p < 33 || *p > 126)
+		if (p < colon ? !is_alnum((unsigned char)*p) && *p != '-'
+			      : *p < 33 || *p > 126)
 			return false;
 	return true;
 }
@@ -105,7 +107,8 @@ size_t domain_scan(struct span s)
 	for (; i < s.n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
 		if (c == '.') {
-			if (i == label || i - label > DOMAIN_LABEL_MAX || s.p[i - 1] == '-')
+			if (i == label || i - label > DOMAIN_LABEL_MAX ||
+			    s.p[i - 1] == '-')
 				return 0;
 			label = i + 1;
 		} else if (c == '-' ? i == label : !is_alnum(c) && c != '_' && c < 128) {
@@ -172,7 +175,8 @@ size_t address_route(struct span s)
 	size_t i = 0;
 	while (i < s.n && s.p[i] == '@') {
 		struct span rest = {s.p + i + 1, s.n - i - 1};
-		size_t n = rest.n && rest.p[0] == '[' ? scan_literal(rest) : domain_scan(rest);
+		size_t n =
+		    rest.n && rest.p[0] == '[' ? scan_literal(rest) : domain_scan(rest);
 		i += n + 1;
 		if (n == 0 || i == s.n)
 			return 0;

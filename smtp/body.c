@@ -43,7 +43,8 @@ enum decode_state {
 	DECODE_CR,     /* behind a CR in text */
 };
 
-void body_decoder_init(struct body_decoder *d, const struct body_limits *limits, bool dots)
+void body_decoder_init(
+    struct body_decoder *d, const struct body_limits *limits, bool dots)
 {
 	*d = (struct body_decoder){
 	    .limits = *limits, .dots = dots, .state = dots ? DECODE_START : DECODE_TEXT};
@@ -88,7 +89,8 @@ static void put_text(struct body_decoder *d, const char *p, size_t n, struct buf
 	if (take < line)
 		d->fault = BODY_TOO_BIG; /* that one is met first */
 	uint64_t bits = 0;
-	plain_run(p, (size_t)take, &bits); /* of these bytes only, not of those behind the limit */
+	plain_run(p, (size_t)take,
+	    &bits); /* of these bytes only, not of those behind the limit */
 	d->eightbit = d->eightbit || (bits & HIGHS);
 	buf_add(out, p, (size_t)take);
 	d->size += take;
@@ -143,7 +145,8 @@ static size_t step(struct body_decoder *d, const char *p, size_t n, struct buf *
 			d->state = DECODE_DOT_CR;
 			return 1;
 		}
-		d->state = DECODE_TEXT; /* the dot was stuffing, unless it is all of a line */
+		d->state =
+		    DECODE_TEXT; /* the dot was stuffing, unless it is all of a line */
 		if (*p == '\n')
 			put_text(d, ".", 1, out);
 		return 0;
@@ -191,7 +194,8 @@ static size_t plain_lines(struct body_decoder *d, const char *p, size_t n)
 }
 
 /* The fast way: from the start of a line, lines without anything to decide. */
-static size_t take_plain_lines(struct body_decoder *d, const char *p, size_t n, struct buf *out)
+static size_t take_plain_lines(
+    struct body_decoder *d, const char *p, size_t n, struct buf *out)
 {
 	bool at_start = d->state == DECODE_START || (!d->dots && d->state == DECODE_TEXT);
 	if (!at_start || d->fault != BODY_FINE)

@@ -73,7 +73,8 @@ void command_parse(struct span line, struct command *c)
 	c->argument = rest;
 }
 
-static int refuse(struct reply *reply, unsigned code, const char *enhanced, const char *text)
+static int refuse(
+    struct reply *reply, unsigned code, const char *enhanced, const char *text)
 {
 	reply_set(reply, code, enhanced, "%s", text);
 	return -1;
@@ -92,7 +93,8 @@ static int take_path(struct span *rest, const char *keyword, struct address *a)
 	if (s.n == 0)
 		return -1;
 	/* scripts that talk SMTP by hand leave out the <> */
-	if (!address_parse_path(s, true, a, &used) || (used < s.n && !is_blank(s.p[used])))
+	if (!address_parse_path(s, true, a, &used) ||
+	    (used < s.n && !is_blank(s.p[used])))
 		return 0;
 	*rest = (struct span){s.p + used, s.n - used};
 	return 1;
@@ -182,7 +184,8 @@ static int take_body(struct mail_parse *m, const struct parameter *p)
 	else if (span_is_nocase(p->value, "8BITMIME"))
 		m->mail.body = COMMAND_BODY_8BITMIME;
 	else if (!span_is_nocase(p->value, "BINARYMIME"))
-		return refuse(m->reply, 501, "5.5.4", "Syntax: BODY=7BIT or BODY=8BITMIME");
+		return refuse(
+		    m->reply, 501, "5.5.4", "Syntax: BODY=7BIT or BODY=8BITMIME");
 	else if (!m->offers->binary)
 		return refuse(m->reply, 555, "5.5.4", "BODY=BINARYMIME is not supported");
 	else
@@ -264,8 +267,8 @@ int command_parse_mail(struct span argument, const struct command_offers *offers
 	return 0;
 }
 
-int command_parse_rcpt(struct span argument, bool smtputf8, struct command_rcpt *rcpt,
-    struct reply *reply)
+int command_parse_rcpt(
+    struct span argument, bool smtputf8, struct command_rcpt *rcpt, struct reply *reply)
 {
 	struct address to;
 	struct parameter p;
@@ -285,7 +288,8 @@ int command_parse_rcpt(struct span argument, bool smtputf8, struct command_rcpt 
 	return 0;
 }
 
-int command_parse_bdat(struct span argument, struct command_bdat *bdat, struct reply *reply)
+int command_parse_bdat(
+    struct span argument, struct command_bdat *bdat, struct reply *reply)
 {
 	struct command_bdat found = {0};
 	struct span rest = skip_blanks(argument);
@@ -293,8 +297,8 @@ int command_parse_bdat(struct span argument, struct command_bdat *bdat, struct r
 	rest = skip_blanks(rest);
 	struct span last = take_until(&rest, ' ');
 	found.last = span_is_nocase(last, "LAST");
-	if (!span_number(size, UINT64_C(1) << 40, &found.size) || (last.n && !found.last) ||
-	    skip_blanks(rest).n)
+	if (!span_number(size, UINT64_C(1) << 40, &found.size) ||
+	    (last.n && !found.last) || skip_blanks(rest).n)
 		return refuse(reply, 501, "5.5.4", "Syntax: BDAT size [LAST]");
 	*bdat = found;
 	return 0;

@@ -28,7 +28,8 @@ static bool is_number(struct span s)
 
 bool domain_is_valid(struct span d)
 {
-	if (d.n == 0 || d.n > NAME_MAX_BYTES || domain_scan(d) != d.n || memchr(d.p, '_', d.n))
+	if (d.n == 0 || d.n > NAME_MAX_BYTES || domain_scan(d) != d.n ||
+	    memchr(d.p, '_', d.n))
 		return false;
 	struct span top = last_label(d);
 	return top.n < d.n && !is_number(top) && span_is_utf8(d);
@@ -36,9 +37,9 @@ bool domain_is_valid(struct span d)
 
 /* Names that the public DNS never holds: RFC 2606, 6761, 6762 appendix G, 7686,
  * 8375, 9476, and what installers write into /etc/hosts. */
-static const char *const private_parents[] = {"localhost", "local", "localdomain", "localdomain4",
-    "localdomain6", "internal", "lan", "home.arpa", "invalid", "test", "example", "corp", "home",
-    "intranet", "private", "onion", "alt"};
+static const char *const private_parents[] = {"localhost", "local", "localdomain",
+    "localdomain4", "localdomain6", "internal", "lan", "home.arpa", "invalid", "test",
+    "example", "corp", "home", "intranet", "private", "onion", "alt"};
 
 bool domain_is_broken(struct span d)
 {
@@ -49,7 +50,8 @@ bool domain_is_broken(struct span d)
 	/* 192.0.2.1 without brackets is no name either */
 	if (is_number(last_label(d)))
 		return true;
-	/* localhost.example.com, localhost6.anything; but localhosting.example.com is one */
+	/* localhost.example.com, localhost6.anything; but localhosting.example.com is one
+	 */
 	if (span_starts_nocase(d, "localhost.") || span_starts_nocase(d, "localhost4.") ||
 	    span_starts_nocase(d, "localhost6."))
 		return true;
@@ -82,7 +84,8 @@ bool domain_to_ascii(struct span d, struct buf *out)
 		return false;
 	char *unicode = span_dup(d);
 	char *ascii = NULL;
-	int result = idn2_to_ascii_8z(unicode, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+	int result =
+	    idn2_to_ascii_8z(unicode, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
 	bool good = result == IDN2_OK && ascii && add_lower(span_text(ascii), out);
 	idn2_free(ascii);
 	mem_free(unicode);

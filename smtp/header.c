@@ -74,8 +74,8 @@ static int check_bytes(const struct header_field *f, struct why *why)
 		} else if (!is_allowed(c)) {
 			struct buf name = {0};
 			text_escape(&name, f->name, 40);
-			why_set(why, WHY_PERM, "control byte 0x%02x in header field %s", c,
-			    buf_text(&name));
+			why_set(why, WHY_PERM, "control byte 0x%02x in header field %s",
+			    c, buf_text(&name));
 			buf_free(&name);
 			return -1;
 		}
@@ -94,8 +94,9 @@ static int take_field(struct span s, struct header_field *f, struct why *why)
 	if (size < colon + 2)
 		return 0;
 	if (name > HEADER_NAME_MAX)
-		return why_set(why, WHY_PERM, "header field name of %zu bytes, at most %d are taken",
-		    name, HEADER_NAME_MAX);
+		return why_set(why, WHY_PERM,
+		    "header field name of %zu bytes, at most %d are taken", name,
+		    HEADER_NAME_MAX);
 	f->name = (struct span){s.p, name};
 	f->whole = (struct span){s.p, size};
 	f->value = (struct span){s.p + colon, size - colon - 2};
@@ -115,7 +116,8 @@ static struct header_field *add_field(struct header *h, size_t *room)
  * very first line: it is in no field then, and so is not sent on. */
 static size_t skip_mbox_line(struct span message)
 {
-	if (!span_starts_nocase(message, "From ") && !span_starts_nocase(message, ">From "))
+	if (!span_starts_nocase(message, "From ") &&
+	    !span_starts_nocase(message, ">From "))
 		return 0;
 	size_t name;
 	size_t colon;
@@ -128,7 +130,8 @@ static int parse_fields(struct span message, struct header *h, struct why *why)
 	size_t at = skip_mbox_line(message);
 	struct header_field f;
 	int more;
-	while ((more = take_field((struct span){message.p + at, message.n - at}, &f, why)) > 0) {
+	while ((more = take_field(
+		    (struct span){message.p + at, message.n - at}, &f, why)) > 0) {
 		if (h->count == HEADER_FIELDS_MAX)
 			return why_set(why, WHY_PERM, "more than %d header fields",
 			    HEADER_FIELDS_MAX);
@@ -159,7 +162,8 @@ void header_free(struct header *h)
 	*h = (struct header){0};
 }
 
-const struct header_field *header_find(const struct header *h, const char *name, size_t nth)
+const struct header_field *header_find(
+    const struct header *h, const char *name, size_t nth)
 {
 	for (size_t i = 0; i < h->count; i++)
 		if (span_is_nocase(h->fields[i].name, name) && nth-- == 0)
@@ -183,7 +187,8 @@ size_t header_end(struct span s, size_t *from)
 			break;
 		size_t i = (size_t)(lf - s.p);
 		*from = i + 1;
-		if ((i == 1 && s.p[0] == '\r') || (i >= 3 && memcmp(lf - 3, "\r\n\r", 3) == 0))
+		if ((i == 1 && s.p[0] == '\r') ||
+		    (i >= 3 && memcmp(lf - 3, "\r\n\r", 3) == 0))
 			return i + 1;
 	}
 	*from = s.n;
@@ -195,7 +200,8 @@ void header_unfold(struct span value, struct buf *out)
 	char *to = buf_room(out, value.n);
 	size_t n = 0;
 	for (size_t i = 0; i < value.n; i++)
-		if (value.p[i] != '\r' && value.p[i] != '\n' && (n || !is_blank(value.p[i])))
+		if (value.p[i] != '\r' && value.p[i] != '\n' &&
+		    (n || !is_blank(value.p[i])))
 			to[n++] = value.p[i];
 	while (n && is_blank(to[n - 1]))
 		n--;
@@ -207,15 +213,15 @@ void header_date(struct buf *out, int64_t wall_ms)
 {
 	/* not strftime: the names are English whatever the locale is */
 	static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
-	    "Sep", "Oct", "Nov", "Dec"};
+	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul",
+	    "Aug", "Sep", "Oct", "Nov", "Dec"};
 	time_t seconds = (time_t)(wall_ms / 1000);
 	struct tm tm = {0};
 	if (!localtime_r(&seconds, &tm))
 		bug("a time that no calendar has");
 	long offset = tm.tm_gmtoff / 60;
 	unsigned minutes = (unsigned)(offset < 0 ? -offset : offset);
-	buf_addf(out, "%s, %d %s %04d %02d:%02d:%02d %c%02u%02u", days[tm.tm_wday % 7], tm.tm_mday,
-	    months[tm.tm_mon % 12], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec,
-	    offset < 0 ? '-' : '+', minutes / 60, minutes % 60);
+	buf_addf(out, "%s, %d %s %04d %02d:%02d:%02d %c%02u%02u", days[tm.tm_wday % 7],
+	    tm.tm_mday, months[tm.tm_mon % 12], tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
+	    tm.tm_sec, offset < 0 ? '-' : '+', minutes / 60, minutes % 60);
 }

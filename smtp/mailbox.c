@@ -7,7 +7,8 @@
 
 #include "smtp/address.h"
 
-#define ENCODED_WORD_MAX 256 /* RFC 2047 says 75; those who fold wrongly write longer ones */
+#define ENCODED_WORD_MAX                                                                 \
+	256 /* RFC 2047 says 75; those who fold wrongly write longer ones */
 #define ESC '\x1b'
 
 /* The field and a place in it; AT never passes the end. */
@@ -118,7 +119,8 @@ static size_t scan_token(struct span s)
 	case '"':
 		return scan_enclosed(s, '"', '"');
 	case '[': {
-		const char *end = memchr(s.p, ']', s.n < ADDRESS_DOMAIN_MAX ? s.n : ADDRESS_DOMAIN_MAX);
+		const char *end =
+		    memchr(s.p, ']', s.n < ADDRESS_DOMAIN_MAX ? s.n : ADDRESS_DOMAIN_MAX);
 		struct span inner = {s.p + 1, end ? (size_t)(end - s.p) - 1 : 0};
 		/* raw Shift_JIS has this byte as the second one of a character */
 		return !end || memchr(inner.p, '<', inner.n) ? 1 : inner.n + 2;
@@ -178,7 +180,8 @@ static bool take_angle(struct cursor *c, size_t start, struct mailbox *m)
 	size_t from;
 	size_t to;
 	c->at++;
-	if (!take_tokens(c, "<>", &from, &to) || c->at == c->field.n || c->field.p[c->at] != '>')
+	if (!take_tokens(c, "<>", &from, &to) || c->at == c->field.n ||
+	    c->field.p[c->at] != '>')
 		return false;
 	c->at++;
 	m->whole = between(c, start, c->at);
@@ -187,7 +190,8 @@ static bool take_angle(struct cursor *c, size_t start, struct mailbox *m)
 	if (to > from)
 		return take_spec(between(c, from, to), m);
 	/* "<>" is what programs write that know no address; it can be repaired */
-	m->spec = m->address.text = m->address.local = m->address.domain = between(c, from, from);
+	m->spec = m->address.text = m->address.local = m->address.domain =
+	    between(c, from, from);
 	m->address.form = ADDRESS_NULL;
 	return true;
 }

@@ -11,7 +11,8 @@
 
 #include "relayd/base/mem.h"
 
-#define SENT_LINE_MAX 500 /* of ours, without CRLF; RFC 5321 4.5.3.1.5 says 512 with it */
+#define SENT_LINE_MAX 500 /* of ours, without CRLF; RFC 5321 4.5.3.1.5 says 512 with it  \
+	                   */
 
 static bool is_digit(char c)
 {
@@ -102,12 +103,14 @@ static unsigned count_lines(struct span text)
 	return lines;
 }
 
-void reply_set(struct reply *reply, unsigned code, const char *enhanced, const char *format, ...)
+void reply_set(
+    struct reply *reply, unsigned code, const char *enhanced, const char *format, ...)
 {
 	reply_clear(reply);
 	reply->code = code;
 	reply->complete = true;
-	/* RFC 2034 section 4: the class agrees with the code, whatever the caller wrote */
+	/* RFC 2034 section 4: the class agrees with the code, whatever the caller wrote
+	 */
 	if (enhanced && enhanced_parse(span_text(enhanced), &reply->enhanced))
 		reply->enhanced.klass = (unsigned char)(code / 100);
 
@@ -183,7 +186,8 @@ static struct span strip_enhanced(struct reply *reply, struct span text)
 		return text;
 	if (reply->enhanced.klass == 0)
 		reply->enhanced = e;
-	bool same = e.subject == reply->enhanced.subject && e.detail == reply->enhanced.detail;
+	bool same =
+	    e.subject == reply->enhanced.subject && e.detail == reply->enhanced.detail;
 	if (!same || (n < text.n && text.p[n] != ' ' && text.p[n] != '\t'))
 		return text;
 	while (n < text.n && (text.p[n] == ' ' || text.p[n] == '\t'))

@@ -13,7 +13,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static size_t decode(struct body_decoder *d, struct span s, uint32_t cuts, struct buf *out)
+static size_t decode(
+    struct body_decoder *d, struct span s, uint32_t cuts, struct buf *out)
 {
 	size_t i = 0;
 	while (i < s.n && !d->ended) {

@@ -21,8 +21,8 @@ static void check_within(struct span part, struct span whole)
 static void check_refusal(struct reply *reply)
 {
 	struct buf out = {0};
-	if (!reply->complete || reply->lines != 1 || reply->code < 500 || reply->code > 599 ||
-	    reply->enhanced.klass != 5)
+	if (!reply->complete || reply->lines != 1 || reply->code < 500 ||
+	    reply->code > 599 || reply->enhanced.klass != 5)
 		bug("not a refusal");
 	reply_print(reply, &out);
 	if (out.len < 3 || memchr(out.data, '\n', out.len) != out.data + out.len - 1)

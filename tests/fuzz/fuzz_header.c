@@ -17,7 +17,8 @@ static void check_field(const struct header_field *f)
 	struct buf text = {0};
 	if (f->name.n == 0 || f->name.n > HEADER_NAME_MAX || f->name.p != f->whole.p)
 		bug("bad name");
-	if (f->value.p <= f->name.p || f->value.p + f->value.n + 2 != f->whole.p + f->whole.n)
+	if (f->value.p <= f->name.p ||
+	    f->value.p + f->value.n + 2 != f->whole.p + f->whole.n)
 		bug("bad value");
 	if (memcmp(f->value.p + f->value.n, "\r\n", 2) != 0)
 		bug("a field without an end");

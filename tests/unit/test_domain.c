@@ -81,6 +81,10 @@ static const struct {
     {"localhost.localdomain", true},
     {"localhost6.localdomain6", true},
     {"localhost.example.com", true},
+    {"localhost4.example.com", true},
+    {"localhost6.example.com", true},
+    {"a.1x2", false},
+    {"a.12", true},
     {"a.localhost", true},
     {"web.local", true},
     {"web.LOCAL.", true},
@@ -117,9 +121,16 @@ static const struct {
     {"ab--cd.jp", "ab--cd.jp"},
     {"\xe4\xbe\x8b.jp", "xn--fsq.jp"},
     {"\xe4\xbe\x8b.\xe3\x83\x86\xe3\x82\xb9\xe3\x83\x88", "xn--fsq.xn--zckzah"},
-    {"B\xc3\xbc" "cher.de", "xn--bcher-kva.de"},
-    {"bu\xcc\x88" "cher.de", "xn--bcher-kva.de"}, /* u and a combining diaeresis: NFC */
-    {"stra\xc3\x9f" "e.de", "xn--strae-oqa.de"},  /* not strasse.de: not transitional */
+    {"B\xc3\xbc"
+     "cher.de",
+	"xn--bcher-kva.de"},
+    {"bu\xcc\x88"
+     "cher.de",
+	"xn--bcher-kva.de"}, /* u and a combining diaeresis: NFC */
+    {"stra\xc3\x9f"
+     "e.de",
+	"xn--strae-oqa.de"}, /* not strasse.de: not transitional */
+    {X63 "." X63 "." X63 "." X60 "x", X63 "." X63 "." X63 "." X60 "x"},
     {"", NULL},
     {".", NULL},
     {"example.jp.", NULL},
@@ -143,7 +154,8 @@ static void names_in_ascii(void **state)
 		bool good = domain_to_ascii(span_text(written[i].name), &out);
 		assert_memory_equal(out.data, "KEPT ", 5);
 		const char *expected = written[i].ascii ? written[i].ascii : "";
-		if (good != (written[i].ascii != NULL) || strcmp(out.data + 5, expected) != 0)
+		if (good != (written[i].ascii != NULL) ||
+		    strcmp(out.data + 5, expected) != 0)
 			fail_msg("\"%s\": %d \"%s\"", written[i].name, good, out.data);
 		buf_free(&out);
 	}
@@ -161,12 +173,25 @@ static void scanning_stops_behind_the_name(void **state)
 		const char *text;
 		size_t n;
 	} rows[] = {
-	    {"a.b>", 3}, {"a.b.>", 3}, {"a.b", 3}, {"a_b", 3}, {"a.b:c", 3}, {"", 0}, {".", 0},
-	    {"..", 0}, {"a..b", 0}, {"-a", 0}, {"a-", 0}, {"a-.b", 0}, {">", 0}, {"a,b", 1},
+	    {"a.b>", 3},
+	    {"a.b.>", 3},
+	    {"a.b", 3},
+	    {"a_b", 3},
+	    {"a.b:c", 3},
+	    {"", 0},
+	    {".", 0},
+	    {"..", 0},
+	    {"a..b", 0},
+	    {"-a", 0},
+	    {"a-", 0},
+	    {"a-.b", 0},
+	    {">", 0},
+	    {"a,b", 1},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (domain_scan(span_text(rows[i].text)) != rows[i].n)
-			fail_msg("\"%s\": %zu", rows[i].text, domain_scan(span_text(rows[i].text)));
+			fail_msg("\"%s\": %zu", rows[i].text,
+			    domain_scan(span_text(rows[i].text)));
 }
 
 int main(void)

@@ -17,15 +17,10 @@ static const struct {
 	const char *enhanced;
 	const char *text;
 } taken[] = {
-    {{"250 ok"}, 1, 250, "", "ok"},
-    {{"250"}, 1, 250, "", ""},
-    {{"250 "}, 1, 250, "", ""},
-    {{"250-"}, 0, 250, "", ""},
-    {{"250-a", "250-b", "250 c"}, 1, 250, "", "a\nb\nc"},
-    {{"250-a", "250"}, 1, 250, "", "a\n"},
-    {{"354 go"}, 1, 354, "", "go"},
-    {{"354 3.0.0 go"}, 1, 354, "", "3.0.0 go"},
-    {{"550 5.7.1 no"}, 1, 550, "5.7.1", "no"},
+    {{"250 ok"}, 1, 250, "", "ok"}, {{"250"}, 1, 250, "", ""}, {{"250 "}, 1, 250, "", ""},
+    {{"250-"}, 0, 250, "", ""}, {{"250-a", "250-b", "250 c"}, 1, 250, "", "a\nb\nc"},
+    {{"250-a", "250"}, 1, 250, "", "a\n"}, {{"354 go"}, 1, 354, "", "go"},
+    {{"354 3.0.0 go"}, 1, 354, "", "3.0.0 go"}, {{"550 5.7.1 no"}, 1, 550, "5.7.1", "no"},
     {{"550 5.7.606   Access"}, 1, 550, "5.7.606", "Access"},
     {{"550 5.7.1"}, 1, 550, "5.7.1", ""},
     {{"550-5.7.1 a", "550-5.7.1 b", "550 5.7.1 c"}, 1, 550, "5.7.1", "a\nb\nc"},
@@ -35,23 +30,16 @@ static const struct {
     {{"250 5.7.1 class differs"}, 1, 250, "", "5.7.1 class differs"},
     {{"550 5.7.1: text"}, 1, 550, "5.7.1", "5.7.1: text"},
     {{"550 5.7.1.9 is blocked"}, 1, 550, "", "5.7.1.9 is blocked"},
-    {{"550 5.7.1000 x"}, 1, 550, "", "5.7.1000 x"},
-    {{"550 5.7"}, 1, 550, "", "5.7"},
-    {{"550 5..1"}, 1, 550, "", "5..1"},
-    {{"250 a\nb"}, 1, 250, "", "a?b"},
-    {{"599 x"}, 1, 599, "", "x"},
-    {{""}, -1, 0, "", ""},
-    {{"25"}, -1, 0, "", ""},
-    {{"2x0 a"}, -1, 0, "", ""},
-    {{"250text"}, -1, 0, "", ""},
-    {{"250\ttext"}, -1, 0, "", ""},
-    {{"2500 text"}, -1, 0, "", ""},
-    {{" 250 text"}, -1, 0, "", ""},
-    {{"199 text"}, -1, 0, "", ""},
-    {{"600 text"}, -1, 0, "", ""},
-    {{"000 text"}, -1, 0, "", ""},
-    {{"HTTP/1.1 400 Bad Request"}, -1, 0, "", ""},
-    {{"250-a", "251 b"}, -1, 250, "", "a"},
+    {{"550 5.7.1000 x"}, 1, 550, "", "5.7.1000 x"}, {{"550 5.7"}, 1, 550, "", "5.7"},
+    {{"550 5..1"}, 1, 550, "", "5..1"}, {{"250 a\nb"}, 1, 250, "", "a?b"},
+    {{"599 x"}, 1, 599, "", "x"}, {{"200 x"}, 1, 200, "", "x"},
+    {{"3/5 x"}, -1, 0, "", ""}, {{"550 5.7.1.x"}, 1, 550, "5.7.1", "5.7.1.x"},
+    {{"550 5.7.1z"}, 1, 550, "", "5.7.1z"}, {{""}, -1, 0, "", ""},
+    {{"25"}, -1, 0, "", ""}, {{"2x0 a"}, -1, 0, "", ""}, {{"250text"}, -1, 0, "", ""},
+    {{"250\ttext"}, -1, 0, "", ""}, {{"2500 text"}, -1, 0, "", ""},
+    {{" 250 text"}, -1, 0, "", ""}, {{"199 text"}, -1, 0, "", ""},
+    {{"600 text"}, -1, 0, "", ""}, {{"000 text"}, -1, 0, "", ""},
+    {{"HTTP/1.1 400 Bad Request"}, -1, 0, "", ""}, {{"250-a", "251 b"}, -1, 250, "", "a"},
     {{"550-type: mda", "550"}, 1, 550, "", "type: mda\n"}, /* CVE-2020-8794 */
 };
 
@@ -70,8 +58,8 @@ static void lines_are_taken(void **state)
 		if (result != taken[i].result || reply.code != taken[i].code ||
 		    strcmp(enhanced, taken[i].enhanced) != 0 ||
 		    strcmp(buf_text(&reply.text), taken[i].text) != 0)
-			fail_msg("\"%s\": %d, %u %s \"%s\"", taken[i].lines[0], result, reply.code,
-			    enhanced, buf_text(&reply.text));
+			fail_msg("\"%s\": %d, %u %s \"%s\"", taken[i].lines[0], result,
+			    reply.code, enhanced, buf_text(&reply.text));
 		assert_int_equal(reply.complete, result == 1);
 		reply_free(&reply);
 	}
@@ -97,7 +85,8 @@ static void long_lines_are_cut(void **state)
 	assert_int_equal(reply_take_line(&reply, (struct span){line, sizeof(line)}), 0);
 	assert_int_equal(reply.text.len, REPLY_KEEP_LINE);
 	line[3] = ' ';
-	assert_int_equal(reply_take_line(&reply, (struct span){line, 4 + REPLY_KEEP_LINE}), 1);
+	assert_int_equal(
+	    reply_take_line(&reply, (struct span){line, 4 + REPLY_KEEP_LINE}), 1);
 	assert_int_equal(reply.text.len, 2 * REPLY_KEEP_LINE + 1);
 	reply_free(&reply);
 }
@@ -155,6 +144,8 @@ static const struct {
     {550, "5.7.1", "a\nb", "550-5.7.1 a\r\n550 5.7.1 b\r\n", 2},
     {550, "5.7.1", "", "550 5.7.1\r\n", 1},
     {220, NULL, "", "220 \r\n", 1},
+    {200, NULL, "x", "200 x\r\n", 1},
+    {599, NULL, "x", "599 x\r\n", 1},
     {451, "5.3.0", "x", "451 4.3.0 x\r\n", 1}, /* the class follows the code */
     {250, "nonsense", "x", "250 x\r\n", 1},
     {550, "5.1.1", "a\rb\x01\x7f\x1b[m", "550 5.1.1 a?b???[m\r\n", 1},
@@ -229,7 +220,8 @@ static void summaries(void **state)
 		struct reply reply = {0};
 		struct buf out = {0};
 		for (size_t k = 0; k < 3 && rows[i].lines[k]; k++)
-			assert_true(reply_take_line(&reply, span_text(rows[i].lines[k])) >= 0);
+			assert_true(
+			    reply_take_line(&reply, span_text(rows[i].lines[k])) >= 0);
 		reply_summary(&reply, &out, rows[i].max);
 		assert_string_equal(buf_text(&out), rows[i].text);
 		buf_free(&out);
@@ -244,10 +236,24 @@ static void enhanced_codes(void **state)
 		const char *text;
 		size_t taken;
 	} rows[] = {
-	    {"5.7.1", 5}, {"2.0.0 ok", 5}, {"4.999.999", 9}, {"5.7.1.", 5}, {"5.7.1, x", 5},
-	    {"", 0}, {"5", 0}, {"5.", 0}, {"5.7.", 0}, {"3.0.0", 0}, {"55.7.1", 0},
-	    {"5.7.1a", 0}, {"5.7.1-2", 0}, {"5.7.1.2", 0}, {"x5.7.1", 0}, {"5.7.1234", 0},
-	    {"05.7.1", 0}, {"5,7,1", 0},
+	    {"5.7.1", 5},
+	    {"2.0.0 ok", 5},
+	    {"4.999.999", 9},
+	    {"5.7.1.", 5},
+	    {"5.7.1, x", 5},
+	    {"", 0},
+	    {"5", 0},
+	    {"5.", 0},
+	    {"5.7.", 0},
+	    {"3.0.0", 0},
+	    {"55.7.1", 0},
+	    {"5.7.1a", 0},
+	    {"5.7.1-2", 0},
+	    {"5.7.1.2", 0},
+	    {"x5.7.1", 0},
+	    {"5.7.1234", 0},
+	    {"05.7.1", 0},
+	    {"5,7,1", 0},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct enhanced e = {9, 9, 9};
