@@ -52,9 +52,15 @@ struct dns_answer {
 /* ANSWER is valid during the call. Never called inside dns_ask. */
 typedef void dns_done(const struct dns_answer *answer, void *arg);
 
-/* NULL: WHY says what is wrong (no usable server, trust anchor missing...). */
+/* NULL: WHY says what is wrong (a server that is no address, no descriptors).
+ * CONF is copied. Starts a thread, so call it when no fork follows. Questions
+ * wait up to 5 s at first, while it is tried out whether the servers pass DNSSEC
+ * on; the outcome is logged when it changes. A changed resolv.conf is noticed. */
 struct dns *dns_new(struct loop *loop, const struct conf_dns *conf, struct why *why);
-void dns_free(struct dns *dns); /* cancels what is asked */
+
+/* Cancels what is asked: those questions are not answered any more. May be
+ * called within an answer. The memory goes at the end of the turn. */
+void dns_free(struct dns *dns);
 
 /* Ask. The handle is good until the answer comes or dns_cancel. */
 struct dns_query *dns_ask(struct dns *dns, const char *name, enum dns_type type, dns_done *done,
