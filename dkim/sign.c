@@ -15,7 +15,6 @@
 #include "relayd/base/mem.h"
 #include "relayd/base/why.h"
 
-#undef dkim_sign
 #include <opendkim/dkim.h>
 
 #define PIECE_SIZE 65536

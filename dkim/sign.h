@@ -42,10 +42,6 @@ int dkim_sign_message(struct dkim_signer *signer, const struct dkim_keys *keys,
     const char *domain, const struct dkim_input *input, struct buf *out,
     struct why *why) ATTR_MUST_CHECK;
 
-/* The short name, for files that do not include libopendkim's header: it has a
- * function of that name, which ours must not replace in the linker's eyes. */
-#define dkim_sign dkim_sign_message
-
 /* Check a signature of our own making: the first DKIM-Signature field of MESSAGE
  * with that selector against the public half of the private key in FILE. For `relayctl
  * dkim test` and the demonstration; not a verifier of mail from outside. 0: it holds. It

@@ -397,8 +397,8 @@ static void sign_run(struct job *job, void *signer)
 	    .wall_ms = sub->envelope.arrived_ms,
 	};
 	sub->why.kind = WHY_NONE;
-	if (dkim_sign(signer, sub->settings->keys, sub->envelope.domain, &input, &sub->signature,
-		&sub->why) == 0)
+	if (dkim_sign_message(signer, sub->settings->keys, sub->envelope.domain, &input,
+		&sub->signature, &sub->why) == 0)
 		sub->why.kind = WHY_NONE;
 }
 
@@ -410,11 +410,12 @@ static void sign_done(struct job *job)
 		append(sub);
 		return;
 	}
-	log_text(LOG_LEVEL_ERROR, "dkim: %s: %s", sub->envelope.domain, sub->why.text);
-	if (sub->why.kind == WHY_PERM)
+	if (sub->why.kind == WHY_PERM) {
 		refuse(sub, 550, "5.6.0", sub->why.text);
-	else
+	} else {
+		log_text(LOG_LEVEL_ERROR, "dkim: %s: %s", sub->envelope.domain, sub->why.text);
 		refuse(sub, 451, "4.3.0", "the message could not be signed, try again later");
+	}
 	answer(sub);
 }
 
