@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ * Paths and what they have earned. A path is a way out (a source, or a
+ * smarthost) to one provider (a group of receivers that share a fate: Google
+ * with all custom domains on it, else the set of MX hosts). Verdicts move it:
+ *
+ *	warming  a young source: a budget per hour that grows by its age
+ *	open     window and rate grow a little with each success
+ *	slowed   a verdict has cut them, until a time
+ *	held     a verdict about our IP: nothing goes but a probe now and then
+ *
+ *	warming/open --rate, reputation--> slowed --time, successes--> open
+ *	any --ip verdict, or silence that only this source meets--> held
+ *	held --probe answered well--> slowed (slow start 1, 2, 4, ...) --> open
+ *	held --probe refused--> held, next step of the ladder
+ *
+ * Verdicts about a recipient or a message never move a path; a path's state
+ * never says anything about a recipient. A verdict about the sender's domain
+ * holds the pair (sender domain, provider) and no IP. Per address family: an
+ * IPv6 verdict closes only IPv6 to that provider.
+ *
+ * Pure: time comes in as an argument (steady clock, ms), changes go out as
+ * events, small and idempotent, to a store that survives a restart (store.h).
+ * The loop asks before each transaction and reports after it.
+ */
+#ifndef QUEUE_REPUTATION_H
+#define QUEUE_REPUTATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "queue/verdict.h"
+
+struct reputation;
+
+enum path_state { PATH_WARMING, PATH_OPEN, PATH_SLOWED, PATH_HELD };
+const char *path_state_name(enum path_state state);
+
+struct reputation_options {
+	int64_t ladder[8];      /* of probes: 15 m, 1 h, 4 h, 24 h; the last repeats */
+	size_t ladder_count;
+	double warmup_start;    /* messages an hour on day 0: 20 */
+	double warmup_growth;   /* a day: 1.4 */
+	unsigned warmup_days;   /* 30 */
+	unsigned idle_days;     /* 30 without mail start the warm-up again */
+	double window_start;    /* concurrent transactions of a new path: 2 */
+	/* One line of text per change of state, budget or incident; written down by
+	 * the caller. reputation_replay takes them back in the same order. */
+	void (*event)(void *arg, const char *line);
+	void *arg;
+};
+
+struct reputation *reputation_new(const struct reputation_options *options);
+void reputation_free(struct reputation *reputation);
+/* One stored line. False: not one of ours (it is skipped and counted). */
+bool reputation_replay(struct reputation *reputation, struct span line);
+/* The whole state as lines, to begin a new store file with. */
+void reputation_dump(const struct reputation *reputation,
+    void (*line)(void *arg, const char *line), void *arg);
+
+/* ---- asking ---- */
+
+struct reputation_way {
+	const char *source;        /* name of a source, or "smarthost:NAME" */
+	const char *since;         /* of the source, "YYYY-MM-DD" or "" */
+	const struct provider *limits; /* of the provider; NULL: the usual ones */
+	const char *provider;      /* id, or the name that stands for an MX set */
+	const char *sender_domain; /* d= of the message, "" none */
+	int family;                /* AF_INET, AF_INET6, 0 either */
+	bool urgent;               /* transactional: before bulk when a budget is short */
+};
+
+enum permit_answer {
+	PERMIT_GO,    /* one transaction; report it with reputation_report */
+	PERMIT_PROBE, /* the same, and it decides about a held path: one message only */
+	PERMIT_WAIT,  /* window, rate or budget is used up: ask again at AT */
+	PERMIT_HELD,  /* the path is held, next probe at AT */
+	PERMIT_DOMAIN_HELD, /* (sender domain, provider) is held until AT: no other source helps */
+};
+
+struct permit {
+	enum permit_answer answer;
+	int64_t at_ms;
+	int family; /* AF_INET when IPv6 to this provider is closed, else as asked */
+};
+
+/* May one message go now? GO and PROBE take a slot of the window and one of the
+ * budget, given back or used up by reputation_report. */
+struct permit reputation_ask(struct reputation *reputation, const struct reputation_way *way,
+    int64_t now_ms);
+
+/* ---- reporting ---- */
+
+struct reputation_report {
+	const struct verdict *verdict; /* the worst of the transaction; NULL: all delivered */
+	enum verdict_stage stage;
+	const char *reply;      /* raw text, code in front; "" none */
+	const char *recipient_domain;
+	uint64_t message_id;
+	size_t delivered;       /* recipients */
+	bool probe;
+	bool silence;           /* reset, timeout or close without a reply */
+};
+void reputation_report(struct reputation *reputation, const struct reputation_way *way,
+    const struct reputation_report *report, int64_t now_ms);
+
+/* Nothing was tried after all: the slot goes back. */
+void reputation_give_back(struct reputation *reputation, const struct reputation_way *way);
+
+/* ---- the administrator ---- */
+
+/* SOURCE NULL: all of them. False: no such path. */
+bool reputation_hold(struct reputation *reputation, const char *provider, const char *source,
+    int64_t now_ms);
+bool reputation_open(struct reputation *reputation, const char *provider, const char *source,
+    int64_t now_ms);
+bool reputation_reset(struct reputation *reputation, const char *provider, const char *source,
+    int64_t now_ms);
+bool reputation_probe_now(struct reputation *reputation, const char *provider,
+    const char *source, int64_t now_ms);
+
+struct path_view {
+	const char *source, *provider;
+	enum path_state state;
+	bool ipv6_closed;
+	double window;
+	double per_minute;      /* 0: no limit known */
+	unsigned warm_day, warm_days; /* 0: not warming */
+	unsigned budget_used, budget; /* this hour; 0: none */
+	unsigned running;
+	int64_t until_ms;       /* of slowed; next probe of held; 0 none */
+	const char *last_rule;  /* of the last verdict, "" none */
+	const char *last_reply; /* escaped */
+	int64_t last_ms;
+};
+void reputation_each(const struct reputation *reputation, int64_t now_ms,
+    void (*fn)(void *arg, const struct path_view *view), void *arg);
+
+/* ---- incidents: one per (source, provider, class) ---- */
+
+#define INCIDENT_REPLIES 5
+
+struct incident_reply {
+	int64_t when_ms; /* wall clock of the caller's now */
+	char *text;      /* escaped and cut */
+	char *domain;
+	enum verdict_stage stage;
+};
+
+struct incident {
+	unsigned number;
+	char *source, *provider;
+	enum verdict_class klass;
+	char *rule, *help;
+	char *sender_domain;   /* for a verdict about a domain, else "" */
+	int64_t first_ms, last_ms, next_probe_ms;
+	uint64_t met;          /* messages that met it */
+	uint64_t rerouted;     /* of them and later ones, sent another way */
+	bool open;
+	bool noticed;          /* the administrator was told */
+	struct incident_reply replies[INCIDENT_REPLIES]; /* newest first */
+	size_t reply_count;
+};
+
+/* Called for a new incident (NOTICED is false); the caller tells the
+ * administrator and then calls incident_noticed. */
+void reputation_on_incident(struct reputation *reputation,
+    void (*fn)(void *arg, const struct incident *incident), void *arg);
+void incident_noticed(struct reputation *reputation, unsigned number);
+void incident_rerouted(struct reputation *reputation, const struct reputation_way *way);
+const struct incident *incident_find(const struct reputation *reputation, unsigned number);
+bool incident_close(struct reputation *reputation, unsigned number, int64_t now_ms);
+void incident_each(const struct reputation *reputation,
+    void (*fn)(void *arg, const struct incident *incident), void *arg);
+
+#endif
