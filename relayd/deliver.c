@@ -398,11 +398,12 @@ static void find_hosts(struct attempt *a)
 	    .ipv6 = conf->delivery.ipv6,
 	    /* a smarthost is named by the administrator: it may be in the next rack */
 	    .allow_private = conf->delivery.allow_private || a->smarthost,
-	    .hostname = conf->hostname,
 	    .own = own,
 	};
-	if (!a->smarthost)
+	if (!a->smarthost) {
+		options.hostname = conf->hostname;
 		own_addresses(conf, own, sizeof(own) / sizeof(own[0]), &options.own_count);
+	}
 	const char *name = a->smarthost ? a->smarthost->host : destination_name(a->batch->destination);
 	a->query = mx_find(a->deliver->options.dns, a->deliver->options.loop, name,
 	    a->smarthost != NULL, &options, on_hosts, a);

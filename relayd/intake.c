@@ -472,6 +472,18 @@ static void note_repair(struct submission *sub, struct return_path *path)
 	e->domain = mem_text(path->domain ? path->domain->name : "");
 }
 
+/* RFC 6531 section 3.4: an address or a header field outside ASCII. */
+static bool needs_utf8(const struct submission *sub)
+{
+	const struct envelope *e = &sub->envelope;
+	if (!span_is_ascii(span_buf(&sub->rebuilt)) || !span_is_ascii(span_text(e->sender)))
+		return true;
+	for (size_t i = 0; i < e->recipient_count; i++)
+		if (!span_is_ascii(span_text(e->recipients[i])))
+			return true;
+	return false;
+}
+
 static void rebuild(struct submission *sub, const struct return_path *path)
 {
 	const struct conf *conf = sub->settings->conf;
@@ -489,6 +501,8 @@ static void rebuild(struct submission *sub, const struct return_path *path)
 	    .wall_ms = e->arrived_ms,
 	};
 	fixup_header(&fixup, &sub->header, &sub->rebuilt);
+	/* some clients ask for SMTPUTF8 by habit: what needs it is what has it */
+	sub->envelope.smtputf8 &= needs_utf8(sub);
 	note_message_id(sub, span_buf(&sub->rebuilt));
 	buf_add_text(&sub->rebuilt, "\r\n");
 }
