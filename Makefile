@@ -70,6 +70,8 @@ obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
 
 PROGRAMS := $(O)/relayd $(O)/relayctl $(O)/relay-sendmail $(O)/relay-catcher
 
+
+.PHONY: man
 .PHONY: all run test unit deps test-deps tsan-build clean bench soak fuzz fuzz-build static install layers sizes \
 	format analyze FORCE
 all: $(PROGRAMS)
@@ -144,6 +146,39 @@ tsan-build: $(patsubst %,$(O)/tests/unit/test_%,$(TSAN_TESTS))
 run: deps
 	$(MAKE) --no-print-directory all
 	tests/demo.sh
+
+# ---- installing ----
+
+ETC := $(if $(filter /usr/local /usr,$(PREFIX)),/etc,$(PREFIX)/etc)/relayd
+man: $(B)/man/relayctl.8 $(B)/man/relayd.conf.5 $(B)/man/relayd.8 $(B)/man/relay-sendmail.1
+$(B)/man/relayctl.8: $(B)/relayctl relayd/man/relayctl.8.head relayd/man/relayctl.8.tail
+	@mkdir -p $(@D)
+	(cat relayd/man/relayctl.8.head; $(B)/relayctl manual; cat relayd/man/relayctl.8.tail) >$@
+$(B)/man/relayd.conf.5: $(B)/relayd relayd/man/relayd.conf.5.head relayd/man/relayd.conf.5.tail
+	@mkdir -p $(@D)
+	(cat relayd/man/relayd.conf.5.head; $(B)/relayd -m; cat relayd/man/relayd.conf.5.tail) >$@
+$(B)/man/%: relayd/man/%
+	@mkdir -p $(@D)
+	cp $< $@
+
+install: all man
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/relayd/examples $(DESTDIR)$(ETC)/replies.d \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -d -m 0700 $(DESTDIR)$(ETC)/dkim
+	install $(B)/relayd $(B)/relayctl $(B)/relay-sendmail $(DESTDIR)$(PREFIX)/sbin/
+	install -m 0644 $(B)/man/relay-sendmail.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 0644 $(B)/man/relayd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 0644 $(B)/man/relayd.8 $(B)/man/relayctl.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 0644 conf/relayd.conf conf/replies.conf $(DESTDIR)$(PREFIX)/share/relayd/
+	install -m 0644 conf/examples/* $(DESTDIR)$(PREFIX)/share/relayd/examples/
+	$(B)/relayctl completion >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/relayctl
+	sed 's,/usr/local/sbin,$(PREFIX)/sbin,' relayd/relayd.service \
+		>$(DESTDIR)$(PREFIX)/lib/systemd/system/relayd.service
+	[ -e $(DESTDIR)$(ETC)/relayd.conf ] || \
+		install -m 0640 conf/relayd.conf $(DESTDIR)$(ETC)/relayd.conf
 
 clean:
 	rm -rf $(B)

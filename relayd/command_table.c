@@ -40,6 +40,7 @@ const struct command_row command_table[CMD_COUNT] = {
     [CMD_EXPLAIN] = {"reputation explain", "REPLY | - [--stage S] [--mx NAME]",
 	"which rule judges a reply, and what follows from it", RIGHTS_LOCAL, ""},
     [CMD_COMPLETION] = {"completion", "", "print the completion for bash", RIGHTS_LOCAL, ""},
+    [CMD_MANUAL] = {"manual", "", "print the manual's section on commands", RIGHTS_LOCAL, ""},
 };
 
 /* How many of ARGV's first words are all the words of ROW; 0: not this one. */

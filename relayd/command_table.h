@@ -28,6 +28,7 @@ enum command_id {
 	CMD_DKIM_TEST,
 	CMD_EXPLAIN,
 	CMD_COMPLETION,
+	CMD_MANUAL,
 	CMD_COUNT,
 };
 

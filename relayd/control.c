@@ -275,6 +275,7 @@ static void run_command(struct request *r)
 	case CMD_DKIM_TEST:
 	case CMD_EXPLAIN:
 	case CMD_COMPLETION:
+	case CMD_MANUAL:
 	case CMD_COUNT:
 		request_fail(r, "relayctl does this by itself");
 		break;

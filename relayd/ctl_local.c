@@ -242,6 +242,17 @@ static int completion(void)
 	return CTL_OK;
 }
 
+/* The rows as tagged paragraphs of man(7). */
+static int manual(void)
+{
+	for (int i = 0; i < CMD_COUNT; i++) {
+		const struct command_row *row = &command_table[i];
+		printf(".TP\n.B %s%s%s\n%s.\n", row->words, row->usage[0] ? " " : "", row->usage,
+		    row->sentence);
+	}
+	return CTL_OK;
+}
+
 int ctl_local(const struct ctl *ctl)
 {
 	switch ((int)ctl->command) {
@@ -258,6 +269,8 @@ int ctl_local(const struct ctl *ctl)
 		return ctl_explain(ctl);
 	case CMD_COMPLETION:
 		return completion();
+	case CMD_MANUAL:
+		return manual();
 	default:
 		return usage(ctl);
 	}
