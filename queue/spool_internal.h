@@ -241,7 +241,7 @@ struct writer {
 	size_t unlink_count;
 	unsigned failures; /* in this batch */
 	int error;         /* the last failure's errno */
-	bool full;
+	bool refused;      /* a message, for lack of space, and that goes on */
 	_Atomic uint64_t syncs;
 };
 

@@ -327,9 +327,10 @@ static bool may_append(struct writer *w)
 	return stock_fill(&w->stock, want) == 0 || stock_ready(&w->stock) >= want;
 }
 
-static void refuse(struct spool_append *a, int error)
+static void refuse(struct writer *w, struct spool_append *a, int error)
 {
 	a->status = is_no_space(error) ? SPOOL_FULL : SPOOL_FAILED;
+	w->refused |= a->status == SPOOL_FULL;
 	why_errno(&a->why, WHY_LOCAL, error, "the spool can not take message %016llx",
 	    (unsigned long long)a->id);
 }
@@ -341,7 +342,7 @@ static void append(struct writer *w, struct spool_append *a)
 	if (envelope_check(a->envelope, &a->why) != 0)
 		return;
 	if (!may_append(w)) {
-		refuse(a, w->stock.error ? w->stock.error : ENOSPC);
+		refuse(w, a, w->stock.error ? w->stock.error : ENOSPC);
 		return;
 	}
 	struct buf stored = {0};
@@ -365,7 +366,7 @@ static void append(struct writer *w, struct spool_append *a)
 	}
 	a->content_size = r.record.size;
 	if (writer_put(w, &r) != 0)
-		refuse(a, errno);
+		refuse(w, a, errno);
 	else
 		a->length = record_length(&r.record);
 }
@@ -424,7 +425,7 @@ static void end_task(struct writer *w, struct spool_task *task)
 	else if (task->kind == TASK_APPEND) {
 		struct spool_append *a = (struct spool_append *)task;
 		if (a->status != SPOOL_DONE && a->why.kind == WHY_NONE)
-			refuse(a, w->error);
+			refuse(w, a, w->error);
 	}
 }
 
@@ -452,6 +453,21 @@ static void write_batch(struct writer *w, struct job *first)
 		if (w->failures > FAILURES_MAX || w->note_count == 0)
 			break;
 	}
+	/* the next segment says where the bad one ends, so that what has failed
+	 * does not come back at the next start */
+	if (w->failures && w->current.fd < 0 && begin_segment(w, 0, true) == 0)
+		commit(w);
+}
+
+/* Would a message be refused now? Once one was, two unused segments have to be
+ * there before it ends: one to write to, one left over for notes. */
+static bool is_full(struct writer *w)
+{
+	if (w->refused && stock_fill(&w->stock, 2) == 0)
+		w->refused = false;
+	size_t want = w->current.fd >= 0 && !w->refused ? 1 : 2;
+	return stock_is_short(&w->stock) ||
+	    (w->stock.error && stock_ready(&w->stock) < want);
 }
 
 void writer_batch(struct job *first, void *writer)
@@ -462,14 +478,12 @@ void writer_batch(struct job *first, void *writer)
 		end_task(w, (struct spool_task *)job);
 	unlink_bigs(w);
 	bool more = stock_step(&w->stock);
-	size_t want = w->current.fd >= 0 ? 1 : 2;
-	w->full = stock_is_short(&w->stock) ||
-	    (w->stock.error && stock_ready(&w->stock) < want);
+	bool full = is_full(w);
 	for (struct job *job = first; job; job = job->next) {
 		struct spool_task *task = (struct spool_task *)job;
 		task->current = w->current.fd >= 0 ? w->current.number : 0;
 		task->synced = w->note_count == 0;
-		task->full = w->full;
+		task->full = full;
 		task->more = more;
 	}
 }

@@ -204,8 +204,14 @@ static int prepare(struct stock *s, uint32_t old, uint64_t size, struct log_file
 	*f = (struct log_file){.number = ++s->last, .generation = generation, .size = size,
 		.at = RECORD_START, .synced = RECORD_START};
 	f->fd = spool_io_open(s->dir, segment_name(from, old, SEGMENT_SPARE), O_RDWR);
-	if (f->fd < 0)
+	if (f->fd < 0) {
+		int error = errno; /* too many descriptors, say: it is still good */
+		s->last--;
+		if (size == s->size)
+			stock_add_spare(s, old);
+		errno = error;
 		return -1;
+	}
 	if (write_head(f) == 0 &&
 	    spool_io.renameat(s->dir, from, s->dir,
 		segment_name(to, f->number, SEGMENT_LOG)) == 0 &&
@@ -223,7 +229,7 @@ static int prepare(struct stock *s, uint32_t old, uint64_t size, struct log_file
 
 static int prepare_next(struct stock *s)
 {
-	while (s->next.fd < 0 && s->count > 0)
+	for (size_t tries = s->count; tries > 0 && s->next.fd < 0; tries--)
 		if (prepare(s, s->spares[--s->count], s->size, &s->next) != 0)
 			s->error = errno;
 	return s->next.fd < 0 ? -1 : 0;

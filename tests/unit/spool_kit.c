@@ -15,12 +15,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "queue/spool_internal.h"
 #include "relayd/base/mem.h"
 
 struct kit *kit_new(void)
 {
 	struct kit *kit = mem_zero(sizeof(*kit));
-	snprintf(kit->dir, sizeof(kit->dir), "/tmp/relayd-spool-XXXXXX");
+	/* in memory where that is possible: thousands of syncs are made */
+	bool memory = access("/dev/shm", W_OK) == 0;
+	snprintf(kit->dir, sizeof(kit->dir), "%s/relayd-spool-XXXXXX",
+	    memory ? "/dev/shm" : "/tmp");
 	assert_non_null(mkdtemp(kit->dir));
 	kit->conf = (struct conf_spool){.path = kit->dir, .segment_size = 256 << 10,
 		.big_message = 64 << 10, .spare_segments = 2};
@@ -106,7 +110,7 @@ static void on_found(void *arg, uint64_t id, struct spool_place place,
 	(void)content_size;
 	m->found = true;
 	m->place = place;
-	if (m->live) {
+	if (m->live && !kit->lenient) {
 		assert_int_equal(m->done, done[0]);
 		assert_int_equal(m->state.attempts, state->attempts);
 		assert_int_equal(m->state.held, state->held);
@@ -150,9 +154,12 @@ void kit_turn_until(struct kit *kit, bool *flag)
 
 void kit_settle(struct kit *kit)
 {
-	for (int i = 0; i < 100000; i++)
-		if (!loop_turn(kit->loop, true))
+	struct spool *spool = kit->spool;
+	for (int i = 0; i < 100000; i++) {
+		if (!pool_pending(spool->pool) && !spool->later && !spool->notes)
 			return;
+		loop_turn(kit->loop, true);
+	}
 	fail_msg("the spool does not come to rest");
 }
 

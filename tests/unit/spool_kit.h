@@ -31,6 +31,7 @@ struct kit {
 	unsigned fulls;
 	unsigned moves;
 	bool full;
+	bool lenient; /* results may have been lost */
 	char damage_text[512]; /* the last one */
 };
 
@@ -40,7 +41,6 @@ void kit_free(struct kit *kit); /* closes, removes the folder */
 int kit_try_open(struct kit *kit, struct why *why);
 void kit_open(struct kit *kit);  /* open and recover */
 void kit_close(struct kit *kit);
-/* As after a kill: what the thread has not written is gone, nothing is synced. */
 void kit_turn_until(struct kit *kit, bool *flag);
 void kit_settle(struct kit *kit); /* until nothing is under way */
 

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT
+ * Each system call by which the spool writes fails once, at each of its calls
+ * in one life of a spool. Whatever was DONE must be there afterwards; whatever
+ * was noted must be known; a descriptor whose sync failed is not synced again.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "queue/spool_io.h"
+#include "tests/unit/spool_kit.h"
+
+enum call { CALL_OPEN, CALL_WRITE, CALL_DATASYNC, CALL_SYNC, CALL_RENAME, CALL_UNLINK, CALLS };
+static const char *const call_names[CALLS] = {"openat", "pwritev", "fdatasync", "fsync",
+	"renameat", "unlinkat"};
+
+#define SHORT_WRITE (-1) /* instead of an errno */
+#define FDS 1024
+
+static struct spool_io real;
+static atomic_int counts[CALLS];
+static atomic_int fault_call = CALLS;
+static atomic_int fault_at; /* which call of it; 0: all from fault_from on */
+static atomic_int fault_from;
+static atomic_int fault_error;
+static atomic_bool bad_fd[FDS];
+static atomic_int second_syncs;
+
+static bool fails(enum call call)
+{
+	int n = atomic_fetch_add(&counts[call], 1) + 1;
+	int at = atomic_load(&fault_at);
+	if (atomic_load(&fault_call) != (int)call)
+		return false;
+	return at ? n == at : n >= atomic_load(&fault_from);
+}
+
+static int give_error(void)
+{
+	errno = atomic_load(&fault_error);
+	return -1;
+}
+
+static int try_open(int dir, const char *name, int flags, mode_t mode)
+{
+	if ((fault_error != ENOSPC || flags & O_CREAT) && fails(CALL_OPEN))
+		return give_error();
+	int fd = real.openat(dir, name, flags, mode);
+	if (fd >= 0 && fd < FDS)
+		atomic_store(&bad_fd[fd], false);
+	return fd;
+}
+
+static ssize_t try_write(int fd, const struct iovec *iov, int count, off_t offset)
+{
+	if (!fails(CALL_WRITE))
+		return real.pwritev(fd, iov, count, offset);
+	if (atomic_load(&fault_error) != SHORT_WRITE)
+		return give_error();
+	struct iovec first = iov[0];
+	first.iov_len = (first.iov_len + 1) / 2;
+	return real.pwritev(fd, &first, 1, offset);
+}
+
+static int try_sync(enum call call, int (*sync)(int fd), int fd)
+{
+	struct stat st;
+	if (fd >= 0 && fd < FDS && atomic_load(&bad_fd[fd]))
+		atomic_fetch_add(&second_syncs, 1);
+	if (!fails(call))
+		return sync(fd);
+	/* a folder's descriptor lives as long as the spool */
+	if (fd < FDS && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		atomic_store(&bad_fd[fd], true);
+	return give_error();
+}
+
+static int try_fdatasync(int fd)
+{
+	return try_sync(CALL_DATASYNC, real.fdatasync, fd);
+}
+
+static int try_fsync(int fd)
+{
+	return try_sync(CALL_SYNC, real.fsync, fd);
+}
+
+static int try_rename(int from_dir, const char *from, int to_dir, const char *to)
+{
+	return fails(CALL_RENAME) ? give_error() : real.renameat(from_dir, from, to_dir, to);
+}
+
+static int try_unlink(int dir, const char *name, int flags)
+{
+	return fails(CALL_UNLINK) ? give_error() : real.unlinkat(dir, name, flags);
+}
+
+static void set_fault(enum call call, int at, int error)
+{
+	for (int i = 0; i < CALLS; i++)
+		atomic_store(&counts[i], 0);
+	for (int i = 0; i < FDS; i++)
+		atomic_store(&bad_fd[i], false);
+	atomic_store(&second_syncs, 0);
+	atomic_store(&fault_error, error);
+	atomic_store(&fault_at, at);
+	atomic_store(&fault_from, 1);
+	atomic_store(&fault_call, call);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	real = spool_io;
+	spool_io.openat = try_open;
+	spool_io.pwritev = try_write;
+	spool_io.fdatasync = try_fdatasync;
+	spool_io.fsync = try_fsync;
+	spool_io.renameat = try_rename;
+	spool_io.unlinkat = try_unlink;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	spool_io = real;
+	return 0;
+}
+
+/* One life: small and big messages over several segments, results, ends. */
+static void live(struct kit *kit)
+{
+	struct why why;
+	if (kit_try_open(kit, &why) == 0) {
+		kit_append_many(kit, 1, 3, 2000, NULL);
+		kit_append_many(kit, 10, 6, 20000, NULL);
+		kit_append(kit, 20, 100 << 10, NULL);
+		for (size_t i = 0; i < kit->count; i++) {
+			if (kit->messages[i].id % 2)
+				kit_end(kit, kit->messages[i].id);
+			else
+				kit_result(kit, kit->messages[i].id, 1);
+		}
+		kit_append_many(kit, 30, 4, 20000, NULL);
+		kit_append_many(kit, 40, 2, 30, NULL);
+	}
+	kit_close(kit);
+}
+
+static struct kit *begin(void)
+{
+	struct kit *kit = kit_new();
+	kit->conf.segment_size = 64 << 10;
+	return kit;
+}
+
+/* Result: how many calls of CALL there are in a life. */
+static int try_fault(enum call call, int at, int error)
+{
+	struct kit *kit = begin();
+	set_fault(call, at, error);
+	live(kit);
+	int count = atomic_load(&counts[call]);
+	int again = atomic_load(&second_syncs);
+	set_fault(CALLS, 0, 0);
+	kit_open(kit);
+	if (again || kit->damages)
+		fail_msg("%s %d, error %d: %d second syncs, %u damages (%s)", call_names[call],
+		    at, error, again, kit->damages, kit->damage_text);
+	kit_check(kit);
+	/* and it goes on */
+	enum spool_status status;
+	kit_append(kit, 99, 100, &status);
+	assert_int_equal(status, SPOOL_DONE);
+	kit_free(kit);
+	return count;
+}
+
+static void sweep(enum call call, int error)
+{
+	for (int at = 1;; at++)
+		if (try_fault(call, at, error) < at)
+			break;
+}
+
+static void test_write(void **state)
+{
+	(void)state;
+	sweep(CALL_WRITE, EIO);
+	sweep(CALL_WRITE, ENOSPC);
+}
+
+static void test_write_short(void **state)
+{
+	(void)state;
+	sweep(CALL_WRITE, SHORT_WRITE);
+	sweep(CALL_WRITE, EINTR);
+}
+
+static void test_sync(void **state)
+{
+	(void)state;
+	sweep(CALL_DATASYNC, EIO);
+	sweep(CALL_SYNC, EIO);
+}
+
+static void test_open(void **state)
+{
+	(void)state;
+	sweep(CALL_OPEN, EMFILE);
+}
+
+static void test_rename(void **state)
+{
+	(void)state;
+	sweep(CALL_RENAME, EIO);
+	sweep(CALL_UNLINK, EIO);
+}
+
+/* From some call on every one fails: nothing is DONE that is not there. */
+static void test_dead_disk(void **state)
+{
+	(void)state;
+	for (int from = 1; from <= 60; from += 3) {
+		struct kit *kit = begin();
+		set_fault(CALL_WRITE, 0, EIO);
+		atomic_store(&fault_from, from);
+		live(kit);
+		int again = atomic_load(&second_syncs);
+		set_fault(CALLS, 0, 0);
+		assert_int_equal(again, 0);
+		/* results that could not be written are lost: what is live and more */
+		for (size_t i = 0; i < kit->count; i++)
+			kit->messages[i].done = 0;
+		kit->lenient = true;
+		kit_open(kit);
+		for (size_t i = 0; i < kit->count; i++)
+			assert_true(!kit->messages[i].live || kit->messages[i].found);
+		kit_free(kit);
+	}
+}
+
+/* A full disk: 452 for messages, results still go down, and it recovers. */
+static void test_full(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	enum spool_status status = SPOOL_DONE;
+	kit_open(kit);
+	kit_settle(kit);
+	set_fault(CALL_OPEN, 0, ENOSPC); /* no new file from now on */
+	uint64_t id = 1;
+	while (status == SPOOL_DONE && id < 100)
+		kit_append(kit, id++, 10000, &status);
+	assert_int_equal(status, SPOOL_FULL);
+	assert_true(kit->full);
+	assert_true(spool_is_full(kit->spool));
+	kit_result(kit, 1, 2);
+	kit_end(kit, 2);
+	kit_append(kit, 200, 10000, &status);
+	assert_int_equal(status, SPOOL_FULL);
+	set_fault(CALLS, 0, 0);
+	while (kit->full)
+		loop_turn(kit->loop, true);
+	kit_append(kit, 201, 10000, &status);
+	assert_int_equal(status, SPOOL_DONE);
+	assert_int_equal(kit->fulls, 2);
+	kit_close(kit);
+	kit_open(kit);
+	kit_check(kit);
+	kit_free(kit);
+}
+
+/* Full, and the daemon is killed: what was noted while it was full is there. */
+static void test_full_restart(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	enum spool_status status = SPOOL_DONE;
+	kit_open(kit);
+	kit_settle(kit);
+	set_fault(CALL_OPEN, 0, ENOSPC);
+	uint64_t id = 1;
+	while (status == SPOOL_DONE && id < 100)
+		kit_append(kit, id++, 10000, &status);
+	for (uint64_t i = 1; i < id - 1; i += 2)
+		kit_end(kit, i);
+	kit_close(kit);
+	set_fault(CALLS, 0, 0);
+	kit_open(kit);
+	kit_check(kit);
+	kit_free(kit);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_write),
+		cmocka_unit_test(test_write_short),
+		cmocka_unit_test(test_sync),
+		cmocka_unit_test(test_open),
+		cmocka_unit_test(test_rename),
+		cmocka_unit_test(test_dead_disk),
+		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_full_restart),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
