@@ -3,7 +3,8 @@ import random
 import time
 import unittest
 
-from base import Behaviour, Load, NameServer, Receiver, Relay, account, share, wait_for_all
+from base import Behaviour, Load, NameServer, Receiver, Relay, account, share, wait_for_all, \
+    wait_until
 
 
 class Kill(unittest.TestCase):
@@ -45,7 +46,7 @@ class Kill(unittest.TestCase):
         print(f"     {len(kills)} kills: {len(load.promised)} promised, 0 lost, {twice} duplicates "
               f"({twice / len(kills):.2f} a kill)", flush=True)
         self.assertGreater(len(load.promised), len(kills))
-        self.assertEqual(relay.ctl("queue", "list"), [])
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
 
     def test_kill_9_with_everything_deferred(self):
         """Results, states and messages of a queue that does not move."""
