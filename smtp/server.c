@@ -21,8 +21,8 @@
  * no progress. */
 #define PROGRESS_MIN 1024
 
-/* How long the last reply of a session may take to leave. */
-#define FINISH_MS 10000
+/* How long the last replies of a session may take to leave. */
+#define FINISH_MS 5000
 
 enum phase {
 	PHASE_COMMAND, /* each command has its own deadline, set when the last one was done */
@@ -226,12 +226,13 @@ static bool take_command(struct server *s)
 		server_enter(s, server_command(s, line));
 		return true;
 	case CONN_LINE_BARE:
+		/* where it ends is a matter of opinion, and what stands behind the LF may
+		 * come from somebody else than the client: none of it is run */
 		server_reject(s, 500, "5.5.2", "Commands end with CRLF and hold no other CR or LF");
-		server_enter(s, s->state);
+		server_enter(s, SERVER_END);
 		return true;
 	case CONN_LINE_LONG:
 		s->skipping = true;
-		s->skipped_cr = false;
 		return true;
 	case CONN_LINE_MORE:
 		return false;
@@ -282,10 +283,8 @@ static void secured(struct server *s)
 static void expired(struct server *s)
 {
 	bool old = clock_mono_ms() >= s->session_end;
-	if (s->state != SERVER_HANDSHAKE)
-		server_say(s, 421, "4.4.2", old ? "The session has lasted too long" : "Timeout");
-	/* who does not read its replies will not read this one either */
-	end(s, s->state == SERVER_HANDSHAKE || is_blocked(s));
+	server_say(s, 421, "4.4.2", old ? "The session has lasted too long" : "Timeout");
+	end(s, s->state == SERVER_HANDSHAKE);
 }
 
 static void handle(struct server *s, enum conn_event event)
@@ -381,7 +380,7 @@ struct server_info server_info(const struct server *s)
 
 void server_answer(struct server *s, const struct reply *reply)
 {
-	if (s->state != SERVER_OWED) /* it has ended meanwhile */
+	if (s->state != SERVER_OWED) /* nobody waits for it */
 		return;
 	server_reply(s, reply);
 	if (reply->code < 300)
@@ -427,11 +426,10 @@ void server_shut(struct server *s, const char *enhanced, const char *reason)
 	if (s->state == SERVER_OWED) {
 		buf_clear(&s->late);
 		reply_print(&reply, &s->late);
-	} else if (s->state != SERVER_HANDSHAKE) {
+	} else {
 		server_reply(s, &reply);
-	}
-	if (s->state != SERVER_OWED)
 		end(s, s->state == SERVER_HANDSHAKE);
+	}
 	reply_free(&reply);
 }
 

@@ -45,7 +45,7 @@ static void hand_over(struct server *s, struct buf *text)
 {
 	if (s->decoder.fault != BODY_FINE) {
 		server_forget(s);
-	} else if (text->len && s->state != SERVER_END && !s->handler->text(s->arg, span_buf(text))) {
+	} else if (text->len && !s->handler->text(s->arg, span_buf(text))) {
 		server_pause(s);
 	}
 	buf_free(text);

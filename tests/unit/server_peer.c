@@ -37,7 +37,7 @@ void peer_note_text(struct peer *p)
 		return;
 	struct span all = span_buf(&p->text);
 	buf_add_text(&p->events, "text ");
-	if (p->raw || all.n <= SHOWN_TEXT) {
+	if (all.n <= SHOWN_TEXT) {
 		text_escape(&p->events, all, all.n);
 		buf_add_byte(&p->events, '\n');
 	} else {
@@ -112,6 +112,8 @@ static bool on_text(void *arg, struct span piece)
 	if (piece.n == 0 || piece.n > 2 * 32768 + 2)
 		bug("a piece of text of no size, or too big");
 	buf_add(&p->text, piece.p, piece.n);
+	if (p->shut_text)
+		server_shut(p->server, "4.3.2", "shut by the handler");
 	return !p->pause;
 }
 

@@ -21,8 +21,8 @@ struct peer {
 	bool later; /* the answer comes by peer_answer */
 	bool pause; /* `text` always returns false */
 	bool shut;  /* `mail` shuts the session */
-	bool raw;   /* all of the text is noted, not only its start */
-	bool calling; /* in a call of ours: no handler may be called but `end` ... */
+	bool shut_text; /* `text` does */
+	bool calling;   /* in a call of ours: no handler may be called */
 	unsigned answer_code;
 	bool bad_data;
 	bool hang_data;

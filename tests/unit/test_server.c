@@ -16,8 +16,8 @@
  *	=~ TEXT   the same, after any number of pieces of text: how much is handed on
  *	          before a fault is seen depends on how it arrives
  *	+ ACTION  answer CODE ENHANCED TEXT | resume | shut | tls | eof | gone |
- *	          reset | stall | read | drained (forget what was said) | lines N
- *	          (so many were said) | idle | busy | mark | segment (all that came
+ *	          reset | stall | read | bounded (little waits to be sent) | drained
+ *	          (forget what was said) | absent TEXT | lines N (so many were said) | idle | busy | mark | segment (all that came
  *	          since the mark came in one piece)
  *
  * Nothing that was said, and no event but `abort` and `closed` of the last
@@ -95,6 +95,8 @@ static void set_option(struct script *s, const char *key, const char *value)
 		p->pause = true;
 	else if (strcmp(key, "shut") == 0)
 		p->shut = true;
+	else if (strcmp(key, "shut_text") == 0)
+		p->shut_text = true;
 	else if (strcmp(key, "repair") == 0)
 		p->options.bare_newline = CONF_BARE_REPAIR;
 	else if (strcmp(key, "tls") == 0)
@@ -241,6 +243,8 @@ static bool act_owner(struct script *s, const char *action)
 		server_resume(p->server);
 	else if (strcmp(action, "shut") == 0)
 		server_shut(p->server, "4.3.2", "shutting down");
+	else if (strcmp(action, "bounded") == 0)
+		assert_true(conn_unsent(p->conn) > 0 && conn_unsent(p->conn) <= 70000);
 	else if (strcmp(action, "idle") == 0 || strcmp(action, "busy") == 0)
 		assert_int_equal(server_is_idle(p->server), action[0] == 'i');
 	else
@@ -275,6 +279,8 @@ static void act(struct script *s, const char *action)
 		p->stalled = false;
 	else if (strcmp(action, "drained") == 0)
 		buf_clear(&p->got);
+	else if (strncmp(action, "absent ", 7) == 0)
+		assert_null(strstr(buf_text(&p->got), action + 7));
 	else if (strncmp(action, "lines ", 6) == 0)
 		take_lines(s, strtol(action + 6, NULL, 10));
 	else if (strcmp(action, "mark") == 0)
@@ -434,6 +440,24 @@ static void test_set_options(void **state)
 	peer_end(&p);
 }
 
+/* During the handshake of a socket with implicit TLS, whose settings change: the
+ * session still is one that begins with a banner behind the handshake. */
+static void test_set_options_handshake(void **state)
+{
+	(void)state;
+	struct peer p;
+	peer_init(&p);
+	p.options.tls = server_ctx;
+	p.options.tls_now = true;
+	peer_open(&p);
+	p.options.tls_now = false;
+	server_set_options(p.server, &p.options);
+	peer_shake(&p);
+	peer_settle(&p);
+	assert_non_null(strstr(buf_text(&p.got), "220 relay.example"));
+	peer_end(&p);
+}
+
 static void make_server_ctx(void)
 {
 	char folder[] = "/tmp/test_server.XXXXXX";
@@ -480,6 +504,7 @@ static struct CMUnitTest *list_tests(size_t *count)
 	    cmocka_unit_test(test_many_commands),
 	    cmocka_unit_test(test_big_paused),
 	    cmocka_unit_test(test_set_options),
+	    cmocka_unit_test(test_set_options_handshake),
 	};
 	size_t other_count = sizeof(others) / sizeof(others[0]);
 	found_count = scandir(SCRIPTS, &found, is_script, alphasort);
