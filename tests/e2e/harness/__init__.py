@@ -1,6 +1,8 @@
 """What the end-to-end tests stand on: a relay under test, receivers, a name server."""
+from .client import RawClient
 from .dns import NameServer
-from .receiver import Receiver, Behaviour
+from .receiver import DROP, HANG, RESET, Behaviour, Receiver
 from .relay import Relay, free_port, build_dir, wait_until
 
-__all__ = ["NameServer", "Receiver", "Behaviour", "Relay", "free_port", "build_dir", "wait_until"]
+__all__ = ["NameServer", "Receiver", "Behaviour", "DROP", "RESET", "HANG", "RawClient", "Relay",
+           "free_port", "build_dir", "wait_until"]

@@ -21,13 +21,8 @@ class NameServer:
         self.servfail = set()
         self.silent = set()
         self.lock = threading.Lock()
-        self.udp = self._bind()
-        self.tcp = socketserver.ThreadingTCPServer(("127.0.0.1", self.port), _TcpHandler, False)
-        self.tcp.daemon_threads = True
-        self.tcp.allow_reuse_address = True
-        self.tcp.names = self
-        self.tcp.server_bind()
-        self.tcp.server_activate()
+        while not self._bind():
+            pass
         self.threads = [
             threading.Thread(target=self._serve_udp, daemon=True),
             threading.Thread(target=self.tcp.serve_forever, daemon=True),
@@ -36,10 +31,22 @@ class NameServer:
             thread.start()
 
     def _bind(self):
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.bind(("127.0.0.1", 0))
-        self.port = udp.getsockname()[1]
-        return udp
+        """One port for both; False: it was free for UDP only."""
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(("127.0.0.1", 0))
+        self.port = self.udp.getsockname()[1]
+        self.tcp = socketserver.ThreadingTCPServer(("127.0.0.1", self.port), _TcpHandler, False)
+        self.tcp.daemon_threads = True
+        self.tcp.allow_reuse_address = True
+        self.tcp.names = self
+        try:
+            self.tcp.server_bind()
+        except OSError:
+            self.udp.close()
+            self.tcp.server_close()
+            return False
+        self.tcp.server_activate()
+        return True
 
     @property
     def server(self):

@@ -1,11 +1,14 @@
 """A receiver whose answers a test decides, and which keeps what it got.
 
 A Behaviour says what to answer at each stage; None means the usual positive
-answer. An answer is text ("550 5.1.1 no such user"), bytes to send raw, or one of
+answer. An answer is text ("550 5.1.1 no such user"), bytes to send raw, an iterator
+of such bytes (endless ones go on until the relay has had enough), or one of
 DROP (close without a word), RESET (TCP reset), HANG (say nothing, keep open).
 A callable gets the receiver's connection number and the argument.
 """
+import base64
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -16,8 +19,14 @@ HANG = object()
 
 
 class Behaviour:
+    """`tls` is an SSLContext, which makes STARTTLS offered and work; a STARTTLS
+    that is only named in `extensions` gets its 220, and rubbish for a handshake.
+    `tls_now` speaks TLS from the first octet."""
+
     def __init__(self, **stages):
         self.extensions = stages.pop("extensions", ["PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 0"])
+        self.tls = stages.pop("tls", None)
+        self.tls_now = stages.pop("tls_now", False)
         self.stages = stages
 
     def at(self, stage, number, argument):
@@ -26,11 +35,15 @@ class Behaviour:
 
 
 class Message:
-    def __init__(self, sender, recipients, data, connection):
+    def __init__(self, sender, recipients, data, connection, dialogue=None):
         self.sender = sender
         self.recipients = recipients
         self.data = data
         self.connection = connection
+        self.peer = dialogue and dialogue.peer  # the address it came from
+        self.helo = dialogue and dialogue.helo
+        self.tls = dialogue is not None and dialogue.is_tls()
+        self.login = dialogue and dialogue.login  # (mechanism, user, password)
         self.time = time.monotonic()
 
     @property
@@ -91,6 +104,7 @@ class Receiver:
                 sock, _ = self.listener.accept()
             except OSError:
                 return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.changed:
                 self.connections += 1
                 self.open_now += 1
@@ -100,11 +114,15 @@ class Receiver:
             threading.Thread(target=self._run, args=(sock, number), daemon=True).start()
 
     def _run(self, sock, number):
+        dialogue = None
         try:
-            _Dialogue(self, sock, number).run()
+            dialogue = _Dialogue(self, sock, number)
+            dialogue.run()
         except (OSError, _Over):
             pass
         finally:
+            if dialogue:
+                dialogue.close()
             sock.close()
             with self.changed:
                 self.open_now -= 1
@@ -121,8 +139,23 @@ class _Dialogue:
         self.sock = sock
         self.number = number
         self.file = sock.makefile("rb")
+        self.peer = sock.getpeername()[0]
+        self.helo = None
+        self.login = None
         self.sender = None
         self.recipients = []
+
+    def is_tls(self):
+        return isinstance(self.sock, ssl.SSLSocket)
+
+    def close(self):
+        self.file.close()
+        self.sock.close()  # the one that TLS has wrapped
+
+    def start_tls(self):
+        self.file.close()
+        self.sock = self.receiver.behaviour.tls.wrap_socket(self.sock, server_side=True)
+        self.file = self.sock.makefile("rb")
 
     def say(self, stage, argument, usual):
         answer = self.receiver.behaviour.at(stage, self.number, argument)
@@ -136,6 +169,10 @@ class _Dialogue:
         if answer is HANG:
             self.file.read()
             raise _Over()
+        if hasattr(answer, "__next__"):
+            for piece in answer:
+                self.sock.sendall(piece)
+            raise _Over()
         if isinstance(answer, bytes):
             self.sock.sendall(answer)
             return answer[:1]
@@ -145,6 +182,8 @@ class _Dialogue:
         return answer[:1].encode()
 
     def run(self):
+        if self.receiver.behaviour.tls_now:
+            self.start_tls()
         if self.say("banner", "", "220 receiver.test ESMTP") != b"2":
             self.file.readline()
             return
@@ -156,21 +195,51 @@ class _Dialogue:
             with self.receiver.changed:
                 self.receiver.commands.append(text)
                 self.receiver.changed.notify_all()
-            verb = text[:4].upper()
+            verb, _, argument = text.partition(" ")
             handler = getattr(self, "do_" + verb.lower(), None)
             if handler:
-                handler(text[4:].strip())
+                handler(argument.strip())
             else:
                 self.say("unknown", text, "500 5.5.1 unknown")
 
     def do_ehlo(self, argument):
-        lines = ["receiver.test"] + self.receiver.behaviour.extensions
+        self.helo = argument
+        behaviour = self.receiver.behaviour
+        lines = ["receiver.test"] + [e for e in behaviour.extensions
+                                     if e != "STARTTLS" or not self.is_tls()]
+        if behaviour.tls and not self.is_tls():
+            lines.append("STARTTLS")
         usual = "\r\n".join("250" + ("-" if i < len(lines) - 1 else " ") + l
                             for i, l in enumerate(lines))
         self.say("ehlo", argument, usual)
 
     def do_helo(self, argument):
+        self.helo = argument
         self.say("helo", argument, "250 receiver.test")
+
+    def do_starttls(self, argument):
+        if self.say("starttls", argument, "220 2.0.0 go on") != b"2":
+            return
+        if not self.receiver.behaviour.tls:
+            self.sock.sendall(b"this is no handshake\r\n" * 4)
+            raise _Over()
+        self.start_tls()
+
+    def do_auth(self, argument):
+        mechanism, _, rest = argument.partition(" ")
+        if mechanism.upper() == "PLAIN":
+            rest = rest or self.ask("334 ")
+            _, user, password = base64.b64decode(rest).decode().split("\0")
+        else:
+            user = base64.b64decode(self.ask("334 VXNlcm5hbWU6")).decode()
+            password = base64.b64decode(self.ask("334 UGFzc3dvcmQ6")).decode()
+        login = (mechanism.upper(), user, password)
+        if self.say("auth", login, "235 2.7.0 welcome") == b"2":
+            self.login = login
+
+    def ask(self, challenge):
+        self.sock.sendall(challenge.encode() + b"\r\n")
+        return self.file.readline(70000).strip().decode()
 
     def do_mail(self, argument):
         if self.say("mail", argument, "250 2.1.0 ok") == b"2":
@@ -208,7 +277,7 @@ class _Dialogue:
                 break
             lines.append(line[1:] if line.startswith(b".") else line)
         data = b"".join(lines)
-        message = Message(self.sender, self.recipients, data, self.number)
+        message = Message(self.sender, self.recipients, data, self.number, self)
         self.recipients = []
         if self.say("end", data, "250 2.0.0 taken") == b"2":
             with self.receiver.changed:

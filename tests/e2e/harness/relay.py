@@ -19,6 +19,12 @@ def build_dir():
     return os.environ.get("RELAYD_BUILD", os.path.join(ROOT, "build", "asan"))
 
 
+def release_dir():
+    """Programs without sanitizers: for tracing, and where memory is counted."""
+    folder = build_dir()
+    return os.path.dirname(folder) if os.path.basename(folder) == "asan" else folder
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
