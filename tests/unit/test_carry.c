@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+ * Segments are used anew: what they alone knew lives on, the rest does not
+ * come back, and space stays bounded however long a few messages wait.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "queue/spool_internal.h"
+#include "tests/unit/spool_kit.h"
+
+static struct kit *begin(void)
+{
+	struct kit *kit = kit_new();
+	kit->conf.segment_size = 64 << 10;
+	kit_open(kit);
+	return kit;
+}
+
+static void reopen(struct kit *kit)
+{
+	kit_close(kit);
+	kit_open(kit);
+	assert_int_equal(kit->damages, 0);
+	kit_check(kit);
+}
+
+/* Fill segments with messages that end at once. */
+static void churn(struct kit *kit, uint64_t first, size_t count, size_t size)
+{
+	for (size_t i = 0; i < count; i++) {
+		assert_non_null(kit_append(kit, first + i, size, NULL));
+		kit_end(kit, first + i);
+	}
+	kit_settle(kit);
+}
+
+static void test_reuse(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	churn(kit, 1, 100, 10000);
+	assert_true(spool_stats(kit->spool).segments <= 3);
+	assert_true(kit_count_files(kit, "", ".log") + kit_count_files(kit, "", ".spare") <= 5);
+	reopen(kit);
+	assert_int_equal(spool_stats(kit->spool).live_messages, 0);
+	kit_free(kit);
+}
+
+static void test_carry_over(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	kit_append(kit, 1000, 3000, NULL);
+	struct kit_message *m = kit_find(kit, 1000);
+	m->state = (struct spool_state){.due_ms = 77, .attempts = 2, .held = true,
+		.notified = true};
+	spool_note_state(kit->spool, 1000, &m->state);
+	kit_result(kit, 1000, 2);
+	uint32_t first = m->place.segment;
+	churn(kit, 1, 100, 10000);
+	assert_true(kit->moves > 0);
+	assert_true(m->place.segment > first);
+	assert_true(kit_is_readable(kit, m));
+	assert_true(spool_stats(kit->spool).segments <= 3);
+	reopen(kit);
+	kit_free(kit);
+}
+
+static void test_carry_big(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	kit_append(kit, 1000, 200000, NULL);
+	churn(kit, 1, 30, 10000);
+	assert_true(kit->moves > 0);
+	reopen(kit);
+	kit_end(kit, 1000);
+	reopen(kit);
+	assert_int_equal(kit_count_files(kit, "big", ""), 0);
+	kit_free(kit);
+}
+
+/* Half of the first segment lives on and pins it; results and ends of its
+ * messages stand in later segments, which are used anew. */
+static void test_foreign_notes(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	kit_append_many(kit, 1000, 10, 5000, NULL);
+	uint32_t first = kit_find(kit, 1000)->place.segment;
+	assert_int_equal(kit_find(kit, 1009)->place.segment, first);
+	churn(kit, 1, 7, 9000); /* so that the notes stand in another segment */
+	for (uint64_t id = 1000; id < 1004; id++)
+		kit_end(kit, id);
+	kit_result(kit, 1005, 1);
+	struct kit_message *m = kit_find(kit, 1006);
+	m->state = (struct spool_state){.due_ms = 5, .attempts = 9};
+	spool_note_state(kit->spool, 1006, &m->state);
+	churn(kit, 100, 60, 9000);
+	assert_int_equal(kit_find(kit, 1005)->place.segment, first);
+	reopen(kit);
+	churn(kit, 200, 60, 9000);
+	reopen(kit);
+	assert_int_equal(spool_stats(kit->spool).live_messages, 6);
+	kit_free(kit);
+}
+
+/* Nobody reads from a segment that is used anew. */
+static void test_reader_pins(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	struct why why;
+	kit_append(kit, 1000, 4000, NULL);
+	struct kit_message *m = kit_find(kit, 1000);
+	struct spool_reader *r = spool_reader_open(kit->spool, 1000, m->place, &why);
+	assert_non_null(r);
+	char head[10];
+	assert_int_equal(spool_reader_read(r, 0, head, sizeof(head)), sizeof(head));
+	kit_end(kit, 1000);
+	churn(kit, 1, 60, 9000);
+	char rest[8192];
+	assert_true(spool_reader_read(r, 10, rest, sizeof(rest)) > 4000);
+	assert_false(spool_reader_damaged(r));
+	spool_reader_close(r);
+	kit_settle(kit);
+	assert_true(spool_stats(kit->spool).segments <= 3);
+	reopen(kit);
+	kit_free(kit);
+}
+
+/* A year in a minute: whatever happens in whatever order, a restart finds what
+ * the model says. */
+static void run_random(unsigned seed)
+{
+	struct kit *kit = begin();
+	uint64_t next = 1;
+	srandom(seed);
+	for (int step = 0; step < 1000; step++) {
+		long what = random() % 100;
+		struct kit_message *m = kit->count ?
+		    &kit->messages[(size_t)random() % kit->count] : NULL;
+		if (what < 35 && next < KIT_MAX - 100) {
+			size_t size = random() % 20 ? (size_t)random() % 9000 :
+						      (size_t)random() % 150000;
+			size_t count = 1 + (size_t)random() % 4;
+			assert_int_equal(kit_append_many(kit, next, count, size, NULL), count);
+			next += count;
+		} else if (what < 70 && m && m->live) {
+			kit_end(kit, m->id);
+		} else if (what < 80 && m && m->live) {
+			kit_result(kit, m->id, (unsigned)random() % 2);
+		} else if (what < 95 && m && m->live) {
+			m->state = (struct spool_state){.due_ms = step,
+				.attempts = m->state.attempts + 1, .held = random() % 2};
+			spool_note_state(kit->spool, m->id, &m->state);
+		} else if (what == 95) {
+			kit_settle(kit);
+		} else if (what == 96) {
+			reopen(kit);
+		}
+	}
+	reopen(kit);
+	/* all over: nearly no space is left in use */
+	for (size_t i = 0; i < kit->count; i++)
+		if (kit->messages[i].live)
+			kit_end(kit, kit->messages[i].id);
+	churn(kit, next, 14, 9000);
+	assert_true(spool_stats(kit->spool).segments <= 3);
+	reopen(kit);
+	kit_free(kit);
+}
+
+static void test_random(void **state)
+{
+	(void)state;
+	for (unsigned seed = 1; seed <= 5; seed++)
+		run_random(seed);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reuse),
+		cmocka_unit_test(test_carry_over),
+		cmocka_unit_test(test_carry_big),
+		cmocka_unit_test(test_foreign_notes),
+		cmocka_unit_test(test_reader_pins),
+		cmocka_unit_test(test_random),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
