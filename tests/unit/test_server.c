@@ -17,8 +17,8 @@
  *	          before a fault is seen depends on how it arrives
  *	+ ACTION  answer CODE ENHANCED TEXT | resume | shut | tls | eof | gone |
  *	          reset | stall | read | bounded (little waits to be sent) | drained
- *	          (forget what was said) | absent TEXT | lines N (so many were said) | idle | busy | mark | segment (all that came
- *	          since the mark came in one piece)
+ *	          (forget what was said) | absent TEXT | lines N (so many were said) |
+ *	          idle | busy | mark | segment (all since the mark came in one piece)
  *
  * Nothing that was said, and no event but `abort` and `closed` of the last
  * line's closing, may be left over at the end.
