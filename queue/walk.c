@@ -31,8 +31,11 @@ void walk_read_anyway(const struct walk_source *source, uint64_t offset, char *t
 {
 	if (read_all(source, offset, to, n))
 		return;
-	for (size_t i = 0; i < n; i += PAGE) {
-		size_t piece = n - i < PAGE ? n - i : PAGE;
+	size_t piece;
+	for (size_t i = 0; i < n; i += piece) {
+		piece = PAGE - (size_t)((offset + i) % PAGE); /* a bad one costs no other */
+		if (piece > n - i)
+			piece = n - i;
 		if (!read_all(source, offset + i, to + i, piece))
 			memset(to + i, 0, piece);
 	}

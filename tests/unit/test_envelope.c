@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ * Envelopes there and back; what can not be stored; damage at each byte.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "queue/envelope.h"
+#include "relayd/base/mem.h"
+
+static char *recipients[] = {(char *)(uintptr_t)"a@example.net",
+	(char *)(uintptr_t)"\"b c\"@example.net", (char *)(uintptr_t)"\xc3\xa9@example.net"};
+
+static struct envelope sample(void)
+{
+	return (struct envelope){.arrived_ms = 1764000000123,
+		.sender = (char *)(uintptr_t)"postmaster@example.jp",
+		.sender_was = (char *)(uintptr_t)"apache@localhost",
+		.sender_reason = (char *)(uintptr_t)"no domain of ours",
+		.from_was = (char *)(uintptr_t)"root",
+		.domain = (char *)(uintptr_t)"example.jp",
+		.client = (char *)(uintptr_t)"unix:33",
+		.user = NULL,
+		.message_id = (char *)(uintptr_t)"<1@x>",
+		.eightbit = true, .report = true,
+		.recipients = recipients, .recipient_count = 3};
+}
+
+static void test_there_and_back(void **state)
+{
+	(void)state;
+	struct envelope e = sample();
+	struct envelope back;
+	struct buf stored = {0};
+	struct why why;
+	assert_int_equal(envelope_check(&e, &why), 0);
+	envelope_write(&e, &stored);
+	assert_int_equal(envelope_read(&back, span_buf(&stored), &why), 0);
+	assert_true(back.arrived_ms == e.arrived_ms);
+	assert_string_equal(back.sender, e.sender);
+	assert_string_equal(back.sender_was, e.sender_was);
+	assert_string_equal(back.sender_reason, e.sender_reason);
+	assert_string_equal(back.from_was, e.from_was);
+	assert_string_equal(back.domain, e.domain);
+	assert_string_equal(back.client, e.client);
+	assert_string_equal(back.user, "");
+	assert_string_equal(back.message_id, e.message_id);
+	assert_true(back.eightbit && back.report && !back.smtputf8);
+	assert_int_equal(back.recipient_count, 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_string_equal(back.recipients[i], recipients[i]);
+	envelope_free(&back);
+	buf_free(&stored);
+}
+
+static void test_texts_for_people(void **state)
+{
+	(void)state;
+	struct envelope e = sample();
+	struct envelope back;
+	struct buf stored = {0};
+	char *large = mem_alloc(10001);
+	memset(large, 'x', 10000);
+	large[10000] = '\0';
+	e.from_was = (char *)(uintptr_t)"a\r\nBcc: b\x7f\t";
+	e.sender_reason = large;
+	envelope_write(&e, &stored);
+	assert_int_equal(envelope_read(&back, span_buf(&stored), NULL), 0);
+	assert_string_equal(back.from_was, "a??Bcc: b??");
+	assert_int_equal(strlen(back.sender_reason), ENVELOPE_TEXT_MAX);
+	envelope_free(&back);
+	buf_free(&stored);
+	mem_free(large);
+}
+
+static void expect_refused(struct envelope *e, const char *text)
+{
+	struct why why = {0};
+	assert_int_equal(envelope_check(e, &why), -1);
+	if (!strstr(why.text, text))
+		fail_msg("got \"%s\", expected \"%s\"", why.text, text);
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	struct envelope e = sample();
+	char *one[1] = {(char *)(uintptr_t)"a\nb@example.net"};
+	char large[ENVELOPE_TEXT_MAX + 2];
+	memset(large, 'x', sizeof(large) - 1);
+	large[sizeof(large) - 1] = '\0';
+	e.recipients = one;
+	e.recipient_count = 1;
+	expect_refused(&e, "recipient with a control character");
+	one[0] = (char *)(uintptr_t)"";
+	expect_refused(&e, "empty recipient");
+	one[0] = large;
+	expect_refused(&e, "recipient of 4097 bytes");
+	e.recipient_count = 0;
+	expect_refused(&e, "0 recipients");
+	e.recipient_count = ENVELOPE_RECIPIENTS_MAX + 1;
+	expect_refused(&e, "100001 recipients");
+	e = sample();
+	e.sender = (char *)(uintptr_t)"a\r@x";
+	expect_refused(&e, "envelope sender with a control character");
+}
+
+/* Cut or changed anywhere: an error or another valid envelope, never more. */
+static void test_damage(void **state)
+{
+	(void)state;
+	struct envelope e = sample();
+	struct envelope back;
+	struct buf stored = {0};
+	struct why why;
+	envelope_write(&e, &stored);
+	for (size_t n = 0; n < stored.len; n++)
+		assert_int_equal(envelope_read(&back, (struct span){stored.data, n}, &why), -1);
+	for (size_t i = 0; i < stored.len; i++) {
+		for (int change = 1; change < 256; change <<= 1) {
+			stored.data[i] ^= (char)change;
+			if (envelope_read(&back, span_buf(&stored), &why) == 0) {
+				assert_int_equal(envelope_check(&back, &why), 0);
+				envelope_free(&back);
+			} else {
+				assert_null(back.recipients);
+			}
+			stored.data[i] ^= (char)change;
+		}
+	}
+	buf_add_byte(&stored, 'x');
+	assert_int_equal(envelope_read(&back, span_buf(&stored), &why), -1);
+	buf_free(&stored);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_there_and_back),
+		cmocka_unit_test(test_texts_for_people),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_damage),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
