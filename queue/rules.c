@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT
+ * Does a rule fit a reply? Cheap questions first; a regular expression last, with
+ * a limit of steps, and of runs per reply.
+ */
+#include "queue/rules.h"
+
+#include <string.h>
+
+#include "conf/conf.h"
+#include "relayd/base/mem.h"
+
+struct verdict_rules *rules_new(void)
+{
+	struct verdict_rules *rules = mem_zero(sizeof(*rules));
+	rules->words = words_new();
+	rules->compile = pcre2_compile_context_create(NULL);
+	rules->match = pcre2_match_context_create(NULL);
+	rules->match_data = pcre2_match_data_create(1, NULL);
+	if (!rules->compile || !rules->match || !rules->match_data)
+		bug("no memory for regular expressions");
+	pcre2_set_max_pattern_length(rules->compile, RULES_REGEX_MAX);
+	pcre2_set_parens_nest_limit(rules->compile, 20);
+	pcre2_set_match_limit(rules->match, RULES_REGEX_STEPS);
+	pcre2_set_depth_limit(rules->match, RULES_REGEX_STEPS);
+	pcre2_set_heap_limit(rules->match, 256);
+	return rules;
+}
+
+static void free_texts(char **texts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		mem_free(texts[i]);
+	mem_free(texts);
+}
+
+void rule_clear(struct rule *rule)
+{
+	for (size_t i = 0; i < rule->group_count; i++)
+		mem_free(rule->groups[i].phrases);
+	for (size_t i = 0; i < rule->example_count; i++) {
+		mem_free(rule->examples[i].reply);
+		mem_free(rule->examples[i].mx);
+	}
+	free_texts(rule->mx, rule->mx_count);
+	pcre2_code_free(rule->regex);
+	mem_free(rule->without.phrases);
+	mem_free(rule->groups);
+	mem_free(rule->examples);
+	mem_free(rule->codes);
+	mem_free(rule->enhanced);
+	mem_free(rule->provider);
+	mem_free(rule->help);
+	mem_free(rule->id);
+	*rule = (struct rule){0};
+}
+
+void verdict_free(struct verdict_rules *rules)
+{
+	if (!rules)
+		return;
+	for (size_t i = 0; i < rules->rule_count; i++)
+		rule_clear(&rules->rules[i]);
+	for (size_t i = 0; i < rules->provider_count; i++) {
+		free_texts(rules->providers[i].mx, rules->providers[i].mx_count);
+		mem_free(rules->providers[i].id);
+	}
+	free_texts(rules->files, rules->file_count);
+	mem_free(rules->rules);
+	mem_free(rules->providers);
+	words_free(rules->words);
+	pcre2_match_data_free(rules->match_data);
+	pcre2_match_context_free(rules->match);
+	pcre2_compile_context_free(rules->compile);
+	mem_free(rules);
+}
+
+static bool mx_fits(char **patterns, size_t count, const char *mx)
+{
+	size_t n = strlen(mx);
+	if (n && mx[n - 1] == '.')
+		n--;
+	for (size_t i = 0; i < count; i++)
+		if (conf_pattern_fits(patterns[i], mx, n))
+			return true;
+	return false;
+}
+
+const struct provider *verdict_provider(const struct verdict_rules *rules, const char *mx)
+{
+	static const struct provider none = {.id = ""};
+	if (!rules || !mx || !*mx)
+		return &none;
+	for (size_t i = 0; i < rules->provider_count; i++)
+		if (mx_fits(rules->providers[i].mx, rules->providers[i].mx_count, mx))
+			return &rules->providers[i].limits;
+	return &none;
+}
+
+static bool take_number(struct span *s, unsigned max, unsigned *value)
+{
+	size_t n = 0;
+	*value = 0;
+	while (n < s->n && n < 4 && s->p[n] >= '0' && s->p[n] <= '9')
+		*value = *value * 10 + (unsigned)(s->p[n++] - '0');
+	s->p += n, s->n -= n;
+	return n > 0 && n < 4 && *value <= max;
+}
+
+/* "#5.1.1" somewhere in the text: the way of qmail, and of gateways before it. */
+static void enhanced_in(struct span text, struct verdict_input *seen)
+{
+	unsigned klass, subject, detail;
+	for (size_t i = 0; i + 5 < text.n; i++) {
+		struct span s = {text.p + i + 1, text.n - i - 1};
+		if (text.p[i] != '#' || !take_number(&s, 5, &klass) || s.n < 2 || *s.p != '.')
+			continue;
+		s.p++, s.n--;
+		if (klass != seen->code / 100 || !take_number(&s, 999, &subject) || s.n < 2 ||
+		    *s.p != '.')
+			continue;
+		s.p++, s.n--;
+		if (!take_number(&s, 999, &detail))
+			continue;
+		seen->klass = (unsigned char)klass;
+		seen->subject = (unsigned short)subject;
+		seen->detail = (unsigned short)detail;
+		return;
+	}
+}
+
+void rules_prepare(const struct verdict_rules *rules, const struct verdict_input *input,
+    struct rule_reply *reply)
+{
+	reply->input = input;
+	reply->seen = *input;
+	if (reply->seen.text.n > PLAIN_MAX)
+		reply->seen.text.n = PLAIN_MAX;
+	if (!reply->seen.mx)
+		reply->seen.mx = "";
+	if (reply->seen.klass == 0)
+		enhanced_in(reply->seen.text, &reply->seen);
+	reply->provider = verdict_provider(rules, reply->seen.mx)->id;
+	reply->regex_left = RULES_REGEX_RUNS;
+	plain_make(&reply->plain, reply->seen.text);
+	words_find(rules->words, &reply->plain, &reply->found);
+}
+
+static bool code_fits(const struct rule *rule, unsigned code)
+{
+	for (size_t i = 0; i < rule->code_count; i++)
+		if (code >= rule->codes[i].low && code <= rule->codes[i].high)
+			return true;
+	return rule->code_count == 0;
+}
+
+static bool enhanced_fits(const struct rule *rule, const struct verdict_input *in)
+{
+	for (size_t i = 0; i < rule->enhanced_count; i++) {
+		const struct rule_enhanced *e = &rule->enhanced[i];
+		if (in->klass && (e->klass == 0 || e->klass == in->klass) &&
+		    (e->subject < 0 || e->subject == in->subject) && in->detail >= e->low &&
+		    in->detail <= e->high)
+			return true;
+	}
+	return rule->enhanced_count == 0;
+}
+
+static bool any_found(const struct rule_group *group, const struct words_set *found)
+{
+	for (size_t i = 0; i < group->count; i++)
+		if (words_has(found, group->phrases[i]))
+			return true;
+	return false;
+}
+
+static bool words_fit(const struct rule *rule, const struct words_set *found)
+{
+	for (size_t i = 0; i < rule->group_count; i++)
+		if (!any_found(&rule->groups[i], found))
+			return false;
+	return !any_found(&rule->without, found);
+}
+
+/* A provider's rule is not for the servers of another one. Who the server is may
+ * be unknown, or it may be a gateway that passes on what the provider said. */
+static bool host_fits(const struct rule *rule, const struct rule_reply *reply)
+{
+	if (rule->mx_count && !mx_fits(rule->mx, rule->mx_count, reply->seen.mx))
+		return false;
+	return !rule->provider || !*reply->provider || strcmp(rule->provider, reply->provider) == 0;
+}
+
+static bool regex_fits(
+    const struct verdict_rules *rules, const struct rule *rule, struct rule_reply *reply)
+{
+	struct span text = reply->seen.text;
+	if (!rule->regex)
+		return true;
+	if (reply->regex_left == 0)
+		return false;
+	reply->regex_left--;
+	if (text.n > RULES_REGEX_TEXT)
+		text.n = RULES_REGEX_TEXT;
+	int result = pcre2_match(rule->regex, (PCRE2_SPTR)(text.p ? text.p : ""), text.n, 0, 0,
+	    rules->match_data, rules->match);
+	/* one that ran out of its steps would do so in the next rule as well */
+	if (result < 0 && result != PCRE2_ERROR_NOMATCH)
+		reply->regex_left = 0;
+	return result >= 0;
+}
+
+bool rules_fit(
+    const struct verdict_rules *rules, const struct rule *rule, struct rule_reply *reply)
+{
+	const struct verdict_input *in = &reply->seen;
+	return code_fits(rule, in->code) && enhanced_fits(rule, in) &&
+	       (rule->stages == 0 || (rule->stages & 1U << in->stage)) &&
+	       words_fit(rule, &reply->found) && host_fits(rule, reply) &&
+	       regex_fits(rules, rule, reply);
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT
+ * Reads rule files: libconfig's tree against a table of keys. All faults of a file
+ * are told, not only the first; a file with a fault is of no use as a whole.
+ */
+#include <string.h>
+#include <sys/socket.h>
+
+#include "queue/rules_values.h"
+#include "relayd/base/mem.h"
+
+static void take_code(struct reading *r, const config_setting_t *item)
+{
+	struct rule_code code;
+	struct rule *rule = r->rule;
+	struct span text = reading_text(r, item);
+	if (!rule_code_parse(text, &code)) {
+		reading_fault(r, item, "code: expected \"550\", \"45x\", \"5xx\" and the like");
+		return;
+	}
+	rule->codes = mem_resize(rule->codes, rule->code_count + 1, sizeof(code));
+	rule->codes[rule->code_count++] = code;
+}
+
+static void take_enhanced(struct reading *r, const config_setting_t *item)
+{
+	struct rule_enhanced enhanced;
+	struct rule *rule = r->rule;
+	struct span text = reading_text(r, item);
+	if (!rule_enhanced_parse(text, &enhanced)) {
+		reading_fault(r, item, "enhanced: expected \"5.7.1\", \"x.7.26\" (any class), "
+				       "\"5.7.606-649\", \"5.1.*\" and the like");
+		return;
+	}
+	rule->enhanced = mem_resize(rule->enhanced, rule->enhanced_count + 1, sizeof(enhanced));
+	rule->enhanced[rule->enhanced_count++] = enhanced;
+}
+
+static bool stage_parse(struct reading *r, const config_setting_t *item, enum verdict_stage *stage)
+{
+	struct span text = reading_text(r, item);
+	if (span_is(text, "unknown")) {
+		*stage = VERDICT_STAGE_UNKNOWN;
+		return true;
+	}
+	if (text.n && verdict_stage_parse(text, stage))
+		return true;
+	reading_fault(r, item, "stage: expected connect, banner, ehlo, tls, auth, mail, rcpt, data, "
+			       "end, dns or unknown");
+	return false;
+}
+
+static void take_stage(struct reading *r, const config_setting_t *item)
+{
+	enum verdict_stage stage;
+	if (stage_parse(r, item, &stage))
+		r->rule->stages |= 1U << stage;
+}
+
+static void add_group(struct reading *r, const config_setting_t *setting)
+{
+	struct rule *rule = r->rule;
+	rule->groups = mem_resize(rule->groups, rule->group_count + 1, sizeof(*rule->groups));
+	struct rule_group *group = &rule->groups[rule->group_count++];
+	*group = (struct rule_group){0};
+	reading_phrases(r, setting, group);
+}
+
+/* [ "a", "b" ]: one of them; ( [ "a", "b" ], [ "c" ] ): one of each. */
+static void take_text(struct reading *r, const config_setting_t *setting)
+{
+	if (config_setting_is_list(setting))
+		reading_each(r, setting, add_group);
+	else
+		add_group(r, setting);
+}
+
+static void take_without(struct reading *r, const config_setting_t *setting)
+{
+	reading_phrases(r, setting, &r->rule->without);
+}
+
+static void take_regex(struct reading *r, const config_setting_t *setting)
+{
+	int error = 0;
+	PCRE2_SIZE at = 0;
+	PCRE2_UCHAR text[160];
+	struct span pattern = reading_text(r, setting);
+	if (r->rule->regex)
+		return;
+	r->rule->regex = pcre2_compile((PCRE2_SPTR)pattern.p, pattern.n,
+	    PCRE2_CASELESS | PCRE2_DOTALL | PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &at,
+	    r->rules->compile);
+	if (!r->rule->regex) {
+		pcre2_get_error_message(error, text, sizeof(text));
+		reading_fault(r, setting, "regex: %s, at byte %zu of it", (const char *)text, at + 1);
+		return;
+	}
+	/* without JIT (no executable memory allowed) it is interpreted */
+	pcre2_jit_compile(r->rule->regex, PCRE2_JIT_COMPLETE);
+}
+
+static void take_category(struct reading *r, const config_setting_t *setting)
+{
+	if (!verdict_class_parse(reading_text(r, setting), &r->rule->klass))
+		reading_fault(r, setting, "category: expected ip-blocked, reputation, rate-limited, "
+		    "greylisted, auth-failed, rdns, content, policy, unknown-recipient, mailbox-full, "
+		    "recipient-disabled, relay-denied, too-large, protocol, tls-required, "
+		    "server-busy, routing or other");
+}
+
+static void take_scope(struct reading *r, const config_setting_t *setting)
+{
+	r->rule->has_scope = true;
+	if (!verdict_scope_parse(reading_text(r, setting), &r->rule->scope) ||
+	    r->rule->scope == VERDICT_SCOPE_NONE)
+		reading_fault(r, setting, "scope: expected ip, domain, message, recipient, connection, "
+					  "destination or us");
+}
+
+static int action_parse(struct reading *r, const config_setting_t *setting)
+{
+	enum verdict_action action;
+	if (verdict_action_parse(reading_text(r, setting), &action) && action != VERDICT_DELIVERED)
+		return (int)action;
+	reading_fault(r, setting, "%s: expected retry, retry-same-source, slow, hold, hold-domain, "
+				  "bounce or suppress", config_setting_name(setting));
+	return -1;
+}
+
+static void take_action(struct reading *r, const config_setting_t *setting)
+{
+	int action = action_parse(r, setting);
+	for (int i = 0; i < 2; i++)
+		if (r->rule->action[i] < 0)
+			r->rule->action[i] = action;
+}
+
+static void take_action_4xx(struct reading *r, const config_setting_t *setting)
+{
+	r->rule->action[0] = action_parse(r, setting);
+}
+
+static void take_action_5xx(struct reading *r, const config_setting_t *setting)
+{
+	r->rule->action[1] = action_parse(r, setting);
+}
+
+static void take_wait(struct reading *r, const config_setting_t *setting)
+{
+	reading_duration(r, setting, &r->rule->wait_ms);
+}
+
+static void take_step(struct reading *r, const config_setting_t *item)
+{
+	struct rule *rule = r->rule;
+	if (rule->ladder_count == RULES_LADDER_MAX)
+		reading_fault(r, item, "ladder: more than %d steps", RULES_LADDER_MAX);
+	else
+		reading_duration(r, item, &rule->ladder[rule->ladder_count++]);
+}
+
+static void take_family(struct reading *r, const config_setting_t *setting)
+{
+	struct span text = reading_text(r, setting);
+	if (span_is(text, "ipv6"))
+		r->rule->family = AF_INET6;
+	else if (span_is(text, "ipv4"))
+		r->rule->family = AF_INET;
+	else
+		reading_fault(r, setting, "family: expected ipv4 or ipv6");
+}
+
+static void take_help(struct reading *r, const config_setting_t *setting)
+{
+	reading_plain(r, setting, &r->rule->help);
+}
+
+static void take_provider(struct reading *r, const config_setting_t *setting)
+{
+	reading_id(r, setting, &r->rule->provider);
+}
+
+static void take_mx(struct reading *r, const config_setting_t *setting)
+{
+	reading_names(r, setting, &r->rule->mx, &r->rule->mx_count);
+}
+
+static void take_each_code(struct reading *r, const config_setting_t *setting)
+{
+	reading_each(r, setting, take_code);
+}
+
+static void take_each_enhanced(struct reading *r, const config_setting_t *setting)
+{
+	reading_each(r, setting, take_enhanced);
+}
+
+static void take_each_stage(struct reading *r, const config_setting_t *setting)
+{
+	reading_each(r, setting, take_stage);
+}
+
+static void take_each_step(struct reading *r, const config_setting_t *setting)
+{
+	reading_each(r, setting, take_step);
+}
+
+/* An example is a reply, or { reply = ..; stage = ..; mx = ..; }. */
+static void add_example(struct reading *r, const config_setting_t *item, bool fits)
+{
+	struct rule *rule = r->rule;
+	struct rule_example e = {.fits = fits, .line = (unsigned)config_setting_source_line(item)};
+	const config_setting_t *reply = item;
+	if (config_setting_is_group(item)) {
+		const config_setting_t *stage = config_setting_get_member(item, "stage");
+		const config_setting_t *mx = config_setting_get_member(item, "mx");
+		int known = 1 + (stage != NULL) + (mx != NULL);
+		reply = config_setting_get_member(item, "reply");
+		if (!reply || config_setting_length(item) != known) {
+			reading_fault(r, item, "an example has a reply, and may have stage and mx");
+			return;
+		}
+		if (stage)
+			(void)stage_parse(r, stage, &e.stage);
+		if (mx)
+			e.mx = span_dup(reading_text(r, mx));
+	}
+	e.reply = span_dup(reading_text(r, reply));
+	rule->examples = mem_resize(rule->examples, rule->example_count + 1, sizeof(e));
+	rule->examples[rule->example_count++] = e;
+}
+
+static void take_example(struct reading *r, const config_setting_t *item)
+{
+	add_example(r, item, true);
+}
+
+static void take_not_example(struct reading *r, const config_setting_t *item)
+{
+	add_example(r, item, false);
+}
+
+static void take_examples(struct reading *r, const config_setting_t *setting)
+{
+	reading_each(r, setting, take_example);
+}
+
+static void take_not_examples(struct reading *r, const config_setting_t *setting)
+{
+	reading_each(r, setting, take_not_example);
+}
+
+static void take_id(struct reading *r, const config_setting_t *setting)
+{
+	(void)r, (void)setting; /* was read before all else, for the errors */
+}
+
+static const struct key {
+	const char *name;
+	void (*take)(struct reading *r, const config_setting_t *setting);
+	bool needed;
+} keys[] = {
+    {"id", take_id, true},
+    {"provider", take_provider, false},
+    {"mx", take_mx, false},
+    {"code", take_each_code, false},
+    {"enhanced", take_each_enhanced, false},
+    {"stage", take_each_stage, false},
+    {"text", take_text, false},
+    {"without", take_without, false},
+    {"regex", take_regex, false},
+    {"category", take_category, true},
+    {"scope", take_scope, false},
+    {"action_4xx", take_action_4xx, false},
+    {"action_5xx", take_action_5xx, false},
+    {"action", take_action, false},
+    {"wait", take_wait, false},
+    {"ladder", take_each_step, false},
+    {"family", take_family, false},
+    {"help", take_help, false},
+    {"examples", take_examples, true},
+    {"not_examples", take_not_examples, false},
+};
+#define KEYS (sizeof(keys) / sizeof(keys[0]))
+
+static void check_keys(struct reading *r, const config_setting_t *group)
+{
+	for (int i = 0; i < config_setting_length(group); i++) {
+		const config_setting_t *setting = config_setting_get_elem(group, (unsigned)i);
+		size_t k = 0;
+		while (k < KEYS && strcmp(keys[k].name, config_setting_name(setting)) != 0)
+			k++;
+		if (k == KEYS)
+			reading_fault(r, setting, "\"%s\" is no key of a rule", config_setting_name(setting));
+	}
+}
+
+static void check_rule(struct reading *r, const config_setting_t *group)
+{
+	const struct rule *rule = r->rule;
+	if (!rule->mx_count && !rule->code_count && !rule->enhanced_count && !rule->group_count &&
+	    !rule->regex && !rule->stages)
+		reading_fault(r, group, "has no condition, so it would fit each reply");
+	/* what we are must not become a verdict about somebody else */
+	for (int i = 0; i < 2; i++)
+		if (rule->action[i] == VERDICT_SUPPRESS && rule->klass != VERDICT_UNKNOWN_RECIPIENT &&
+		    rule->klass != VERDICT_RECIPIENT_DISABLED && rule->klass != VERDICT_MAILBOX_FULL)
+			reading_fault(r, group, "action suppress: only a verdict about a recipient "
+						"(unknown-recipient, recipient-disabled, mailbox-full) may suppress it");
+}
+
+int rules_read_rule(struct verdict_rules *rules, const config_setting_t *group, const char *file,
+    struct buf *errors)
+{
+	struct rule rule = {
+	    .file = file,
+	    .line = (unsigned)config_setting_source_line(group),
+	    .action = {-1, -1},
+	};
+	struct reading r = {
+	    .rules = rules, .rule = &rule, .file = file, .name = "", .errors = errors};
+	const config_setting_t *id = config_setting_get_member(group, "id");
+	if (id && reading_id(&r, id, &rule.id))
+		r.name = rule.id;
+	for (size_t i = 0; i < KEYS; i++) {
+		const config_setting_t *setting = config_setting_get_member(group, keys[i].name);
+		if (setting)
+			keys[i].take(&r, setting);
+		else if (keys[i].needed)
+			reading_fault(&r, group, "has no %s", keys[i].name);
+	}
+	check_keys(&r, group);
+	check_rule(&r, group);
+	if (r.faults) {
+		rule_clear(&rule);
+		return -1;
+	}
+	rules->rules = mem_resize(rules->rules, rules->rule_count + 1, sizeof(rule));
+	rules->rules[rules->rule_count++] = rule;
+	return 0;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "relayd/rules.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "relayd/base/mem.h"
+
+#ifndef RELAYD_RULES
+#define RELAYD_RULES "/usr/share/relayd/replies.conf"
+#endif
+#define USER_FILES_MAX 200
+
+struct files {
+	char **names;
+	size_t count;
+};
+
+static void add_file(struct files *files, struct buf *name)
+{
+	files->names = mem_resize(files->names, files->count + 1, sizeof(*files->names));
+	files->names[files->count++] = buf_take(name, NULL);
+}
+
+static void files_clear(struct files *files)
+{
+	for (size_t i = 0; i < files->count; i++)
+		mem_free(files->names[i]);
+	mem_free(files->names);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* No folder is no user's rules; one that can not be read is a fault. */
+static int add_user_files(struct files *files, const char *configuration, struct buf *errors)
+{
+	const char *slash = strrchr(configuration, '/');
+	struct buf folder = {0};
+	int result = 0;
+	buf_add(&folder, configuration, slash ? (size_t)(slash - configuration) + 1 : 0);
+	buf_add_text(&folder, "replies.d");
+	DIR *dir = opendir(buf_text(&folder));
+	if (!dir && errno != ENOENT && errno != ENOTDIR) {
+		buf_addf(errors, "%s: can not be read: %s\n", buf_text(&folder), strerror(errno));
+		result = -1;
+	}
+	for (struct dirent *e = dir ? readdir(dir) : NULL; e && files->count < USER_FILES_MAX;
+	     e = readdir(dir)) {
+		size_t n = strlen(e->d_name);
+		struct buf name = {0};
+		if (e->d_name[0] == '.' || n < 6 || strcmp(e->d_name + n - 5, ".conf") != 0)
+			continue;
+		buf_addf(&name, "%s/%s", buf_text(&folder), e->d_name);
+		add_file(files, &name);
+	}
+	if (dir)
+		closedir(dir);
+	if (files->count)
+		qsort(files->names, files->count, sizeof(*files->names), by_name);
+	buf_free(&folder);
+	return result;
+}
+
+/* conf/replies.conf in one of the folders over the program's own: it runs from where
+ * it was built, and takes the rules that belong to it. */
+static bool built_here(struct buf *name)
+{
+	char program[1024];
+	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+	for (int up = 0; n > 0 && up < 3; up++) {
+		while (n > 0 && program[n - 1] != '/')
+			n--;
+		if (n <= 1) /* never /conf */
+			return false;
+		n--;
+		buf_clear(name);
+		buf_add(name, program, (size_t)n);
+		buf_add_text(name, "/conf/replies.conf");
+		if (access(buf_text(name), R_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+struct verdict_rules *rules_load(const char *configuration, struct buf *errors)
+{
+	struct files files = {0};
+	struct buf ours = {0};
+	struct verdict_rules *rules = NULL;
+	int result = add_user_files(&files, configuration, errors);
+	const char *named = secure_getenv("RELAYD_REPLIES");
+	if (named) {
+		buf_add_text(&ours, named);
+	} else if (!built_here(&ours)) {
+		buf_clear(&ours);
+		buf_add_text(&ours, RELAYD_RULES);
+	}
+	add_file(&files, &ours);
+	rules = verdict_load((const char *const *)files.names, files.count, errors);
+	files_clear(&files);
+	if (result < 0) {
+		verdict_free(rules);
+		return NULL;
+	}
+	return rules;
+}
