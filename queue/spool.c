@@ -105,6 +105,9 @@ static void see_full(struct spool *spool, bool full)
 	if (spool->full == full)
 		return;
 	spool->full = full;
+	for (struct segment *s = spool->segments; s; s = s->hh.next)
+		s->tried = 0; /* emptying one may work now, or be needed */
+	spool_call_later(spool);
 	if (spool->reports.full)
 		spool->reports.full(spool->reports.arg, full);
 }

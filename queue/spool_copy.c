@@ -61,8 +61,9 @@ static void put_copy(struct writer *w, struct carry_item *item, const struct wal
 	m.state = item->state;
 	m.done = span_buf(&done);
 	const struct record *old = &walk->record;
+	/* as a note: it gives back more space than it takes */
 	struct writer_record r = {.status = &item->status, .place = &item->place,
-		.content[0] = {content, old->here}, .temp = content,
+		.note = true, .content[0] = {content, old->here}, .temp = content,
 		.record = {.type = RECORD_MESSAGE, .flags = old->flags, .id = old->id,
 		    .size = old->size, .big_crc = old->big_crc}};
 	writer_meta_begin(&r.meta);

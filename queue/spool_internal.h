@@ -6,7 +6,7 @@
  *
  *	spool.c		open, close, notes, the timer, what a batch reports
  *	spool_table.c	segments as the loop sees them, messages that live in them
- *	recover.c	start-up
+ *	recover.c	start-up (and recover_folder.c)
  *	content.c	bodies on their way in
  *	reader.c	reading back
  *	carry.c		emptying old segments

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT
+ * Start-up, first half: the names in the spool's folder, the heads of segments
+ * and where each ends. Segments that were made ready and never written to go
+ * back into stock.
+ */
+#include "queue/recover.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "queue/spool_io.h"
+#include "relayd/base/mem.h"
+
+/* ---- the folder ---- */
+
+static bool is_known_name(const char *name)
+{
+	static const char *const names[] = {"lock", "version", "version.new", "big", "damaged",
+		"drop"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+static void add_log(struct recovery *r, uint32_t number)
+{
+	r->logs = mem_resize(r->logs, r->log_count + 1, sizeof(*r->logs));
+	r->logs[r->log_count++] = (struct log){.number = number};
+}
+
+static void take_spare(struct spool *spool, const char *name, uint32_t number,
+    const struct stat *st)
+{
+	struct stock *stock = &spool->writer->stock;
+	bool whole = (uint64_t)st->st_size == stock->size &&
+	    (uint64_t)st->st_blocks * 512 >= stock->size; /* not a sparse copy */
+	if (number > stock->last_spare)
+		stock->last_spare = number;
+	if (whole && stock->count < stock->wanted)
+		stock_add_spare(stock, number);
+	else
+		spool_io.unlinkat(spool->dir, name, 0);
+}
+
+void recover_foreign(struct recovery *r, const char *name, const char *where)
+{
+	struct buf shown = {0};
+	text_escape(&shown, span_text(name), 40);
+	damage_list_add(&r->damage, buf_text(&shown), "%s does not belong into %s; it is left "
+	    "alone", buf_text(&shown), where);
+	buf_free(&shown);
+}
+
+static void take_name(struct recovery *r, const char *name)
+{
+	struct stat st;
+	uint32_t number;
+	enum segment_form form;
+	if (is_known_name(name))
+		return;
+	if (fstatat(r->spool->dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    !S_ISREG(st.st_mode) || !segment_parse_name(name, &number, &form))
+		recover_foreign(r, name, "the spool");
+	else if (form == SEGMENT_LOG)
+		add_log(r, number);
+	else if (form == SEGMENT_SPARE)
+		take_spare(r->spool, name, number, &st);
+	else
+		spool_io.unlinkat(r->spool->dir, name, 0); /* was never finished */
+}
+
+int recover_names(int dir, void (*take)(struct recovery *r, const char *name),
+    struct recovery *r)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		int error = errno;
+		if (fd >= 0)
+			close(fd);
+		return why_errno(r->why, WHY_LOCAL, error, "spool folder %s",
+		    r->spool->conf.path);
+	}
+	struct dirent *entry;
+	while ((entry = readdir(d)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			take(r, entry->d_name);
+	closedir(d);
+	return 0;
+}
+
+/* Names under damaged/ hold sequence numbers, which must not come again. */
+static void take_damaged_name(struct recovery *r, const char *name)
+{
+	char start[32];
+	uint32_t number;
+	enum segment_form form;
+	snprintf(start, sizeof(start), "%.16s.log", name);
+	if (segment_parse_name(start, &number, &form) && number > r->spool->writer->stock.last)
+		r->spool->writer->stock.last = number;
+}
+
+static int compare_logs(const void *a, const void *b)
+{
+	uint32_t x = ((const struct log *)a)->number;
+	uint32_t y = ((const struct log *)b)->number;
+	return (x > y) - (x < y);
+}
+
+static int list_folder(struct recovery *r)
+{
+	if (recover_names(r->spool->dir, take_name, r) != 0 ||
+	    recover_names(r->spool->damaged_dir, take_damaged_name, r) != 0)
+		return -1;
+	struct stock *stock = &r->spool->writer->stock;
+	if (r->log_count)
+		qsort(r->logs, r->log_count, sizeof(*r->logs), compare_logs);
+	for (size_t i = 0; i < r->log_count; i++)
+		if (r->logs[i].number > stock->last)
+			stock->last = r->logs[i].number;
+	return 0;
+}
+
+/* ---- heads and ends ---- */
+
+static void forget_log(struct recovery *r, struct log *log)
+{
+	struct segment *segment = segment_find(r->spool, log->number);
+	if (segment)
+		segment_forget(r->spool, segment);
+	log->number = 0;
+}
+
+/* No head: nothing in it can be told from old bytes. All of it goes aside. */
+static int move_whole(struct recovery *r, struct log *log)
+{
+	char name[SEGMENT_NAME];
+	segment_name(name, log->number, SEGMENT_LOG);
+	if (spool_io.renameat(r->spool->dir, name, r->spool->damaged_dir, name) != 0)
+		return why_errno(r->why, WHY_LOCAL, errno,
+		    "%s can not be moved to damaged/", name);
+	damage_list_add(&r->damage, name, "spool segment %s has no head that can be read; all "
+	    "of it was moved to damaged/", name);
+	forget_log(r, log);
+	r->damaged = true;
+	return 0;
+}
+
+/* The first record behind a bad head tells the generation as well. */
+static bool guess_generation(const struct walk_source *source, struct log *log)
+{
+	unsigned char bytes[RECORD_HEAD];
+	struct record first;
+	if (source->read(source->arg, RECORD_START, bytes, sizeof(bytes)) != sizeof(bytes) ||
+	    !record_read_head(&first, bytes) || first.type != RECORD_CLOSED)
+		return false;
+	log->generation = first.generation;
+	return true;
+}
+
+static int open_log(struct recovery *r, struct log *log)
+{
+	struct why why = {0};
+	struct segment *segment = segment_add(r->spool, log->number);
+	if (segment_open(r->spool, segment, &why) == 0) {
+		struct record head;
+		struct walk_source source = segment_source(segment);
+		log->generation = segment->generation;
+		if (!walk_read_segment(&source, &head) || head.id == log->number)
+			return 0;
+		return move_whole(r, log); /* a copy under another name */
+	}
+	char name[SEGMENT_NAME];
+	struct stat st;
+	int fd = spool_io_open(r->spool->dir, segment_name(name, log->number, SEGMENT_LOG),
+	    O_RDONLY);
+	if (fd < 0)
+		return why_errno(r->why, WHY_LOCAL, errno, "spool segment %s", name);
+	struct walk_source source = {spool_io_read_source, &fd, 0};
+	if (fstat(fd, &st) == 0)
+		source.size = (uint64_t)st.st_size;
+	bool guessed = source.size > RECORD_START && guess_generation(&source, log);
+	if (guessed && damage_set_aside(r->spool->damaged_dir, &source, log->number, 0,
+		RECORD_START, "the head of the segment", &r->damage) != 0)
+		guessed = false;
+	close(fd);
+	if (!guessed)
+		return move_whole(r, log);
+	segment->generation = log->generation;
+	return 0;
+}
+
+int recover_walk(struct recovery *r, struct log *log, struct walk *walk)
+{
+	struct segment *segment = segment_add(r->spool, log->number);
+	if (segment_open(r->spool, segment, r->why) != 0)
+		return -1;
+	if (!segment->size) {
+		struct stat st;
+		if (fstat(segment->fd, &st) == 0)
+			segment->size = (uint64_t)st.st_size;
+	}
+	struct walk_source source = segment_source(segment);
+	walk_init(walk, &source, log->generation, RECORD_START, log->end);
+	return 0;
+}
+
+static struct log *find_log(struct recovery *r, uint32_t number)
+{
+	struct log key = {.number = number};
+	return r->log_count && number ? bsearch(&key, r->logs, r->log_count, sizeof(*r->logs),
+	    compare_logs) : NULL;
+}
+
+/* The first record of LOG says where earlier ones end. */
+static int read_ends(struct recovery *r, struct log *log)
+{
+	struct walk walk;
+	if (recover_walk(r, log, &walk) != 0)
+		return -1;
+	if (walk_record_at(&walk, RECORD_START) && walk.record.type == RECORD_CLOSED) {
+		for (size_t i = 0; i < record_closed_count(walk.meta); i++) {
+			struct spool_place end = record_closed_get(walk.meta, i);
+			struct log *other = find_log(r, end.segment);
+			if (other && end.offset >= RECORD_START)
+				other->end = end.offset;
+		}
+	}
+	walk_clear(&walk);
+	return 0;
+}
+
+/* Where does the last batch of LOG begin? */
+static int find_batch(struct recovery *r, struct log *log)
+{
+	struct walk walk;
+	if (recover_walk(r, log, &walk) != 0)
+		return -1;
+	enum walk_step step;
+	while ((step = walk_next(&walk)) != WALK_END) {
+		if (step != WALK_RECORD)
+			continue;
+		log->records = true;
+		if (walk.record.batch > log->batch)
+			log->batch = walk.record.batch;
+	}
+	walk_clear(&walk);
+	return 0;
+}
+
+/* It was made ready and never written to. */
+static void make_spare(struct recovery *r, struct log *log)
+{
+	char from[SEGMENT_NAME];
+	char to[SEGMENT_NAME];
+	struct stat st;
+	struct stock *stock = &r->spool->writer->stock;
+	segment_name(from, log->number, SEGMENT_LOG);
+	segment_name(to, stock->last_spare + 1, SEGMENT_SPARE);
+	forget_log(r, log);
+	if (spool_io.renameat(r->spool->dir, from, r->spool->dir, to) == 0 &&
+	    fstatat(r->spool->dir, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		take_spare(r->spool, to, stock->last_spare + 1, &st);
+}
+
+static void drop_forgotten(struct recovery *r)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < r->log_count; i++)
+		if (r->logs[i].number)
+			r->logs[kept++] = r->logs[i];
+	r->log_count = kept;
+}
+
+int recover_folder(struct recovery *r)
+{
+	if (list_folder(r) != 0)
+		return -1;
+	for (size_t i = 0; i < r->log_count; i++)
+		if (open_log(r, &r->logs[i]) != 0)
+			return -1;
+	drop_forgotten(r);
+	for (size_t i = 0; i < r->log_count; i++)
+		if (read_ends(r, &r->logs[i]) != 0)
+			return -1;
+	for (size_t i = 0; i < r->log_count; i++) {
+		struct log *log = &r->logs[i];
+		if (log->end)
+			continue;
+		if (find_batch(r, log) != 0)
+			return -1;
+		if (!log->records)
+			make_spare(r, log);
+	}
+	drop_forgotten(r);
+	return 0;
+}
+
