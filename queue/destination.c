@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * The arithmetic of a destination's window. Counts come from schedule.c, which
+ * moves the batches; nothing here knows of time.
+ */
 #include "queue/destination.h"
 
 #include "queue/schedule.h"
@@ -9,6 +12,7 @@ struct destination *destination_new(const char *name, const struct conf_queue *c
 	struct destination *d = mem_zero(sizeof(*d));
 	d->name = mem_text(name);
 	d->window = (double)conf->window_start;
+	destination_limit(d, conf);
 	heap_node_init(&d->wake);
 	return d;
 }
@@ -17,6 +21,12 @@ void destination_free(struct destination *d)
 {
 	mem_free(d->name);
 	mem_free(d);
+}
+
+void destination_limit(struct destination *d, const struct conf_queue *conf)
+{
+	if (d->window > (double)conf->window_max)
+		d->window = (double)conf->window_max;
 }
 
 size_t destination_batches(const struct destination *d)
@@ -37,8 +47,7 @@ void destination_worked(struct destination *d, const struct conf_queue *conf)
 	d->failures = 0;
 	d->pauses = 0;
 	d->window += 1 / d->window;
-	if (d->window > (double)conf->window_max)
-		d->window = (double)conf->window_max;
+	destination_limit(d, conf);
 }
 
 bool destination_failed(struct destination *d)
@@ -53,6 +62,7 @@ struct batch **destination_list(struct destination *d, enum batch_state state)
 {
 	switch (state) {
 	case BATCH_WAITING:
+	case BATCH_EXPIRED:
 		return NULL;
 	case BATCH_READY:
 		return &d->ready;

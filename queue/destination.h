@@ -30,6 +30,9 @@ struct destination {
 struct destination *destination_new(const char *name, const struct conf_queue *conf);
 void destination_free(struct destination *d);
 
+/* The window within the limits of CONF. */
+void destination_limit(struct destination *d, const struct conf_queue *conf);
+
 size_t destination_batches(const struct destination *d); /* in all states */
 
 /* May it start another batch? */
@@ -39,7 +42,7 @@ bool destination_may_start(const struct destination *d);
 void destination_worked(struct destination *d, const struct conf_queue *conf);
 bool destination_failed(struct destination *d);
 
-/* The list that batches of that state are on; NULL for WAITING (a heap). */
+/* The list of D that batches of that state are on; NULL: they are on none. */
 struct batch **destination_list(struct destination *d, enum batch_state state);
 
 #endif

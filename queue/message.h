@@ -21,17 +21,19 @@ struct destination;
 enum batch_state {
 	BATCH_WAITING, /* until its due time */
 	BATCH_READY,   /* due; its destination has no free slot yet */
-	BATCH_RUNNING, /* handed out for an attempt */
+	BATCH_EXPIRED, /* its time is over; not handed out for its report yet */
+	BATCH_RUNNING, /* handed out for an attempt, or for its report */
 	BATCH_HELD,    /* by the administrator */
 };
 
 struct batch {
-	struct heap_node due; /* steady ms: the attempt, or before it the delay notice */
+	struct heap_node due; /* steady ms: when to look at it, WAITING or READY */
 	int64_t try_ms;       /* of the attempt */
 	struct message *message;
 	struct destination *destination;
 	struct batch *prev; /* in its state's list (utlist) */
 	struct batch *next;
+	struct batch *prev_of_message; /* utlist */
 	struct batch *next_of_message;
 	union {
 		uint32_t one;   /* count == 1 */
@@ -40,7 +42,8 @@ struct batch {
 	uint32_t count;
 	uint16_t attempts;
 	uint8_t state; /* enum batch_state */
-	bool doomed;   /* delete it when its attempt is over */
+	bool doomed : 1;  /* delete it when its attempt is over */
+	bool expired : 1; /* it was handed out for its report */
 };
 
 struct message {

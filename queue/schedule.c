@@ -2,9 +2,13 @@
  * The moves of a batch:
  *
  *	add --> WAITING --due--> READY --turn and slot--> RUNNING --finish--> WAITING
+ *	WAITING, READY --its time is over--> EXPIRED --> RUNNING (for its report)
  *	             any but RUNNING --hold--> HELD --release--> WAITING
  *
- * set_state() is the only place that moves one. Destinations that have a ready
+ * set_state() is the only place that moves one. WAITING and READY batches stand
+ * in one heap by the time at which somebody has to look at them, so the end of
+ * a message's life and its delay notice do not depend on a slot of a destination
+ * that may be dead. Destinations that have a ready
  * batch and a free slot stand on a ring and take turns, one batch each, so a
  * destination with a hundred thousand messages gives way after every one.
  */
@@ -21,6 +25,11 @@
 
 #define FORGET_MS (10 * 60 * 1000) /* a destination without mail keeps its window so long */
 #define STARTS_PER_TURN 256        /* then the loop does I/O first */
+#define LOOKS_PER_TURN 256
+#define EXPIRING_MAX 32 /* reports of expired batches under way at a time */
+#define NOTICE_PATIENCE_MS (10 * 60 * 1000) /* first the attempt that is due, then the notice */
+#define RELEASED_MS (4 * 3600 * 1000)       /* what was released lives so long at least */
+#define WAIT_MAX_MS (27 * 3600 * (int64_t)1000) /* no reply makes us wait longer (backoff.h) */
 
 struct schedule {
 	struct loop *loop;
@@ -29,7 +38,9 @@ struct schedule {
 	struct message *messages;         /* uthash */
 	struct destination *destinations; /* uthash */
 	struct destination *ring;         /* utlist: may start something */
-	struct heap due;                  /* WAITING batches */
+	struct batch *expired;            /* utlist: EXPIRED batches */
+	size_t expiring;                  /* of those RUNNING, handed out for their report */
+	struct heap due;                  /* WAITING and READY batches */
 	struct heap wake;                 /* destinations */
 	struct timer timer;
 	size_t count[BATCH_HELD + 1];
@@ -49,11 +60,6 @@ struct schedule *schedule_new(struct loop *loop, const struct conf_queue *conf,
 	return s;
 }
 
-void schedule_set_conf(struct schedule *s, const struct conf_queue *conf)
-{
-	s->conf = *conf;
-	timer_start(&s->timer, 0);
-}
 
 static void message_drop(struct schedule *s, struct message *message)
 {
@@ -66,11 +72,10 @@ void schedule_free(struct schedule *s)
 	struct message *message;
 	struct message *next_message;
 	HASH_ITER (hh, s->messages, message, next_message) {
-		while (message->batches) {
-			struct batch *batch = message->batches;
-			message->batches = batch->next_of_message;
+		struct batch *batch;
+		struct batch *next_batch;
+		DL_FOREACH_SAFE2 (message->batches, batch, next_batch, next_of_message)
 			batch_free(batch);
-		}
 		message_drop(s, message);
 	}
 	struct destination *d;
@@ -87,6 +92,16 @@ void schedule_free(struct schedule *s)
 
 /* ---- the one timer ---- */
 
+static bool may_expire(const struct schedule *s)
+{
+	return s->expired && s->expiring < EXPIRING_MAX;
+}
+
+static bool may_start(const struct schedule *s)
+{
+	return s->ring && s->count[BATCH_RUNNING] - s->expiring < (size_t)s->conf.connections;
+}
+
 static void arm(struct schedule *s)
 {
 	int64_t now = clock_steady_ms();
@@ -94,7 +109,7 @@ static void arm(struct schedule *s)
 	const struct heap_node *wake = heap_first(&s->wake);
 	if (s->stopped)
 		timer_stop(&s->timer);
-	else if (s->ring && s->count[BATCH_RUNNING] < (size_t)s->conf.connections)
+	else if (may_expire(s) || may_start(s))
 		timer_start(&s->timer, 0);
 	else if (due && (!wake || due->key <= wake->key))
 		timer_start(&s->timer, due->key - now);
@@ -116,41 +131,55 @@ static void update_turn(struct schedule *s, struct destination *d)
 	d->in_turn = may;
 }
 
+static struct batch **list_of(struct schedule *s, struct destination *d, enum batch_state state)
+{
+	return state == BATCH_EXPIRED ? &s->expired : destination_list(d, state);
+}
+
 static void leave_state(struct schedule *s, struct batch *batch)
 {
 	struct destination *d = batch->destination;
-	struct batch **list = destination_list(d, batch->state);
+	struct batch **list = list_of(s, d, batch->state);
 	if (list)
 		DL_DELETE(*list, batch);
-	else
-		heap_remove(&s->due, &batch->due);
+	heap_remove(&s->due, &batch->due);
 	d->count[batch->state]--;
 	s->count[batch->state]--;
 }
 
-/* When must somebody look at a waiting batch again: at its attempt, its end of
- * life, or before that for the delay notice? */
-static int64_t next_look(const struct schedule *s, const struct batch *batch)
+/* The time of its delay notice; INT64_MAX: none will be sent. */
+static int64_t notice_time(const struct schedule *s, const struct batch *batch)
 {
 	const struct message *m = batch->message;
-	int64_t at = batch->try_ms;
-	/* one that is past its end and still here waits for its report to be queued */
-	if (m->expires_ms < at && m->expires_ms > clock_steady_ms())
-		at = m->expires_ms;
-	int64_t notice = m->arrived_ms + s->conf.delay_notice;
-	if (s->conf.delay_notice > 0 && !m->notified && !m->report && notice < at)
-		at = notice;
-	return at;
+	int64_t at = m->arrived_ms + s->conf.delay_notice;
+	if (s->conf.delay_notice == 0 || m->notified || m->report || batch->expired)
+		return INT64_MAX;
+	/* after a long stop of ours, the attempt that is due comes first */
+	if (batch->state == BATCH_READY && at < batch->try_ms + NOTICE_PATIENCE_MS)
+		at = batch->try_ms + NOTICE_PATIENCE_MS;
+	return at < m->expires_ms ? at : INT64_MAX;
+}
+
+/* When must somebody look at it again: at its attempt, its delay notice, its
+ * end? One that is past its end and still here could not be reported: it waits
+ * for its next time like an attempt. */
+static int64_t next_look(const struct schedule *s, const struct batch *batch)
+{
+	int64_t at = batch->expired ? INT64_MAX : batch->message->expires_ms;
+	int64_t notice = notice_time(s, batch);
+	if (batch->state == BATCH_WAITING && batch->try_ms < at)
+		at = batch->try_ms;
+	return notice < at ? notice : at;
 }
 
 static void enter_state(struct schedule *s, struct batch *batch, enum batch_state state)
 {
 	struct destination *d = batch->destination;
 	batch->state = (uint8_t)state;
-	struct batch **list = destination_list(d, state);
+	struct batch **list = list_of(s, d, state);
 	if (list)
 		DL_APPEND(*list, batch);
-	else
+	if (state == BATCH_WAITING || state == BATCH_READY)
 		heap_add(&s->due, &batch->due, next_look(s, batch));
 	d->count[state]++;
 	s->count[state]++;
@@ -212,7 +241,8 @@ static void feed_back(struct schedule *s, struct destination *d, enum schedule_f
 {
 	if (feedback == SCHEDULE_WORKED) {
 		destination_worked(d, &s->conf);
-	} else if (feedback == SCHEDULE_FAILED && destination_failed(d)) {
+	} else if (feedback == SCHEDULE_FAILED && !d->paused && destination_failed(d)) {
+		/* the others that were under way fail after it, and count no further */
 		d->pauses++;
 		int64_t wait = backoff_delay(s->conf.backoff, s->conf.backoff_count, d->pauses);
 		schedule_pause(s, d, clock_steady_ms() + wait);
@@ -221,19 +251,24 @@ static void feed_back(struct schedule *s, struct destination *d, enum schedule_f
 
 /* ---- the turn ---- */
 
-static void notice_or_ready(struct schedule *s, struct batch *batch, int64_t now)
+/* Its time in the heap has come. */
+static void look(struct schedule *s, struct batch *batch, int64_t now)
 {
 	struct message *m = batch->message;
-	if (batch->try_ms > now && m->expires_ms > now) {
-		/* it was the notice that fell due */
-		bool first = !m->notified;
-		m->notified = true;
-		set_state(s, batch, BATCH_WAITING);
-		if (first)
-			s->handler.delayed(s->handler.arg, m);
+	bool over = batch->expired ? batch->try_ms <= now : m->expires_ms <= now;
+	if (over) {
+		set_state(s, batch, BATCH_EXPIRED);
 		return;
 	}
-	set_state(s, batch, BATCH_READY);
+	if (batch->state == BATCH_WAITING && batch->try_ms <= now) {
+		set_state(s, batch, BATCH_READY);
+		return;
+	}
+	bool notice = notice_time(s, batch) <= now;
+	m->notified |= notice;
+	heap_move(&s->due, &batch->due, next_look(s, batch));
+	if (notice)
+		s->handler.delayed(s->handler.arg, m);
 }
 
 static void wake_due(struct schedule *s, int64_t now)
@@ -241,52 +276,77 @@ static void wake_due(struct schedule *s, int64_t now)
 	struct heap_node *node;
 	while ((node = heap_first(&s->wake)) && node->key <= now)
 		destination_wake(s, heap_owner(node, struct destination, wake));
-	while ((node = heap_first(&s->due)) && node->key <= now)
-		notice_or_ready(s, heap_owner(node, struct batch, due), now);
+	for (int n = 0; n < LOOKS_PER_TURN; n++) {
+		node = heap_first(&s->due);
+		if (!node || node->key > now)
+			break;
+		look(s, heap_owner(node, struct batch, due), now);
+	}
 }
 
-static void start_one(struct schedule *s, struct destination *d, int64_t now)
+static void expire_one(struct schedule *s)
 {
+	struct batch *batch = s->expired;
+	set_state(s, batch, BATCH_RUNNING);
+	batch->expired = true;
+	s->expiring++;
+	s->handler.expire(s->handler.arg, batch);
+}
+
+static void start_one(struct schedule *s)
+{
+	struct destination *d = s->ring;
 	struct batch *batch = d->ready;
 	/* to the end of the ring: the others come first */
 	DL_DELETE(s->ring, d);
 	DL_APPEND(s->ring, d);
 	set_state(s, batch, BATCH_RUNNING);
-	if (batch->message->expires_ms <= now)
-		s->handler.expire(s->handler.arg, batch);
-	else
-		s->handler.start(s->handler.arg, batch);
+	s->handler.start(s->handler.arg, batch);
 }
 
 static void run(void *arg)
 {
 	struct schedule *s = arg;
-	int64_t now = clock_steady_ms();
-	wake_due(s, now);
-	for (int n = 0; n < STARTS_PER_TURN && s->ring; n++) {
-		if (s->count[BATCH_RUNNING] >= (size_t)s->conf.connections)
+	wake_due(s, clock_steady_ms());
+	for (int n = 0; n < STARTS_PER_TURN && !s->stopped; n++) {
+		if (may_expire(s))
+			expire_one(s);
+		else if (may_start(s))
+			start_one(s);
+		else
 			break;
-		start_one(s, s->ring, now);
 	}
 	arm(s);
 }
 
 /* ---- messages ---- */
 
+/* A time that no ladder and no reply can have named was written under a wrong
+ * clock: at once. */
+static int64_t first_try(const struct schedule *s, const struct spool_state *state)
+{
+	int64_t now = clock_steady_ms();
+	int64_t longest = WAIT_MAX_MS;
+	for (size_t i = 0; i < s->conf.backoff_count; i++)
+		if (s->conf.backoff[i] + s->conf.backoff[i] / 4 > longest)
+			longest = s->conf.backoff[i] + s->conf.backoff[i] / 4;
+	bool waits = state && state->due_ms > now && state->due_ms - now <= longest;
+	return waits ? state->due_ms : now;
+}
+
 static void add_batch(struct schedule *s, struct message *m, const char *destination,
     const uint32_t *recipients, uint32_t count, const struct spool_state *state)
 {
+	int64_t now = clock_steady_ms();
 	struct batch *batch = batch_new(m, recipients, count);
 	batch->destination = destination_get(s, destination);
-	batch->next_of_message = m->batches;
-	m->batches = batch;
+	DL_APPEND2(m->batches, batch, prev_of_message, next_of_message);
 	m->pending += count;
-	if (state) {
+	batch->try_ms = first_try(s, state);
+	if (state)
 		batch->attempts = (uint16_t)(state->attempts < UINT16_MAX ? state->attempts : UINT16_MAX);
-		batch->try_ms = state->due_ms;
-	}
 	enum batch_state first = m->held ? BATCH_HELD : BATCH_WAITING;
-	if (first == BATCH_WAITING && batch->try_ms <= clock_steady_ms())
+	if (first == BATCH_WAITING && batch->try_ms <= now && m->expires_ms > now)
 		first = BATCH_READY;
 	enter_state(s, batch, first);
 }
@@ -325,10 +385,11 @@ struct message *schedule_add(struct schedule *s, uint64_t id, struct spool_place
     size_t count, const struct spool_state *state)
 {
 	struct message *m = mem_zero(sizeof(*m));
+	int64_t now = clock_steady_ms();
 	m->id = id;
 	m->place = place;
-	m->arrived_ms = arrived_ms;
-	m->expires_ms = arrived_ms + (report ? s->conf.bounce_lifetime : s->conf.lifetime);
+	m->arrived_ms = arrived_ms < now ? arrived_ms : now; /* the clock may have been wrong */
+	m->expires_ms = m->arrived_ms + (report ? s->conf.bounce_lifetime : s->conf.lifetime);
 	m->size = size;
 	m->recipient_count = (uint32_t)count;
 	m->report = report;
@@ -336,6 +397,8 @@ struct message *schedule_add(struct schedule *s, uint64_t id, struct spool_place
 	m->notified = state && state->notified;
 	HASH_ADD(hh, s->messages, id, sizeof(m->id), m);
 	add_batches(s, m, destinations, count, state);
+	if (!m->batches)
+		bug("a message without a recipient that waits");
 	arm(s);
 	return m;
 }
@@ -345,10 +408,8 @@ static void unlink_batch(struct schedule *s, struct batch *batch)
 	struct destination *d = batch->destination;
 	leave_state(s, batch);
 	update_turn(s, d);
-	struct batch **at = &batch->message->batches;
-	while (*at != batch)
-		at = &(*at)->next_of_message;
-	*at = batch->next_of_message;
+	struct message *m = batch->message;
+	DL_DELETE2(m->batches, batch, prev_of_message, next_of_message);
 	batch_free(batch);
 	destination_idle(s, d);
 }
@@ -375,6 +436,7 @@ void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feed
 	struct message *m = batch->message;
 	if (batch->state != BATCH_RUNNING)
 		bug("end of an attempt that does not run");
+	s->expiring -= batch->expired;
 	feed_back(s, batch->destination, feedback);
 	if (batch->doomed)
 		m->pending -= batch->count;
@@ -408,10 +470,17 @@ void schedule_hold(struct schedule *s, struct message *m)
 
 void schedule_release(struct schedule *s, struct message *m)
 {
+	int64_t least = clock_steady_ms() + RELEASED_MS;
+	if (!m->held)
+		return;
 	m->held = false;
+	if (m->expires_ms < least)
+		m->expires_ms = least;
 	for (struct batch *b = m->batches; b; b = b->next_of_message)
-		if (b->state == BATCH_HELD)
+		if (b->state == BATCH_HELD) {
+			b->expired = false;
 			set_state(s, b, BATCH_WAITING);
+		}
 	arm(s);
 }
 
@@ -420,11 +489,12 @@ void schedule_retry(struct schedule *s, struct message *m)
 	for (struct batch *b = m->batches; b; b = b->next_of_message) {
 		if (b->state != BATCH_WAITING && b->state != BATCH_READY)
 			continue;
-		b->try_ms = clock_steady_ms();
-		set_state(s, b, BATCH_READY);
+		if (b->state == BATCH_WAITING) {
+			b->try_ms = clock_steady_ms();
+			set_state(s, b, BATCH_WAITING);
+		}
 		/* asked for by a person: the pause ends too */
-		if (b->destination->paused)
-			schedule_unpause(s, b->destination);
+		schedule_unpause(s, b->destination);
 	}
 	arm(s);
 }
@@ -449,6 +519,18 @@ void schedule_delete(struct schedule *s, struct message *m)
 		unlink_batch(s, b);
 	}
 	end_if_done(s, m);
+	arm(s);
+}
+
+void schedule_set_conf(struct schedule *s, const struct conf_queue *conf)
+{
+	struct destination *d;
+	struct destination *next;
+	s->conf = *conf;
+	HASH_ITER (hh, s->destinations, d, next) {
+		destination_limit(d, conf);
+		update_turn(s, d);
+	}
 	arm(s);
 }
 
@@ -477,7 +559,7 @@ struct schedule_stats schedule_stats(const struct schedule *s)
 	return (struct schedule_stats){
 	    .messages = HASH_COUNT(s->messages),
 	    .waiting = s->count[BATCH_WAITING],
-	    .ready = s->count[BATCH_READY],
+	    .ready = s->count[BATCH_READY] + s->count[BATCH_EXPIRED],
 	    .running = s->count[BATCH_RUNNING],
 	    .held = s->count[BATCH_HELD],
 	    .destinations = HASH_COUNT(s->destinations),
@@ -489,7 +571,7 @@ static void fill_stats(const struct destination *d, struct destination_stats *st
 	*stats = (struct destination_stats){
 	    .name = d->name,
 	    .waiting = d->count[BATCH_WAITING],
-	    .ready = d->count[BATCH_READY],
+	    .ready = d->count[BATCH_READY] + d->count[BATCH_EXPIRED],
 	    .running = d->count[BATCH_RUNNING],
 	    .held = d->count[BATCH_HELD],
 	    .window = d->window,

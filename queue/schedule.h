@@ -22,7 +22,8 @@ struct schedule_handler {
 	 * not inside this call. */
 	void (*start)(void *arg, struct batch *batch);
 	/* MESSAGE is older than its lifetime: BATCH (RUNNING now, so that nobody
-	 * else touches it) shall be bounced; schedule_finish ends it. */
+	 * else touches it) shall be bounced; schedule_finish ends it. Recipients
+	 * that are left then (no report could be queued) come here again later. */
 	void (*expire)(void *arg, struct batch *batch);
 	/* The delay notice is due (once per message; not for reports). */
 	void (*delayed)(void *arg, struct message *message);
@@ -35,11 +36,12 @@ struct schedule_handler {
 struct schedule *schedule_new(struct loop *loop, const struct conf_queue *conf,
     const struct schedule_handler *handler);
 void schedule_free(struct schedule *schedule);
-void schedule_set_conf(struct schedule *schedule, const struct conf_queue *conf); /* reload */
+/* Reload. The lifetime of messages that are in the queue stays. */
+void schedule_set_conf(struct schedule *schedule, const struct conf_queue *conf);
 
 /* A message with a batch per distinct destination name. DESTINATIONS[i] is the
- * name for recipient i, NULL for one that is done already. STATE: from the
- * spool, NULL for a new one. Nothing is started inside. */
+ * name for recipient i, NULL for one that is done already; at least one is not
+ * NULL. STATE: from the spool, NULL for a new one. Nothing is started inside. */
 struct message *schedule_add(struct schedule *schedule, uint64_t id, struct spool_place place,
     int64_t arrived_ms, uint64_t size, bool report, const char *const *destinations,
     size_t count, const struct spool_state *state);
@@ -68,10 +70,12 @@ void schedule_unpause(struct schedule *schedule, struct destination *destination
 /* When would a batch with that many attempts be due by the ladder, from now? */
 int64_t schedule_backoff(const struct schedule *schedule, unsigned attempts);
 
-/* Administrator. A RUNNING batch is held or deleted once its attempt is over. */
+/* Administrator. A RUNNING batch is held or deleted once its attempt is over.
+ * Held mail does not expire; once released it has some hours left at least. */
 void schedule_hold(struct schedule *schedule, struct message *message);
 void schedule_release(struct schedule *schedule, struct message *message);
-void schedule_retry(struct schedule *schedule, struct message *message); /* due now */
+/* Due now, and so is its destination; not what is held or running. */
+void schedule_retry(struct schedule *schedule, struct message *message);
 /* Every recipient that is left counts as done; `ended` follows. */
 void schedule_delete(struct schedule *schedule, struct message *message);
 
