@@ -6,39 +6,52 @@
  *   lock              held (flock) by the daemon that owns the spool
  *   version           "relayd spool 1"; a higher number stops the start
  *   SSSSSSSSSSSSSSSS.log  segments, sequence number in hex, written out in full
- *                     when made, reused under a new number when empty
- *   big/ID            content of a message over the limit
+ *                     when made, used again under a new number when empty
+ *   N.spare, N.new    unused segments, ready or being made
+ *   big/ID            body of a message over the limit
  *   damaged/          what could not be read, never deleted by us
+ * Anything else is reported at each start and left alone (drop/ is known).
  *
  * A segment starts with a head record (sequence, generation). Each record:
- * magic, generation, type, lengths, message id, CRC-32C of head and envelope
- * part, CRC-32C of content; then the payload, padded to 8 bytes. The generation
- * makes old bytes behind the tail unreadable. Numbers are little-endian.
+ * magic, generation, type, lengths, message id, and a CRC-32C of each of its
+ * three parts: head, meta (envelope and the like), content; padded to 8 bytes
+ * (queue/record.h). The generation is random: it makes old bytes behind the tail
+ * unreadable, and no message text can pass for a record. Each record says up to
+ * where the segment was synced when it was written, the first one in a segment
+ * says where all closed ones end: so a torn tail, which nobody was told of, is
+ * told from damage.
  *
- * Types: MESSAGE (envelope, recipients done so far, state, content or name of
- * the big file), RESULT (a recipient's end), STATE (next attempt, attempts,
- * held), END (the message is over; names the segment of its MESSAGE).
+ * Types: MESSAGE (envelope, recipients done so far, state, content or the head
+ * of it with the body in big/ID), RESULT (a recipient's end), STATE (next
+ * attempt, attempts, held), END (the message is over; names the place of its
+ * MESSAGE), CLOSED (where closed segments end).
  *
  * | state of a message      | on disk                      | after a crash        |
  * |-------------------------|------------------------------|----------------------|
- * | being received          | nothing, or big/ID unnamed in the log | big/ID removed at start |
- * | appended, not synced    | record maybe torn, at the tail | gone; no 250 was sent; torn: ignored |
+ * | being received          | nothing, or big/ID unnamed in the log | big/ID removed at start (moved to damaged/ if records were damaged) |
+ * | appended, not synced    | record maybe torn, at the tail | torn: ignored; whole: in the queue, though no 250 was sent |
  * | synced (250 sent)       | MESSAGE                      | in the queue         |
- * | recipient done          | + RESULT, synced within 1 s  | done; RESULT lost: sent again (promise 2) |
+ * | failed (451 sent)       | maybe MESSAGE behind the end of a closed segment | gone, once the next segment says where that end is |
+ * | recipient done          | + RESULT, written in the same turn, synced within 1 s | done; power cut before the sync: sent again (promise 2) |
  * | deferred, held          | + STATE, the same            | due as noted; STATE lost: earlier attempt |
  * | all done                | + END, the same              | gone; END lost: results decide, all done = gone |
- * | being carried over      | MESSAGE twice                | the later one counts |
+ * | being carried over      | MESSAGE twice                | the later one counts, results add up |
  * | carried over, synced    | old segment not reused yet   | the same             |
+ * | ended while carried     | MESSAGE twice, END           | gone: an END is final, whichever place it names |
+ * | segment retired         | renamed to N.spare, folder synced | old records are not looked at |
  * | segment reused          | new head record, new generation | old records unreadable |
  *
- * Before a segment is reused, what it alone knows is appended anew and synced:
+ * Before a segment is retired, what it alone knows is appended anew and synced:
  * live messages; results and states of live messages that stand elsewhere; ENDs
- * of messages whose MESSAGE record is still in a segment that exists.
+ * of messages of which a MESSAGE record is still in a segment that exists. A
+ * segment is emptied when under a quarter of it is alive; a few MiB at a time,
+ * between the batches.
  *
  * Only the spool thread writes. A failed write or sync fails the messages of
  * that batch and closes the segment for ever: a sync is never tried again on
- * the same descriptor. Disk full: appends fail with SPOOL_FULL while results go
- * on into a spare segment that only they may use.
+ * the same descriptor. Notes of that batch are written again to the next
+ * segment. Disk full: appends are taken only while an unused segment is left
+ * over, so results always have one; else they fail with SPOOL_FULL.
  */
 #ifndef QUEUE_SPOOL_H
 #define QUEUE_SPOOL_H
@@ -80,36 +93,43 @@ struct spool_state {
 	bool notified;     /* the delay notice went out */
 };
 
-/* Damage and full disk are reported here (loop thread), once each. */
+/* Damage and full disk are reported here (loop thread), once each. Any of them
+ * may be NULL; without `live` no segment is used again. */
 struct spool_reports {
-	/* bytes were set aside; NAME of the file under damaged/ */
+	/* Bytes were set aside; NAME of the file under damaged/. Or NAME is a file
+	 * in the spool's folder that is not ours. TEXT says which. */
 	void (*damage)(void *arg, const char *name, const char *text);
 	/* appends fail from now on (FULL) / work again */
 	void (*full)(void *arg, bool full);
 	/* A message moved (carry-over); the queue must use PLACE from now on. */
 	void (*moved)(void *arg, uint64_t id, struct spool_place place);
 	/* Is this message still in the queue, where is it, and what is its state?
-	 * Asked in the loop before a segment is reused. DONE gets a bit per
-	 * recipient that is done. False: not live. */
+	 * Asked in the loop before a segment is reused. To DONE (empty) is appended
+	 * a bit per recipient that is done, eight to a byte, the first one in the
+	 * lowest bit; missing bytes count as 0. False: not live; then its
+	 * spool_note_end must have been called. */
 	bool (*live)(void *arg, uint64_t id, struct spool_place *place,
 	    struct spool_state *state, struct buf *done);
 	void *arg;
 };
 
-/* Open or create. -1/NULL: WHY (held by another daemon, newer version, wrong
- * owner or mode, no space). Starts the spool thread. */
+/* Open or create. NULL: WHY (held by another daemon, newer version, wrong
+ * owner or mode). Starts the spool thread. Only the folder itself is made, not
+ * its parents. A full disk is no reason to fail: what is queued goes out. */
 struct spool *spool_open(struct loop *loop, const struct conf_spool *conf,
     const struct spool_reports *reports, struct why *why);
 
 /* Read what is there; once, before anything is appended. FOUND is called for
- * each live message; DONE has a bit per recipient whose result is known. */
+ * each live message, in the order in which they stand on disk; DONE has a bit
+ * per recipient whose result is known. FOUND may call spool_note_*. */
 typedef void spool_found(void *arg, uint64_t id, struct spool_place place,
     const struct envelope *envelope, uint64_t content_size, const struct spool_state *state,
     const unsigned char *done);
 int spool_recover(struct spool *spool, spool_found *found, void *arg, struct why *why)
     ATTR_MUST_CHECK;
 
-/* Sync what is left, release the lock. */
+/* Sync what is left (this waits), release the lock. Done calls of what is under
+ * way come inside. Readers must be closed and contents freed before. */
 void spool_close(struct spool *spool);
 
 /* ---- content on its way in ---- */
@@ -119,7 +139,8 @@ void spool_close(struct spool *spool);
 struct spool_content;
 struct spool_content *spool_content_new(struct spool *spool, uint64_t id,
     void (*writable)(void *arg), void *arg);
-/* Take bytes. False: too much waits for the disk; go on after `writable`. */
+/* Take bytes (always). False: too much waits for the disk; go on after
+ * `writable`, which is called once per false. */
 bool spool_content_add(struct spool_content *c, struct span piece);
 uint64_t spool_content_size(const struct spool_content *c);
 /* Read back; any thread, once no more is added and spool_content_finish's done
@@ -147,7 +168,8 @@ struct spool_append {
 	uint64_t id;
 	const struct envelope *envelope;
 	struct span head;              /* header section with its empty line */
-	struct spool_content *content; /* the body, finished; taken over, NULL for none */
+	struct spool_content *content; /* the body, finished; taken over whatever
+					* comes of it; NULL for none */
 	void (*done)(struct spool_append *append);
 	/* result */
 	enum spool_status status;
@@ -161,7 +183,8 @@ void spool_append(struct spool *spool, struct spool_append *append);
 /* Would an append be refused now for lack of space? (to say 452 at MAIL) */
 bool spool_is_full(const struct spool *spool);
 
-/* ---- results: written at once, synced within a second or with the next batch ---- */
+/* ---- results: written in the same turn, synced within a second or with the
+ * next message, written again if that fails ---- */
 
 enum spool_outcome { SPOOL_DELIVERED = 1, SPOOL_BOUNCED = 2, SPOOL_DELETED = 3 };
 void spool_note_result(struct spool *spool, uint64_t id, uint32_t recipient,

@@ -251,6 +251,8 @@ size_t kit_append_many(struct kit *kit, uint64_t first, size_t count, size_t siz
 		struct sending *s = &all[i];
 		kit_turn_until(kit, &s->ready);
 		s->append.id = first + i;
+		if (kit->recipient)
+			s->list[0] = (char *)(uintptr_t)kit->recipient;
 		s->append.envelope = &s->envelope;
 		s->append.head = span_text(s->head);
 		s->append.done = on_done;

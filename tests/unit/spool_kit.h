@@ -31,6 +31,7 @@ struct kit {
 	unsigned fulls;
 	unsigned moves;
 	bool full;
+	const char *recipient; /* of all messages, instead of valid ones */
 	bool lenient; /* results may have been lost */
 	char damage_text[512]; /* the last one */
 };

@@ -422,6 +422,30 @@ static void test_kill(void **state)
 	kit_free(kit);
 }
 
+/* Results are written at once, though synced later: a kill loses none. */
+static void test_kill_keeps_results(void **state)
+{
+	(void)state;
+	struct kit *kit = kit_new();
+	pid_t pid = fork();
+	if (pid == 0) {
+		kit_open(kit);
+		kit_append_many(kit, 1, 2, 500, NULL);
+		kit_result(kit, 1, 2);
+		kit_end(kit, 2);
+		kit_settle(kit);
+		kill(getpid(), SIGKILL);
+	}
+	int status;
+	waitpid(pid, &status, 0);
+	assert_true(WIFSIGNALED(status));
+	kit->messages[0] = (struct kit_message){.id = 1, .size = 500, .live = true, .done = 4};
+	kit->count = 1;
+	kit_open(kit);
+	kit_check(kit);
+	kit_free(kit);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -437,6 +461,7 @@ int main(void)
 		cmocka_unit_test(test_two_daemons),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_kill),
+		cmocka_unit_test(test_kill_keeps_results),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
