@@ -64,6 +64,7 @@ class Receiver:
         self.messages = []
         self.connections = 0
         self.commands = []
+        self.pipelined = 0  # commands that came before the answer to the one before
         self.open_now = 0
         self.open_most = 0
         self.changed = threading.Condition()
@@ -157,6 +158,17 @@ class _Dialogue:
         self.sock = self.receiver.behaviour.tls.wrap_socket(self.sock, server_side=True)
         self.file = self.sock.makefile("rb")
 
+    def has_input(self):
+        if self.is_tls():
+            return self.sock.pending() > 0
+        self.sock.setblocking(False)
+        try:
+            return bool(self.file.peek(1))
+        except OSError:
+            return False
+        finally:
+            self.sock.setblocking(True)
+
     def say(self, stage, argument, usual):
         answer = self.receiver.behaviour.at(stage, self.number, argument)
         if answer is None:
@@ -194,6 +206,7 @@ class _Dialogue:
             text = line.rstrip(b"\r\n").decode("utf-8", "replace")
             with self.receiver.changed:
                 self.receiver.commands.append(text)
+                self.receiver.pipelined += self.has_input()
                 self.receiver.changed.notify_all()
             verb, _, argument = text.partition(" ")
             handler = getattr(self, "do_" + verb.lower(), None)
@@ -242,13 +255,16 @@ class _Dialogue:
         return self.file.readline(70000).strip().decode()
 
     def do_mail(self, argument):
+        self.sender = None
         if self.say("mail", argument, "250 2.1.0 ok") == b"2":
             self.sender = argument[argument.find("<") + 1:argument.rfind(">")]
             self.recipients = []
 
     def do_rcpt(self, argument):
         address = argument[argument.find("<") + 1:argument.rfind(">")]
-        if self.say("rcpt", address, "250 2.1.5 ok") == b"2":
+        if self.sender is None:
+            self.sock.sendall(b"503 5.5.1 MAIL first\r\n")
+        elif self.say("rcpt", address, "250 2.1.5 ok") == b"2":
             self.recipients.append(address)
 
     def do_rset(self, argument):

@@ -1,0 +1,237 @@
+"""Which host gets the message: MX records of every kind, addresses, and who is next."""
+import unittest
+
+from harness import DROP, HANG, RESET, Behaviour
+from harness.case import TEXT, Case
+
+QUICK = {"connect_timeout": "1s", "banner_timeout": "1s", "command_timeout": "1s",
+         "data_timeout": "1s", "block_timeout": "2s", "end_timeout": "1s"}
+
+
+class Hosts(Case):
+    """Which host is asked, and who is next."""
+
+    def two_hosts(self, first, second=None, **settings):
+        second_receiver = self.another_receiver("127.0.0.2", second, self.receiver.port)
+        self.receiver.behaviour = first
+        self.names.remove("dest.test")
+        self.names.add("dest.test", "MX", "20 mx2.dest.test.", "10 mx.dest.test.")
+        self.names.add("mx2.dest.test", "A", "127.0.0.2")
+        relay = self.relay(delivery=QUICK, queue={"backoff": ["1h"]}, **settings).start()
+        relay.send("a@example.jp", ["user@dest.test", "other@dest.test"], TEXT)
+        return relay, second_receiver
+
+    def test_next_host_after_a_temporary_refusal(self):
+        relay, second = self.two_hosts(
+            Behaviour(rcpt=lambda n, a: "451 4.2.0 no" if a.startswith("user") else None))
+        message, = second.wait(1)
+        self.gone(relay)
+        self.assertEqual(message.recipients, ["user@dest.test"])
+        self.assertEqual([m.recipients for m in self.receiver.messages], [["other@dest.test"]])
+
+    def test_next_host_after_a_broken_connection(self):
+        for behaviour in (Behaviour(banner=DROP), Behaviour(banner="554 5.7.1 no"),
+                          Behaviour(banner="421 no"), Behaviour(ehlo=RESET), Behaviour(mail="421 x"),
+                          Behaviour(banner=HANG), Behaviour(rcpt=DROP)):
+            with self.subTest(behaviour.stages):
+                relay, second = self.two_hosts(behaviour)
+                message, = second.wait(1)
+                self.gone(relay)
+                self.assertEqual(message.recipients, ["user@dest.test", "other@dest.test"])
+                second.close()
+                relay.stop()
+
+    def test_no_host_is_asked_after_a_hidden_answer(self):
+        """It may have been taken: another host at once would make sure of a duplicate."""
+        relay, second = self.two_hosts(Behaviour(end=DROP))
+        self.assertIn("may have taken", self.waiting(relay)["last"])
+        self.assertEqual(second.connections, 0)
+
+    def test_no_host_is_asked_after_a_permanent_refusal(self):
+        self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.9")
+        reports = self.another_receiver("127.0.0.9", port=self.receiver.port)
+        relay, second = self.two_hosts(Behaviour(rcpt="550 5.1.1 no"))
+        reports.wait(1)
+        self.gone(relay)
+        self.assertEqual(second.connections, 0)
+
+    def test_554_from_all_hosts_waits(self):
+        relay, second = self.two_hosts(Behaviour(banner="554 5.7.1 no"), Behaviour(banner="554 5.7.1 never"))
+        row = self.waiting(relay)
+        self.assertEqual(second.connections, 1)
+        self.assertIn("554", row["last"])
+        self.assertEqual(row["to"], ["user@dest.test", "other@dest.test"])
+
+    def test_unreachable_then_unwilling_then_good(self):
+        self.names.remove("dest.test")
+        self.names.add("dest.test", "MX", *(f"{i}0 mx{i}.dest.test." for i in range(1, 5)))
+        for i in range(1, 5):
+            self.names.add(f"mx{i}.dest.test", "A", f"127.0.0.{10 + i}")
+        # 127.0.0.11 and .12: nobody listens
+        unwilling = self.another_receiver("127.0.0.13", Behaviour(rcpt="451 4.2.0 no"), self.receiver.port)
+        good = self.another_receiver("127.0.0.14", None, self.receiver.port)
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        good.wait(1)
+        self.gone(relay)
+        self.assertEqual(unwilling.connections, 1)
+
+    def test_the_other_family_of_the_same_host(self):
+        """A host whose IPv6 address is dead is reached by its IPv4 address at once."""
+        self.names.add("mx.dest.test", "AAAA", "::1")  # nobody listens there
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+        self.gone(relay)
+
+    def test_the_other_address_of_the_same_host(self):
+        self.names.add("mx.dest.test", "A", *(f"127.0.0.{i}" for i in (66, 67, 68, 69, 1)))
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+        self.gone(relay)
+
+    def test_ipv6(self):
+        six = self.another_receiver("::1", None, self.receiver.port)
+        self.names.mail_host("six.test", "mx.six.test", "::1")
+        relay = self.relay().start()
+        relay.send("a@example.jp", ["user@six.test"], TEXT)
+        message, = six.wait(1)
+        self.assertEqual(message.peer, "::1")
+        relay.send("a@example.jp", ["user@[IPv6:::1]"], TEXT)
+        six.wait(2)
+        self.gone(relay)
+
+    def test_ipv6_switched_off(self):
+        six = self.another_receiver("::1", None, self.receiver.port)
+        self.names.add("mx.dest.test", "AAAA", "::1")
+        relay = self.relay(delivery={"ipv6": False}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+        self.assertEqual(six.connections, 0)
+
+    def test_equal_hosts_share(self):
+        second = self.another_receiver("127.0.0.2", None, self.receiver.port)
+        self.names.add("dest.test", "MX", "10 mx.dest.test.", "10 mx2.dest.test.")
+        self.names.add("mx2.dest.test", "A", "127.0.0.2")
+        relay = self.relay().start()
+        with relay.smtp() as client:
+            for _ in range(30):
+                client.sendmail("a@example.jp", ["user@dest.test"], TEXT)
+        relay.wait_log("result=delivered", 30)
+        self.gone(relay)
+        self.assertEqual(len(self.receiver.messages) + len(second.messages), 30)
+        self.assertGreater(len(self.receiver.messages), 0)
+        self.assertGreater(len(second.messages), 0)
+
+    def test_address_literals(self):
+        relay = self.relay().start()
+        relay.send("a@example.jp", ["user@[127.0.0.1]"], TEXT)
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.recipients, ["user@[127.0.0.1]"])
+
+    def test_aliases(self):
+        """CNAME at the domain, and (against RFC 2181) behind the MX."""
+        self.names.add("alias.test", "CNAME", "dest.test.")
+        self.names.add("odd.test", "MX", "10 cn.test.")
+        self.names.add("cn.test", "CNAME", "mx.dest.test.")
+        relay = self.relay().start()
+        relay.send("a@example.jp", ["user@alias.test"], TEXT)
+        relay.send("a@example.jp", ["user@odd.test"], TEXT)
+        messages = self.receiver.wait(2)
+        self.assertEqual(sorted(m.recipients[0] for m in messages), ["user@alias.test", "user@odd.test"])
+        self.gone(relay)
+
+    def test_no_mx_but_an_address(self):
+        self.names.add("plain.test", "A", "127.0.0.1")
+        relay = self.relay().start()
+        relay.send("a@example.jp", ["user@plain.test"], TEXT)
+        self.receiver.wait(1)
+
+
+class Names(Case):
+    """Domains that can not be had."""
+
+    def setUp(self):
+        super().setUp()
+        self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.1")
+
+    def check_returned(self, domain, status, text, **settings):
+        relay = self.relay(**settings).start()
+        relay.send("a@example.jp", [f"user@{domain}"], TEXT)
+        report, = self.receiver.wait(1)
+        self.gone(relay)
+        self.assertEqual(report.sender, "")
+        self.assertIn(f"Status: {status}".encode(), report.body)
+        self.assertRegex(report.body.decode(), text)
+
+    def check_kept(self, domain, text, **settings):
+        relay = self.relay(**settings).start()
+        relay.send("a@example.jp", [f"user@{domain}"], TEXT)
+        self.assertRegex(self.waiting(relay)["last"], text)
+        self.assertEqual(self.receiver.messages, [])
+
+    def test_null_mx(self):
+        self.names.add("null.test", "MX", "0 .")
+        self.names.add("null.test", "A", "127.0.0.1")
+        self.check_returned("null.test", "5.1.10", "takes no mail")
+
+    def test_no_such_domain(self):
+        self.check_returned("nowhere.test", "5.1.2", "no such domain")
+
+    def test_no_address(self):
+        self.names.add("empty.test", "TXT", '"x"')
+        self.check_returned("empty.test", "5.1.2", "no mail server with an address")
+
+    def test_mx_without_address(self):
+        self.names.add("dangling.test", "MX", "10 gone.test.")
+        self.check_returned("dangling.test", "5.1.2", "no mail server with an address")
+
+    def test_servfail(self):
+        self.names.servfail.add("broken.test")
+        self.check_kept("broken.test", "could not be looked up")
+
+    def test_servfail_of_the_host(self):
+        self.names.add("half.test", "MX", "10 mx.half.test.")
+        self.names.servfail.add("mx.half.test")
+        self.check_kept("half.test", "could not be looked up")
+
+    def test_silent_name_server(self):
+        self.names.silent.add("silent.test")
+        self.check_kept("silent.test", "could not be looked up", dns={"timeout": "1s"})
+
+    def test_private_addresses(self):
+        self.names.mail_host("inside.test", "mx.inside.test", "127.0.0.1", "10.0.0.1", "169.254.169.254",
+                             "::1", "fe80::1", "::ffff:127.0.0.1")
+        receiver = self.another_receiver("127.0.0.1")
+        relay = self.relay(delivery={"allow_private": False, "port": receiver.port},
+                           notify={}).start()
+        relay.send("a@example.jp", ["user@inside.test"], TEXT)
+        relay.wait_log("to=user@inside.test .*result=failed .*status=5.4.4")
+        relay.send("a@example.jp", ["user@[127.0.0.1]"], TEXT)
+        relay.wait_log(r"to=.?user@\[127.0.0.1\].? .*result=failed .*status=5.4.4")
+        self.assertEqual(receiver.connections, 0)
+
+    def test_ourselves(self):
+        """Our own address behind an MX is a loop, and so are the hosts behind it."""
+        relay = self.relay()
+        relay.change(delivery={"port": relay.port})
+        self.names.mail_host("loop.test", "mx.loop.test", "127.0.0.1")
+        relay.start()
+        relay.send("a@example.jp", ["user@loop.test"], TEXT)
+        relay.wait_log("to=user@loop.test .*result=failed .*status=5.4.6")
+
+    def test_a_receiver_with_our_name(self):
+        for stage, answer in (("banner", "220 relay.example.jp ESMTP"), ("ehlo", "250 RELAY.example.jp")):
+            receiver = self.another_receiver("127.0.0.5", Behaviour(**{stage: answer}), self.receiver.port)
+            self.names.mail_host("mirror.test", "mx.mirror.test", "127.0.0.5")
+            relay = self.relay(queue={"backoff": ["1h"]}).start()
+            relay.send("a@example.jp", ["user@mirror.test"], TEXT)
+            relay.wait_log("to=user@mirror.test .*result=(failed|deferred) .*loop back")
+            self.assertEqual(receiver.messages, [])
+            relay.stop()
+            receiver.close()
+
+
+if __name__ == "__main__":
+    unittest.main()
