@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * Ids as text, and the recipients of a batch: one is kept inline, more in an
+ * array of rising indexes. Who is on which list is schedule.c's business.
+ */
 #include "queue/message.h"
 
 #include <inttypes.h>
@@ -60,12 +63,26 @@ uint32_t batch_recipient(const struct batch *batch, uint32_t n)
 	return batch->count == 1 ? batch->recipients.one : batch->recipients.many[n];
 }
 
+/* Where it is among the rising indexes; count when it is not there. */
+static uint32_t find(const struct batch *batch, uint32_t recipient)
+{
+	uint32_t low = 0;
+	uint32_t high = batch->count;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		if (batch_recipient(batch, middle) < recipient)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	bool there = low < batch->count && batch_recipient(batch, low) == recipient;
+	return there ? low : batch->count;
+}
+
 /* The array is kept while two or more are left; the last one moves inline. */
 bool batch_remove(struct batch *batch, uint32_t recipient)
 {
-	uint32_t at = 0;
-	while (at < batch->count && batch_recipient(batch, at) != recipient)
-		at++;
+	uint32_t at = find(batch, recipient);
 	if (at == batch->count)
 		return false;
 	if (batch->count > 1) {

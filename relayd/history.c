@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * One hash table in the order of noting, so that its first entry is the one to
+ * go. An entry is replaced, not changed: that makes it the newest.
+ */
 #include "relayd/history.h"
 
 #include <stdio.h>
@@ -57,6 +60,8 @@ void history_note(struct history *h, uint64_t id, int64_t when_ms, const char *s
     const char *mx, const char *text)
 {
 	history_forget(h, id);
+	if (h->max == 0)
+		return;
 	while (HASH_COUNT(h->all) >= h->max)
 		drop(h, h->all);
 	struct known *k = mem_zero(sizeof(*k));
