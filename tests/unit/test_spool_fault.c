@@ -145,6 +145,7 @@ static void live(struct kit *kit)
 		kit_append_many(kit, 1, 3, 2000, NULL);
 		kit_append_many(kit, 10, 6, 20000, NULL);
 		kit_append(kit, 20, 100 << 10, NULL);
+		kit_append(kit, 21, 100 << 10, NULL);
 		for (size_t i = 0; i < kit->count; i++) {
 			if (kit->messages[i].id % 2)
 				kit_end(kit, kit->messages[i].id);
