@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ * -bs: the caller speaks SMTP itself. Bytes go through as they are; the relay sees
+ * a local client and judges it as one.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "relayd/base/clock.h"
+#include "relayd/base/mem.h"
+#include "relayd/sendmail_submit.h"
+
+#define PIECE 16384
+#define IDLE_MS 3600000 /* the relay's own limits are shorter */
+
+struct proxy {
+	struct sendmail_session session;
+	char piece[PIECE];
+	bool input_open; /* of the caller */
+	bool over;
+};
+
+static int write_out(const char *p, size_t n)
+{
+	while (n) {
+		ssize_t done = write(STDOUT_FILENO, p, n);
+		if (done < 0 && errno != EINTR)
+			return -1;
+		if (done > 0)
+			p += done, n -= (size_t)done;
+	}
+	return 0;
+}
+
+/* The caller is done: the relay may still have replies to send. TLS can not be
+ * closed halfway, so there the relay is left to close. */
+static void end_input(struct proxy *p)
+{
+	struct sendmail_link *link = &p->session.link;
+	struct why why;
+	p->input_open = false;
+	if (!link->ssl)
+		shutdown(link->fd, SHUT_WR);
+	else if (sendmail_link_write(link, span_text("QUIT\r\n"),
+		     clock_mono_ms() + p->session.config->timeout_ms, &why) < 0)
+		p->over = true;
+}
+
+static void from_caller(struct proxy *p)
+{
+	ssize_t n = read(STDIN_FILENO, p->piece, PIECE);
+	if (n < 0 && errno == EINTR)
+		return;
+	if (n <= 0)
+		end_input(p);
+	else if (sendmail_session_write(&p->session, (struct span){p->piece, (size_t)n}) < 0)
+		p->over = true;
+}
+
+static void from_relay(struct proxy *p)
+{
+	struct why why = {0};
+	int64_t deadline = clock_mono_ms() + p->session.config->timeout_ms;
+	int64_t n = sendmail_link_read(&p->session.link, p->piece, PIECE, deadline, &why);
+	p->over = n <= 0;
+	if (n < 0)
+		sendmail_fail(p->session.report, EX_TEMPFAIL, "the relay: %s", why.text);
+	else if (write_out(p->piece, (size_t)n) < 0)
+		p->over = true; /* the caller has gone */
+}
+
+static void pass_bytes(struct proxy *p)
+{
+	struct pollfd fds[2] = {{.fd = p->session.link.fd, .events = POLLIN}, {.events = POLLIN}};
+	while (!p->over) {
+		fds[0].revents = fds[1].revents = 0;
+		fds[1].fd = p->input_open ? STDIN_FILENO : -1;
+		bool waiting = sendmail_link_has_input(&p->session.link);
+		int ready = poll(fds, 2, waiting ? 0 : IDLE_MS);
+		if (ready == 0 && !waiting)
+			return;
+		if (ready < 0 && errno != EINTR)
+			return;
+		if (waiting || (ready > 0 && fds[0].revents))
+			from_relay(p);
+		if (!p->over && ready > 0 && fds[1].revents)
+			from_caller(p);
+	}
+}
+
+/* The caller waits for a banner; a session that was greeted has had its own. */
+static int begin(struct proxy *p)
+{
+	struct buf banner = {0};
+	if (!p->session.greeted)
+		return 0;
+	buf_addf(&banner, "220 %s ESMTP\r\n", p->session.hostname);
+	int result = write_out(banner.data, banner.len);
+	buf_free(&banner);
+	return result;
+}
+
+int sendmail_proxy(const struct sendmail_config *config, const char *hostname,
+    struct sendmail_report *report)
+{
+	struct proxy *p = mem_zero(sizeof(*p));
+	p->input_open = true;
+	if (sendmail_session_open(&p->session, config, hostname, false, report) != EX_OK) {
+		/* in the caller's own language, beside the report on standard error */
+		const char *sorry = "421 4.3.2 relayd does not answer, try again later\r\n";
+		if (write_out(sorry, strlen(sorry)) < 0)
+			sendmail_fail(report, EX_IOERR, "standard output: %s", strerror(errno));
+	} else if (begin(p) == 0) {
+		pass_bytes(p);
+	}
+	p->session.greeted = false; /* QUIT was the caller's to say */
+	sendmail_session_close(&p->session);
+	mem_free(p);
+	return report->status;
+}
