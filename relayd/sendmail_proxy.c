@@ -14,6 +14,7 @@
 
 #define PIECE 16384
 #define IDLE_MS 3600000 /* the relay's own limits are shorter */
+#define LAST_MS 60000   /* for its last replies, when the caller has closed */
 
 struct proxy {
 	struct sendmail_session session;
@@ -78,7 +79,7 @@ static void pass_bytes(struct proxy *p)
 		fds[0].revents = fds[1].revents = 0;
 		fds[1].fd = p->input_open ? STDIN_FILENO : -1;
 		bool waiting = sendmail_link_has_input(&p->session.link);
-		int ready = poll(fds, 2, waiting ? 0 : IDLE_MS);
+		int ready = poll(fds, 2, waiting ? 0 : p->input_open ? IDLE_MS : LAST_MS);
 		if (ready == 0 && !waiting)
 			return;
 		if (ready < 0 && errno != EINTR)
