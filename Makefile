@@ -55,7 +55,7 @@ CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-
 LDHARDEN += -fsanitize=address,undefined
 endif
 
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -DRELAYD_VERSION='"$(VERSION)"' $(WARN) $(HARDEN) \
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -DRELAYD_RULES='"$(PREFIX)/share/relayd/replies.conf"' -DRELAYD_VERSION='"$(VERSION)"' $(WARN) $(HARDEN) \
 	$(CFLAGS) $(PKG_CFLAGS) -MMD -MP
 LIBS = $(PKG_LIBS) -lopendkim -lcrypt -lpthread
 # libopendkim's call of this function must find ours (dkim/keys.h)

@@ -20,10 +20,6 @@
 #define CHECK_MS 50
 #define SIGNERS_MAX 64
 
-#ifndef RELAYD_RULES
-#define RELAYD_RULES "/usr/share/relayd/replies.conf"
-#endif
-
 /* ---- joints ---- */
 
 static void enter_queue(void *arg, uint64_t id, struct spool_place place,
@@ -191,7 +187,6 @@ static void start_stories(struct daemon *d)
 	    .dns = d->dns,
 	    .intake = d->intake,
 	    .stats = &d->stats,
-	    .rules = d->rules,
 	};
 	d->deliver = deliver_new(&out, d->settings);
 }

@@ -25,7 +25,6 @@ struct daemon {
 	struct deliver *deliver;
 	struct control *control;
 	struct drop *drop;
-	struct verdict_rules *rules;
 	struct stats stats;
 	struct timer patience; /* of a shutdown */
 	bool stopping;

@@ -554,11 +554,6 @@ void deliver_set_settings(struct deliver *deliver, struct settings *settings)
 	deliver->settings = settings_ref(settings);
 }
 
-void deliver_set_rules(struct deliver *deliver, const struct verdict_rules *rules)
-{
-	deliver->options.rules = rules;
-}
-
 void deliver_add(struct deliver *deliver, uint64_t id, struct spool_place place,
     const struct envelope *e, uint64_t size, const struct spool_state *state,
     const unsigned char *done)

@@ -23,13 +23,11 @@ struct deliver_options {
 	struct dns *dns;
 	struct intake *intake; /* for reports */
 	struct stats *stats;
-	const struct verdict_rules *rules; /* NULL: by structure only */
 };
 
 struct deliver *deliver_new(const struct deliver_options *options, struct settings *settings);
 void deliver_free(struct deliver *deliver);
 void deliver_set_settings(struct deliver *deliver, struct settings *settings);
-void deliver_set_rules(struct deliver *deliver, const struct verdict_rules *rules);
 
 /* A message that is in the spool joins the queue. DONE: a bit per recipient
  * that has its result already, NULL for none; STATE: NULL for a new one. */

@@ -2,6 +2,7 @@
 #include "relayd/settings.h"
 
 #include "relayd/base/mem.h"
+#include "relayd/rules.h"
 #include "smtp/tls.h"
 
 static void add_error(struct conf_errors *errors, const struct conf *conf, const char *what,
@@ -23,6 +24,8 @@ static void load_parts(struct settings *s, struct conf_errors *errors)
 		if (!s->server_tls)
 			add_error(errors, conf, "tls", &why);
 	}
+	s->rules = rules_load(conf->file, &errors->text);
+	errors->count += s->rules == NULL;
 	s->client_tls = tls_client_new(0, &why);
 	s->client_tls_verify = tls_client_new(1, &why);
 	if (!s->client_tls || !s->client_tls_verify)
@@ -59,6 +62,7 @@ void settings_unref(struct settings *s)
 	SSL_CTX_free(s->client_tls_verify);
 	if (s->keys)
 		dkim_keys_unref(s->keys);
+	verdict_free(s->rules);
 	conf_free(s->conf);
 	mem_free(s);
 }

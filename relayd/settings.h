@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a configuration turns into once it is in force: the conf, its keys and
- * TLS contexts, counted. Who works under it holds a reference, so a reload
+ * What a configuration turns into once it is in force: the conf, its keys, rules
+ * and TLS contexts, counted. Who works under it holds a reference, so a reload
  * never pulls a table from under a session or an attempt.
  */
 #ifndef RELAYD_SETTINGS_H
@@ -10,10 +10,12 @@
 
 #include "conf/conf.h"
 #include "dkim/keys.h"
+#include "queue/verdict.h"
 
 struct settings {
 	struct conf *conf;
 	struct dkim_keys *keys;
+	struct verdict_rules *rules;
 	SSL_CTX *server_tls;        /* NULL: no certificate */
 	SSL_CTX *client_tls;        /* opportunistic */
 	SSL_CTX *client_tls_verify; /* certificate checked */

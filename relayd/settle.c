@@ -109,7 +109,7 @@ static void judge(struct attempt *a, struct tried *t, enum verdict_stage stage,
 	    .text = span_buf(&t->text),
 	    .mx = t->mx,
 	};
-	t->verdict = verdict_judge(a->deliver->options.rules, &input);
+	t->verdict = verdict_judge(a->settings->rules, &input);
 	switch (t->verdict.action) {
 	case VERDICT_DELIVERED:
 		t->state = TRIED_DELIVERED;

@@ -67,7 +67,8 @@ class Relay:
         self.spool = os.path.join(self.folder, "spool")
         self.control = os.path.join(self.folder, "control.sock")
         self.submit = os.path.join(self.folder, "submit.sock")
-        self.env = dict(os.environ, **(env or {}))
+        rules = os.path.join(ROOT, "conf", "replies.conf")
+        self.env = dict(os.environ, RELAYD_REPLIES=rules, **(env or {}))
         self.wrapper = list(wrapper)
         self.settings = {
             "hostname": "relay.example.jp",

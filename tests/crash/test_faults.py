@@ -1,0 +1,289 @@
+"""Failing disks, full disks, few descriptors, and death at every single step."""
+import os
+import re
+import shutil
+import smtplib
+import subprocess
+import tempfile
+import unittest
+
+from base import Behaviour, NameServer, Receiver, Relay, number_of, share, wait_for_all, \
+    wait_until
+from harness.relay import release_dir
+
+STRACE = shutil.which("strace")
+
+
+def text(number, size=200):
+    return (f"From: app@example.jp\r\nX-Number: {number}\r\n\r\n" + "y" * size + "\r\n")
+
+
+class Faults(unittest.TestCase):
+    def setUp(self):
+        self.names = NameServer()
+        self.addCleanup(self.names.close)
+        self.receiver = Receiver()
+        self.addCleanup(self.receiver.close)
+        self.names.mail_host("dest.test", "mx.dest.test", "127.0.0.1")
+
+    def relay(self, **settings):
+        settings.setdefault("queue", {"backoff": ["1s"]})
+        relay = Relay(self.names, delivery={"port": self.receiver.port, "allow_private": True},
+                      **settings)
+        self.addCleanup(relay.close)
+        return relay
+
+    def send(self, relay, number, size=200):
+        """True: 250. False: refused or cut."""
+        try:
+            relay.send("app@example.jp", f"u{number}@dest.test", text(number, size))
+            return True
+        except (OSError, smtplib.SMTPException):
+            return False
+
+
+@unittest.skipUnless(STRACE, "strace is not installed")
+class Syscalls(Faults):
+    """One message's life, with a fault at the Nth call of one kind."""
+
+    CALLS = {"write": "pwritev,pwrite64,write,writev", "sync": "fdatasync,fsync",
+             "name": "openat,renameat,renameat2,unlinkat,ftruncate,fallocate",
+             "net": "sendto,sendmsg,writev,connect,accept4"}
+
+    def traced(self, calls, inject=None):
+        """A relay under strace; the file that it writes its trace to."""
+        trace = os.path.join(tempfile.mkdtemp(prefix="relayd-trace-"), "trace")
+        self.addCleanup(shutil.rmtree, os.path.dirname(trace), True)
+        wrapper = [STRACE, "-f", "-qq", "-o", trace, "-e", f"trace={calls}"]
+        if inject:
+            wrapper += ["-e", f"inject={calls}:{inject}"]
+        relay = self.relay(queue={"backoff": ["200ms"]}, workers=1,
+                           spool={"segment_size": "1M", "big_message": "64K", "spare_segments": 1})
+        relay.wrapper = wrapper
+        relay.program = lambda name: os.path.join(release_dir(), name)
+        return relay, trace
+
+    def life(self, relay):
+        """Accept, defer, deliver, bounce: what got a 250."""
+        self.receiver.behaviour = Behaviour(
+            rcpt=lambda n, a: "550 5.1.1 no" if a.startswith("u3@") else None,
+            end=lambda n, d, seen=[]: seen.append(1) or ("451 later" if len(seen) == 1 else None))
+        return {n for n in (1, 2, 3) if self.send(relay, n)}
+
+    def start(self, relay):
+        """False: the fault hit before it was ready."""
+        relay.start(wait=False)
+        try:
+            relay.wait_log("is ready", since=relay.lines_before, timeout=20)
+            return True
+        except AssertionError:
+            return False
+
+    def count_calls(self, calls):
+        relay, trace = self.traced(calls)
+        self.assertTrue(self.start(relay))
+        good = self.life(relay)
+        self.finish(relay, good)
+        relay.stop()
+        with open(trace) as f:
+            return sum(1 for line in f if re.search(r"\w\(", line))
+
+    def finish(self, relay, good):
+        """Everything that was promised has its end."""
+        arrived = wait_for_all(self.receiver, good - {3}, timeout=30)
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        return arrived
+
+    def sweep(self, kind, inject, points):
+        calls = self.CALLS[kind]
+        total = self.count_calls(calls)
+        self.assertGreater(total, 3)
+        step = max(1, total // points)
+        tried = 0
+        for when in range(1, total + 1, step):
+            with self.subTest(f"{kind} {inject} at {when} of {total}"):
+                self.receiver.messages.clear()
+                relay, _ = self.traced(calls, inject.format(when))
+                ready = self.start(relay)
+                good = self.life(relay) if ready else set()
+                if relay.process.poll() is None:
+                    relay.stop(30)
+                relay.wrapper = []
+                self.receiver.behaviour = Behaviour(
+                    rcpt=lambda n, a: "550 5.1.1 no" if a.startswith("u3@") else None)
+                relay.start()
+                self.finish(relay, good)
+                relay.close()
+                tried += 1
+        print(f"     {kind}, {inject}: {tried} points of {total}", flush=True)
+
+    def test_killed_at_every_write(self):
+        self.sweep("write", "signal=SIGKILL:when={}", share(400, 8))
+
+    def test_killed_at_every_sync(self):
+        self.sweep("sync", "signal=SIGKILL:when={}", share(400, 5))
+
+    def test_killed_at_every_name(self):
+        self.sweep("name", "signal=SIGKILL:when={}", share(400, 5))
+
+    def test_killed_at_every_send(self):
+        self.sweep("net", "signal=SIGKILL:when={}", share(400, 6))
+
+    def test_io_error_at_sync(self):
+        self.sweep("sync", "error=EIO:when={}", share(400, 4))
+
+    def test_io_error_at_write(self):
+        self.sweep("write", "error=EIO:when={}", share(400, 4))
+
+    def test_no_space_at_write(self):
+        self.sweep("write", "error=ENOSPC:when={}", share(400, 4))
+
+
+class FullDisk(Faults):
+    def small_disk(self, size="12M"):
+        folder = tempfile.mkdtemp(prefix="relayd-disk-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "relayd-test", folder],
+                          capture_output=True).returncode != 0:
+            self.skipTest("mounting a small file system is not allowed here")
+        self.addCleanup(subprocess.run, ["umount", "-l", folder])
+        return folder
+
+    def test_full_disk_refuses_delivers_and_recovers(self):
+        disk = self.small_disk()
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
+        relay = self.relay(spool={"path": disk + "/spool", "segment_size": "1M",
+                                  "big_message": "128K", "spare_segments": 1, "free_space": "1M"})
+        relay.start()
+        promised, refusal = set(), None
+        with relay.smtp() as client:
+            client.ehlo()
+            for number in range(1, 400):
+                try:
+                    client.sendmail("app@example.jp", f"u{number}@dest.test", text(number, 60000))
+                    promised.add(number)
+                except smtplib.SMTPSenderRefused as e:
+                    refusal = (e.smtp_code, e.smtp_error)
+                    break
+                except smtplib.SMTPDataError as e:
+                    refusal = (e.smtp_code, e.smtp_error)
+                    break
+        self.assertIsNotNone(refusal, "the disk never got full")
+        self.assertEqual(refusal[0], 452)
+        self.assertIn(b"4.3.1", refusal[1])
+        # delivery goes on while it is full, and makes room
+        self.receiver.behaviour = Behaviour()
+        relay.ctl("queue", "retry", "--all")
+        arrived = wait_for_all(self.receiver, promised)
+        self.assertEqual([n for n, times in arrived.items() if len(times) > 1], [])
+        wait_until(lambda: self.send(relay, 1000), timeout=30, step=0.2, what="room again")
+        wait_for_all(self.receiver, {1000})
+        # nothing of it was only in memory
+        relay.kill()
+        relay.start()
+        self.assertEqual(relay.ctl("queue", "list"), [])
+
+    def test_disk_filled_by_others_while_mail_waits(self):
+        disk = self.small_disk()
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
+        relay = self.relay(spool={"path": disk + "/spool", "segment_size": "1M",
+                                  "big_message": "128K", "spare_segments": 1, "free_space": "1M"})
+        relay.start()
+        promised = {n for n in range(1, 30) if self.send(relay, n, 2000)}
+        self.assertEqual(len(promised), 29)
+        with open(disk + "/filler", "wb") as filler:
+            try:
+                while True:
+                    filler.write(b"z" * 65536)
+                    filler.flush()
+            except OSError:
+                pass
+        wait_until(lambda: not self.send(relay, 500, 2000), what="a refusal")
+        self.receiver.behaviour = Behaviour()
+        relay.ctl("queue", "retry", "--all")
+        wait_for_all(self.receiver, promised)
+        relay.kill()
+        os.unlink(disk + "/filler")
+        relay.start()
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        self.assertEqual([len(t) for t in wait_for_all(self.receiver, promised).values()
+                          if len(t) > 1], [])
+
+
+class Descriptors(Faults):
+    def test_few_descriptors(self):
+        """RLIMIT_NOFILE 64: connections are refused or wait, nothing is lost."""
+        relay = self.relay()
+        relay.program = lambda name: os.path.join(release_dir(), name)
+        relay.wrapper = ["prlimit", "--nofile=64", "--"]
+        relay.start()
+        idle = []
+        try:
+            for _ in range(100):
+                idle.append(relay.smtp(timeout=2))
+        except (OSError, smtplib.SMTPException):
+            pass
+        self.assertLess(len(idle), 100)
+        for client in idle:
+            client.close()
+        wait_until(lambda: self.send(relay, 1), what="service again")
+        promised = {1} | {n for n in range(2, 40) if self.send(relay, n)}
+        wait_for_all(self.receiver, promised)
+
+    def test_second_daemon_on_one_spool(self):
+        relay = self.relay().start()
+        other = self.relay(spool={"path": relay.spool})
+        other.start(wait=False)
+        self.assertNotEqual(other.process.wait(10), 0)
+        other.reader.join(5)
+        self.assertTrue(other.log(r"spool.*(in use|held|another)"), other.lines)
+        self.assertTrue(self.send(relay, 1))
+        wait_for_all(self.receiver, {1})
+
+
+class Rubbish(Faults):
+    def spool_with_mail(self, count=20):
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
+        relay = self.relay()
+        relay.start()
+        promised = {n for n in range(1, count + 1) if self.send(relay, n, 500 * n)}
+        self.assertEqual(len(promised), count)
+        relay.kill()
+        self.receiver.behaviour = Behaviour()
+        return relay, promised
+
+    def segments(self, relay):
+        return sorted(f for f in os.listdir(relay.spool) if f.endswith(".log"))
+
+    def test_foreign_files_are_left_alone(self):
+        relay, promised = self.spool_with_mail()
+        for name in ("notes.txt", "0000.log", "ffffffffffffffff.log"):
+            with open(os.path.join(relay.spool, name), "wb") as f:
+                f.write(b"rubbish\n" * 10)
+        os.mkdir(os.path.join(relay.spool, "folder"))
+        os.symlink("/etc/passwd", os.path.join(relay.spool, "link.log"))
+        relay.start()
+        wait_for_all(self.receiver, promised)
+        self.assertTrue(os.path.exists(os.path.join(relay.spool, "notes.txt")))
+        self.assertTrue(os.path.islink(os.path.join(relay.spool, "link.log")))
+
+    def test_a_flipped_byte_costs_one_message(self):
+        relay, promised = self.spool_with_mail()
+        for name in self.segments(relay):
+            path = os.path.join(relay.spool, name)
+            with open(path, "r+b") as f:
+                data = f.read()
+                at = data.find(b"X-Number: 7\r\n")
+                if at >= 0:
+                    f.seek(at + 3)
+                    f.write(b"#")
+        relay.start()
+        wait_for_all(self.receiver, promised - {7})
+        line, = relay.wait_log(r"error damage ")
+        self.assertTrue(os.listdir(os.path.join(relay.spool, "damaged")), line)
+        self.assertNotIn(7, [number_of(m) for m in self.receiver.messages])
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+
+
+if __name__ == "__main__":
+    unittest.main()
