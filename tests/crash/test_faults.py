@@ -202,6 +202,7 @@ class FullDisk(Faults):
         self.receiver.behaviour = Behaviour()
         relay.ctl("queue", "retry", "--all")
         wait_for_all(self.receiver, promised)
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
         relay.kill()
         os.unlink(disk + "/filler")
         relay.start()
