@@ -190,6 +190,18 @@ static bool host_fits(const struct rule *rule, const struct rule_reply *reply)
 	return !rule->provider || !*reply->provider || strcmp(rule->provider, reply->provider) == 0;
 }
 
+/* Before any recipient was named no answer is about one, whatever words it has:
+ * "mailbox unavailable" to MAIL is a verdict about us. */
+static bool stage_fits(const struct rule *rule, enum verdict_stage stage)
+{
+	if (rule->stages)
+		return rule->stages & 1U << stage;
+	if (stage < VERDICT_STAGE_CONNECT || stage > VERDICT_STAGE_MAIL)
+		return true;
+	return rule->klass != VERDICT_UNKNOWN_RECIPIENT && rule->klass != VERDICT_MAILBOX_FULL &&
+	       rule->klass != VERDICT_RECIPIENT_DISABLED;
+}
+
 static bool regex_fits(
     const struct verdict_rules *rules, const struct rule *rule, struct rule_reply *reply)
 {
@@ -214,7 +226,7 @@ bool rules_fit(
 {
 	const struct verdict_input *in = &reply->seen;
 	return code_fits(rule, in->code) && enhanced_fits(rule, in) &&
-	       (rule->stages == 0 || (rule->stages & 1U << in->stage)) &&
+	       stage_fits(rule, in->stage) &&
 	       words_fit(rule, &reply->found) && host_fits(rule, reply) &&
 	       regex_fits(rules, rule, reply);
 }

@@ -25,12 +25,16 @@ static const struct meaning {
     {2, -1, VERDICT_OTHER, VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE},
     {3, 4, VERDICT_TOO_LARGE, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
     {3, -1, VERDICT_SERVER_BUSY, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
-    {4, -1, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
-    {5, 3, VERDICT_RATE_LIMITED, VERDICT_SCOPE_CONNECTION, VERDICT_BOUNCE},
+    {4, 4, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
+    {4, 6, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
+    {4, 5, VERDICT_SERVER_BUSY, VERDICT_SCOPE_DESTINATION, VERDICT_RETRY},
+    {4, -1, VERDICT_SERVER_BUSY, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
+    /* too many recipients: with fewer it goes */
+    {5, 3, VERDICT_RATE_LIMITED, VERDICT_SCOPE_MESSAGE, VERDICT_RETRY},
     {5, -1, VERDICT_PROTOCOL, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
     {6, 2, VERDICT_CONTENT, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
     {6, -1, VERDICT_PROTOCOL, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
-    {7, 10, VERDICT_TLS_REQUIRED, VERDICT_SCOPE_CONNECTION, VERDICT_BOUNCE},
+    {7, 10, VERDICT_TLS_REQUIRED, VERDICT_SCOPE_CONNECTION, VERDICT_RETRY},
     {7, 25, VERDICT_RDNS, VERDICT_SCOPE_IP, VERDICT_HOLD},
     {7, 20, VERDICT_AUTH_FAILED, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN},
     {7, 21, VERDICT_AUTH_FAILED, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN},
@@ -79,17 +83,29 @@ static void judge_temporary(const struct verdict_input *in, struct verdict *v)
 	v->action = VERDICT_RETRY;
 }
 
+/* A code that says more than the stage does, although nobody was named yet: our
+ * host's name, the sender's domain, the form or size of what we said. Never one
+ * that speaks of a recipient. */
+static bool is_clear_early(enum verdict_stage stage, const struct meaning *m)
+{
+	if (!m)
+		return false;
+	if (stage != VERDICT_STAGE_MAIL)
+		return m->scope == VERDICT_SCOPE_IP || m->klass == VERDICT_TLS_REQUIRED;
+	return m->scope == VERDICT_SCOPE_IP || m->scope == VERDICT_SCOPE_SENDER_DOMAIN ||
+	       m->klass == VERDICT_TLS_REQUIRED || m->klass == VERDICT_TOO_LARGE ||
+	       m->klass == VERDICT_PROTOCOL;
+}
+
 static void judge_permanent(const struct verdict_input *in, struct verdict *v)
 {
 	const struct meaning *m = in->klass == 5 ? meaning_of(in) : NULL;
-	bool clear = m && in->subject != 7 && in->subject != 0;
 	if (in->stage == VERDICT_STAGE_AUTH || in->stage == VERDICT_STAGE_TLS) {
 		/* a smarthost does not know us, or TLS is broken: ours to mend */
 		v->klass = in->stage == VERDICT_STAGE_TLS ? VERDICT_TLS_REQUIRED : VERDICT_POLICY;
 		v->scope = VERDICT_SCOPE_US;
 		v->action = VERDICT_RETRY;
-	} else if (is_before_recipients(in->stage) &&
-		   !(in->stage == VERDICT_STAGE_MAIL && clear)) {
+	} else if (is_before_recipients(in->stage) && !is_clear_early(in->stage, m)) {
 		v->klass = VERDICT_POLICY;
 		v->scope = VERDICT_SCOPE_IP;
 		v->action = VERDICT_HOLD;
@@ -98,7 +114,8 @@ static void judge_permanent(const struct verdict_input *in, struct verdict *v)
 		v->scope = m->scope;
 		v->action = m->action;
 		/* "no such user" after the text is a filter's answer more often than not */
-		if (m->action == VERDICT_SUPPRESS && in->stage != VERDICT_STAGE_RCPT)
+		if (m->action == VERDICT_SUPPRESS && in->stage != VERDICT_STAGE_RCPT &&
+		    in->stage != VERDICT_STAGE_UNKNOWN)
 			v->action = VERDICT_BOUNCE;
 	} else {
 		v->klass = in->code == 552 ? VERDICT_TOO_LARGE : VERDICT_OTHER;
