@@ -1,4 +1,5 @@
 """What the receiver offers is used, and nothing else: extensions, TLS."""
+import itertools
 import unittest
 
 from harness import DROP, HANG, Behaviour
@@ -91,6 +92,60 @@ class Offers(Case):
         self.send([f"X-{i}" for i in range(400)] + ["", " ", "=", "SIZE", "SIZE 99999999999999999999",
                                                    "AUTH=LOGIN", "A" * 1000])
         self.receiver.wait(1)
+
+
+class Tls(Case):
+    """Between servers TLS is used where it works, and never a reason to keep mail back."""
+
+    def send(self, **stages):
+        self.receiver.behaviour = Behaviour(**stages)
+        relay = self.relay(delivery={"command_timeout": "1s"}, queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        message, = self.receiver.wait(1)
+        self.gone(relay)
+        return relay, message
+
+    def test_offered(self):
+        relay, message = self.send(tls=self.certificate("elsewhere.test")[2])
+        self.assertTrue(message.tls)
+        self.assertEqual(self.receiver.connections, 1)
+        # what was said in the clear does not count: EHLO is said again
+        self.assertEqual([c.split()[0] for c in self.receiver.commands[:4]],
+                         ["EHLO", "STARTTLS", "EHLO", "MAIL"])
+        relay.wait_log("attempt .*tls=.?TLSv1")
+
+    def test_expired_certificate(self):
+        _, message = self.send(tls=self.certificate("mx.dest.test", expired=True)[2])
+        self.assertTrue(message.tls)
+
+    def test_switched_off(self):
+        self.receiver.behaviour = Behaviour(tls=self.certificate("mx.dest.test")[2])
+        relay = self.relay(delivery={"starttls": False}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        message, = self.receiver.wait(1)
+        self.assertFalse(message.tls)
+        self.assertNotIn("STARTTLS", self.receiver.commands)
+
+    def test_offered_but_refused(self):
+        for answer in ("454 4.7.0 not now", "502 5.5.1 what", "554 5.7.3 no"):
+            with self.subTest(answer):
+                _, message = self.send(extensions=["STARTTLS"], starttls=answer)
+                self.assertFalse(message.tls)
+                self.receiver.messages.clear()
+
+    def test_offered_but_broken(self):
+        """The handshake fails in one way or another: the same host again, in the clear."""
+        ways = {"rubbish": None, "drop": DROP, "hang": HANG, "421": "421 4.7.0 no",
+                "lines behind 220": b"220 go on\r\n250 injected\r\n250 PIPELINING\r\n",
+                "no handshake": b"220 go on\r\n",
+                "endless": lambda n, a: itertools.repeat(b"220-x\r\n" * 1000)}
+        for name, answer in ways.items():
+            with self.subTest(name):
+                relay, message = self.send(extensions=["STARTTLS"], starttls=answer)
+                self.assertFalse(message.tls)
+                self.assertEqual(len(self.receiver.messages), 1)
+                self.receiver.messages.clear()
+                relay.stop()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """What most tests start from: a name server, one receiver for dest.test, relays."""
 import os
 import re
+import shutil
+import ssl
 import subprocess
+import tempfile
 import unittest
 
 from .dns import NameServer
@@ -9,6 +12,19 @@ from .receiver import Receiver
 from .relay import Relay, build_dir, wait_until
 
 TEXT = b"From: a@example.jp\r\nTo: user@dest.test\r\nSubject: hello\r\n\r\nThe text.\r\n"
+
+EXPIRED = """[ca]
+default_ca = one
+[one]
+database = {folder}/index
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = any
+copy_extensions = copy
+[any]
+commonName = supplied
+"""
 
 
 class Case(unittest.TestCase):
@@ -42,6 +58,34 @@ class Case(unittest.TestCase):
     def lookup(self, name, timeout=5):
         """For dkim.verify: the record that key() has published."""
         return self.records[name.decode()].encode()
+
+    def folder(self):
+        path = tempfile.mkdtemp(prefix="relayd-test-")
+        self.addCleanup(shutil.rmtree, path, True)
+        return path
+
+    def certificate(self, name, expired=False):
+        """A certificate for NAME that nobody else has signed: its file, its key's file,
+        and an SSLContext with both."""
+        folder = self.folder()
+        pem, key, request = f"{folder}/cert.pem", f"{folder}/key.pem", f"{folder}/request.pem"
+        openssl = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                   "-nodes", "-keyout", key, "-subj", f"/CN={name}", "-addext",
+                   f"subjectAltName=DNS:{name}"]
+        if expired:
+            subprocess.run([*openssl, "-out", request], check=True, capture_output=True)
+            with open(f"{folder}/ca.conf", "w") as f:
+                f.write(EXPIRED.format(folder=folder))
+            open(f"{folder}/index", "w").close()
+            openssl = ["openssl", "ca", "-config", f"{folder}/ca.conf", "-batch", "-selfsign",
+                       "-keyfile", key, "-in", request, "-startdate", "20200101000000Z",
+                       "-enddate", "20200201000000Z", "-notext"]
+        else:
+            openssl += ["-x509", "-days", "1"]
+        subprocess.run([*openssl, "-out", pem], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem, key)
+        return pem, key, context
 
     def gone(self, relay):
         """Until the relay has nothing left in its queue."""

@@ -66,6 +66,7 @@ class Receiver:
         self.commands = []
         self.pipelined = 0  # commands that came before the answer to the one before
         self.open_now = 0
+        self.socks = set()
         self.open_most = 0
         self.changed = threading.Condition()
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -85,6 +86,15 @@ class Receiver:
         except OSError:
             pass
         self.listener.close()
+
+    def hang_up(self):
+        """End all connections that stand."""
+        with self.changed:
+            for sock in self.socks:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it has ended by itself
 
     def wait(self, count, timeout=30):
         """Until COUNT messages are here; their list."""
@@ -108,6 +118,7 @@ class Receiver:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.changed:
                 self.connections += 1
+                self.socks.add(sock)
                 self.open_now += 1
                 self.open_most = max(self.open_most, self.open_now)
                 number = self.connections
@@ -127,6 +138,7 @@ class Receiver:
             sock.close()
             with self.changed:
                 self.open_now -= 1
+                self.socks.discard(sock)
                 self.changed.notify_all()
 
 

@@ -108,6 +108,7 @@ class Relay:
         self.process = subprocess.Popen(
             self.wrapper + [self.program("relayd"), "-f", self.conf],
             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=self.env)
+        self.silent = False  # it has ended, and said all
         self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self.reader.start()
         if wait:
@@ -120,6 +121,7 @@ class Relay:
                 self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
                 self.changed.notify_all()
         with self.changed:
+            self.silent = True
             self.changed.notify_all()
 
     def log(self, pattern):
@@ -132,8 +134,7 @@ class Relay:
             return [l for l in self.lines[since:] if re.search(pattern, l)]
 
         def over():
-            return len(found()) >= count or (self.process.poll() is not None
-                                             and not self.reader.is_alive())
+            return len(found()) >= count or self.silent
         with self.changed:
             self.changed.wait_for(over, timeout)
             if len(found()) < count:

@@ -1,0 +1,268 @@
+"""By which way a message leaves: sources, smarthosts with login, connections kept open."""
+import os
+import unittest
+
+from harness import DROP, Behaviour
+from harness.case import TEXT, Case
+
+PASSWORD = "geheim \u65e5\u672c"
+
+
+class Sources(Case):
+    SOURCES = ({"name": "one", "ipv4": "127.0.0.21", "hostname": "one.example.jp"},
+               {"name": "two", "ipv4": "127.0.0.22", "ipv6": "::1", "hostname": "two.example.jp"},
+               {"name": "six", "ipv6": "::1", "hostname": "six.example.jp"})
+
+    def test_each_has_its_address_and_name(self):
+        self.names.mail_host("other.test", "mx.dest.test")
+        relay = self.relay(sources=self.SOURCES, routes=(
+            {"match": "other.test", "via": ["two"]},
+            {"match": "*", "sender": "second.jp", "via": ["two"]},
+            {"match": "*", "via": ["one"]}),
+            domains=({"name": "example.jp"}, {"name": "second.jp"})).start()
+        relay.send("a@example.jp", ["user@dest.test"], TEXT)
+        relay.send("a@example.jp", ["user@other.test"], TEXT)
+        relay.send("a@second.jp", ["third@dest.test"], TEXT.replace(b"a@example.jp", b"a@second.jp"))
+        self.receiver.wait(3)
+        self.gone(relay)
+        ways = {m.recipients[0]: (m.peer, m.helo) for m in self.receiver.messages}
+        self.assertEqual(ways, {"user@dest.test": ("127.0.0.21", "one.example.jp"),
+                                "user@other.test": ("127.0.0.22", "two.example.jp"),
+                                "third@dest.test": ("127.0.0.22", "two.example.jp")})
+
+    def test_recipients_of_one_message_part(self):
+        self.names.mail_host("other.test", "mx.dest.test")
+        relay = self.relay(sources=self.SOURCES, routes=(
+            {"match": "other.test", "via": ["two"]}, {"match": "*", "via": ["one"]})).start()
+        relay.send("a@example.jp", ["user@dest.test", "user@other.test"], TEXT)
+        messages = self.receiver.wait(2)
+        self.gone(relay)
+        self.assertEqual(sorted((m.recipients[0], m.peer) for m in messages),
+                         [("user@dest.test", "127.0.0.21"), ("user@other.test", "127.0.0.22")])
+
+    def test_the_family_that_a_source_lacks(self):
+        six = self.another_receiver("::1", None, self.receiver.port)
+        self.names.mail_host("both.test", "mx.both.test", "127.0.0.1", "::1")
+        self.names.mail_host("only6.test", "mx.only6.test", "::1")
+        relay = self.relay(sources=self.SOURCES[:1], queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", ["user@both.test"], TEXT)
+        self.receiver.wait(1)
+        relay.send("a@example.jp", ["user@only6.test"], TEXT)
+        self.assertIn("family", self.waiting(relay)["last"])
+        self.assertEqual(six.connections, 0)
+
+    def test_the_family_that_a_host_lacks(self):
+        relay = self.relay(sources=self.SOURCES[2:], queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", ["user@dest.test"], TEXT)
+        self.assertIn("family", self.waiting(relay)["last"])
+        self.assertEqual(self.receiver.connections, 0)
+
+    def test_an_address_that_is_not_here(self):
+        """A source whose address this machine lacks is our trouble: the mail waits."""
+        relay = self.relay(sources=({"name": "away", "ipv4": "192.0.2.77"},),
+                           queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.assertIn("192.0.2.77", self.waiting(relay)["last"])
+        self.assertEqual(self.receiver.connections, 0)
+
+    def test_mx_at_an_address_of_ours(self):
+        relay = self.relay(sources=({"name": "one", "ipv4": "127.0.0.1"},)).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        relay.wait_log("to=user@dest.test .*result=failed .*status=5.4.6")
+        self.assertEqual(self.receiver.connections, 0)
+
+    def test_nothing_fits(self):
+        self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.1")
+        relay = self.relay(routes=({"match": "example.jp", "via": ["default"]},)).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        report, = self.receiver.wait(1)
+        self.assertIn(b"routes", report.body)
+
+
+class Smarthosts(Case):
+    def password_file(self, text=PASSWORD):
+        path = os.path.join(self.folder(), "password")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as f:
+            f.write(text + "\n")
+        return path
+
+    def by_smarthost(self, env=None, **smarthost):
+        self.names.add("smart.test", "A", "127.0.0.1")
+        smarthost = {"name": "smart", "host": "smart.test", "port": self.receiver.port, **smarthost}
+        relay = self.relay(delivery={"port": 1, "allow_private": False}, queue={"backoff": ["1h"]},
+                           smarthosts=(smarthost,), routes=({"match": "*", "via": ["smart"]},), env=env)
+        return relay.start()
+
+    def login(self, **more):
+        return {"user": "relay@example.jp", "password_file": self.password_file(), **more}
+
+    def offer(self, extensions, **stages):
+        self.receiver.behaviour = Behaviour(extensions=extensions, **stages,
+                                            tls=self.certificate("smart.test")[2])
+
+    def test_plain(self):
+        self.offer(["AUTH PLAIN LOGIN", "PIPELINING"])
+        relay = self.by_smarthost(**self.login(tls="encrypt"))
+        relay.send("a@example.jp", ["user@a.test", "user@b.test"], TEXT)
+        message, = self.receiver.wait(1)  # both in one: the smarthost is the destination
+        self.assertEqual(message.recipients, ["user@a.test", "user@b.test"])
+        self.assertEqual(message.login, ("PLAIN", "relay@example.jp", PASSWORD))
+
+    def test_login(self):
+        self.offer(["AUTH LOGIN CRAM-MD5"])
+        relay = self.by_smarthost(**self.login(tls="encrypt"))
+        relay.send("a@example.jp", "user@a.test", TEXT)
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.login, ("LOGIN", "relay@example.jp", PASSWORD))
+
+    def test_old_way_of_offering(self):
+        self.offer(["AUTH=LOGIN PLAIN"])
+        relay = self.by_smarthost(**self.login(tls="encrypt"))
+        relay.send("a@example.jp", "user@a.test", TEXT)
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.login, ("PLAIN", "relay@example.jp", PASSWORD))
+
+    def test_verified(self):
+        pem, _, context = self.certificate("smart.test")
+        self.receiver.behaviour = Behaviour(extensions=["AUTH PLAIN"], tls=context)
+        relay = self.by_smarthost(env={"SSL_CERT_FILE": pem}, **self.login())
+        relay.send("a@example.jp", "user@a.test", TEXT)
+        message, = self.receiver.wait(1)
+        self.assertTrue(message.tls)
+        self.assertEqual(message.login[0], "PLAIN")
+
+    def test_implicit(self):
+        pem, _, context = self.certificate("smart.test")
+        self.receiver.behaviour = Behaviour(extensions=["AUTH LOGIN"], tls=context, tls_now=True)
+        relay = self.by_smarthost(env={"SSL_CERT_FILE": pem}, **self.login(tls="implicit"))
+        relay.send("a@example.jp", "user@a.test", TEXT)
+        message, = self.receiver.wait(1)
+        self.assertTrue(message.tls)
+        self.assertEqual(message.login[0], "LOGIN")
+
+    def check_kept(self, relay, pattern):
+        relay.send("a@example.jp", "user@a.test", TEXT)
+        self.assertRegex(self.waiting(relay)["last"], pattern)
+        self.assertEqual(self.receiver.messages, [])
+        self.assertEqual([c for c in self.receiver.commands if c.startswith("AUTH")], [])
+
+    def test_wrong_name(self):
+        pem, _, context = self.certificate("other.test")
+        self.receiver.behaviour = Behaviour(extensions=["AUTH PLAIN"], tls=context)
+        self.check_kept(self.by_smarthost(env={"SSL_CERT_FILE": pem}, **self.login()), "TLS")
+
+    def test_unknown_signer(self):
+        self.receiver.behaviour = Behaviour(extensions=["AUTH PLAIN"],
+                                            tls=self.certificate("smart.test")[2])
+        self.check_kept(self.by_smarthost(**self.login()), "TLS")
+
+    def test_expired(self):
+        pem, _, context = self.certificate("smart.test", expired=True)
+        self.receiver.behaviour = Behaviour(extensions=["AUTH PLAIN"], tls=context)
+        self.check_kept(self.by_smarthost(env={"SSL_CERT_FILE": pem}, **self.login()), "TLS")
+
+    def test_stripped(self):
+        """STARTTLS vanished from the offers: the password stays here, and so does the mail."""
+        for tls in ("verify", "encrypt"):
+            self.receiver.behaviour = Behaviour(extensions=["AUTH PLAIN"])
+            relay = self.by_smarthost(**self.login(tls=tls))
+            self.check_kept(relay, "STARTTLS")
+            relay.stop()
+
+    def test_broken_handshake(self):
+        self.receiver.behaviour = Behaviour(extensions=["AUTH PLAIN", "STARTTLS"])
+        self.check_kept(self.by_smarthost(**self.login(tls="encrypt")), "TLS")
+
+    def test_wrong_password(self):
+        self.offer(["AUTH PLAIN"], auth="535 5.7.8 no")
+        relay = self.by_smarthost(**self.login(tls="encrypt"))
+        relay.send("a@example.jp", "user@a.test", TEXT)
+        self.assertIn("535", self.waiting(relay)["last"])
+        self.assertFalse([l for l in relay.lines if "geheim" in l or "Z2VoZWlt" in l])
+
+    def test_no_login_offered(self):
+        self.offer([])
+        self.check_kept(self.by_smarthost(**self.login(tls="encrypt")), "offers no AUTH")
+
+    def test_numeric_host(self):
+        relay = self.by_smarthost(host="127.0.0.1")
+        relay.send("a@example.jp", "user@a.test", TEXT)
+        self.receiver.wait(1)
+
+
+class Reuse(Case):
+    def one_by_one(self, count, **delivery):
+        relay = self.relay(delivery={"reuse_idle": "30s", **delivery}, queue={"backoff": ["1h"]}).start()
+        with relay.smtp() as client:
+            for i in range(count):
+                client.sendmail("a@example.jp", [f"user{i}@dest.test"], TEXT)
+                relay.wait_log(f"to=user{i}@dest.test .*result=")
+        return relay
+
+    def test_a_connection_is_kept(self):
+        self.one_by_one(6)
+        self.assertEqual([m.connection for m in self.receiver.wait(6)], [1] * 6)
+
+    def test_but_not_for_ever(self):
+        self.one_by_one(6, reuse_messages=2)
+        self.assertEqual([m.connection for m in self.receiver.wait(6)], [1, 1, 2, 2, 3, 3])
+
+    def test_and_it_is_left_in_good_manners(self):
+        self.one_by_one(1, reuse_idle="100ms")
+        self.receiver.wait_for(lambda r: "QUIT" in r.commands)
+
+    def test_kept_with_tls(self):
+        self.receiver.behaviour = Behaviour(tls=self.certificate("mx.dest.test")[2])
+        self.one_by_one(3)
+        self.assertEqual([(m.connection, m.tls) for m in self.receiver.wait(3)], [(1, True)] * 3)
+
+    def test_different_sources_do_not_share(self):
+        self.names.mail_host("other.test", "mx.dest.test")
+        relay = self.relay(delivery={"reuse_idle": "30s"}, sources=Sources.SOURCES, routes=(
+            {"match": "other.test", "via": ["two"]}, {"match": "*", "via": ["one"]})).start()
+        for domain in ("dest.test", "other.test") * 2:
+            relay.send("a@example.jp", f"user@{domain}", TEXT)
+        messages = self.receiver.wait(4)
+        self.assertEqual({(m.connection, m.peer) for m in messages},
+                         {(1, messages[0].peer), (2, messages[1].peer)})
+
+    def test_closed_behind_our_back(self):
+        """A receiver that takes one message per connection and says nothing of it."""
+        taken = set()
+
+        def mail(number, argument):
+            if number in taken:
+                return DROP
+            taken.add(number)
+
+        self.receiver.behaviour = Behaviour(mail=mail)
+        relay = self.one_by_one(4)
+        self.assertEqual([m.connection for m in self.receiver.wait(4)], [1, 2, 3, 4])
+        self.assertEqual(relay.log("result=deferred"), [])
+
+    def test_421_to_the_second_message(self):
+        """"Enough of this connection" is no word about the message: a new connection."""
+        taken = set()
+
+        def mail(number, argument):
+            if number in taken:
+                return "421 4.7.0 too many messages in one connection"
+            taken.add(number)
+
+        self.receiver.behaviour = Behaviour(mail=mail)
+        relay = self.one_by_one(4)
+        self.assertEqual([m.connection for m in self.receiver.wait(4)], [1, 2, 3, 4])
+        self.assertEqual(relay.log("result=deferred"), [])
+
+    def test_closed_after_each_message(self):
+        self.receiver.behaviour = Behaviour(end=lambda n, a: "250 taken")
+        relay = self.relay(delivery={"reuse_idle": "30s"}).start()
+        for i in range(3):
+            relay.send("a@example.jp", f"user{i}@dest.test", TEXT)
+            relay.wait_log(f"to=user{i}@dest.test .*result=delivered")
+            self.receiver.hang_up()
+        self.assertEqual(len(self.receiver.messages), 3)
+
+
+if __name__ == "__main__":
+    unittest.main()
