@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * A report is built from top to bottom. Every text that somebody else wrote goes
+ * through add_text, which can end no line; the boundary is random.
+ */
 #include "queue/bounce.h"
 
 #include <stdio.h>
@@ -8,9 +11,12 @@
 #include "relayd/base/random.h"
 
 #define ADDRESS_SHOWN 320
-#define REPLY_SHOWN 2000
+#define MX_SHOWN 255
+#define REPLY_SHOWN 2000      /* in words, of one recipient */
+#define REPLIES_SHOWN 50      /* recipients whose reply stands in the words as well */
+#define DIAGNOSTIC_SHOWN 800
 #define HEADER_SHOWN 65536
-#define LINE_SHOWN 900 /* longer lines of the original header are cut */
+#define LINE_SHOWN 980 /* longer lines of the original header are cut */
 #define FOLD_AT 76
 
 /* ---- pieces ---- */
@@ -26,25 +32,60 @@ static void add_date(struct buf *out, int64_t ms)
 	    months + 3 * tm.tm_mon, tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
-/* One line of somebody's text that can be nothing but text. */
-static void add_text(struct buf *out, const char *text, size_t max)
+/* Somebody's text as a piece of one line: line ends and tabs become spaces, other
+ * control bytes \xHH, and so do 8-bit bytes unless WIDE and well-formed UTF-8.
+ * A backslash stays, since addresses and headers are to be read back. At most
+ * MAX bytes come out, and "..." when that is not all. */
+static void add_text(struct buf *out, struct span text, size_t max, bool wide)
 {
-	text_escape(out, span_text(text), max);
+	struct buf safe = {0};
+	size_t n = text.n < max ? text.n : max;
+	for (size_t i = 0; i < n;) {
+		size_t run = 0;
+		while (i + run < n && !memchr("\\\t\r\n", text.p[i + run], 4))
+			run++;
+		struct span piece = {text.p + i, run};
+		if (wide)
+			text_escape_utf8(&safe, piece, run);
+		else
+			text_escape(&safe, piece, run);
+		i += run;
+		if (i < n)
+			buf_add_byte(&safe, text.p[i++] == '\\' ? '\\' : ' ');
+	}
+	size_t keep = safe.len < max ? safe.len : max;
+	while (keep > 0 && keep < safe.len && ((unsigned char)safe.data[keep] & 0xc0) == 0x80)
+		keep--; /* not within a character */
+	buf_add(out, safe.data, keep);
+	if (keep < safe.len || n < text.n)
+		buf_add_text(out, "...");
+	buf_free(&safe);
 }
 
-/* The same, broken into lines at spaces, each begun with INDENT. */
+/* How much of TEXT goes on a line: to the last space that fits, all of it, or
+ * what fits when there is no space. */
+static size_t line_length(struct span text)
+{
+	if (text.n <= FOLD_AT)
+		return text.n;
+	size_t n = FOLD_AT;
+	while (n > 1 && text.p[n] != ' ')
+		n--;
+	if (n > 1)
+		return n;
+	for (n = FOLD_AT; n > 1 && ((unsigned char)text.p[n] & 0xc0) == 0x80;)
+		n--;
+	return n;
+}
+
+/* One line of text, broken into lines at spaces, each begun with INDENT. */
 static void add_folded(struct buf *out, const char *indent, struct span text)
 {
 	while (text.n) {
-		size_t take = text.n;
-		if (take > FOLD_AT) {
-			take = FOLD_AT;
-			while (take > 1 && text.p[take] != ' ')
-				take--;
-			if (take == 1)
-				take = FOLD_AT;
-		}
-		buf_addf(out, "%s%.*s\r\n", indent, (int)take, text.p);
+		size_t take = line_length(text);
+		buf_add_text(out, indent);
+		buf_add(out, text.p, take);
+		buf_add_text(out, "\r\n");
 		text.p += take;
 		text.n -= take;
 		while (text.n && text.p[0] == ' ')
@@ -52,23 +93,55 @@ static void add_folded(struct buf *out, const char *indent, struct span text)
 	}
 }
 
-/* A reply as its lines stand, escaped, indented. */
-static void add_reply(struct buf *out, const char *reply)
+/* A field with somebody's text, folded only where a space is, so that it is
+ * read back as it was. */
+static void add_field(struct buf *out, const char *name, struct span text)
 {
-	struct span rest = span_text(reply);
+	size_t column = strlen(name);
+	buf_add_text(out, name);
+	while (text.n) {
+		const char *space = memchr(text.p, ' ', text.n);
+		size_t word = space ? (size_t)(space - text.p) : text.n;
+		if (column + 1 + word > FOLD_AT && column > 1) {
+			buf_add_text(out, "\r\n");
+			column = 0;
+		}
+		buf_add_byte(out, ' ');
+		buf_add(out, text.p, word);
+		column += 1 + word;
+		text.p += word;
+		text.n -= word;
+		while (text.n && text.p[0] == ' ')
+			text.p++, text.n--;
+	}
+	buf_add_text(out, "\r\n");
+}
+
+/* A reply as its lines stand, escaped, indented. */
+static void add_reply(struct buf *out, const struct bounce_recipient *r, bool wide)
+{
+	struct span rest = span_text(r->reply);
+	struct buf line = {0};
 	if (rest.n > REPLY_SHOWN)
 		rest.n = REPLY_SHOWN;
+	if (r->code)
+		buf_addf(&line, "%u ", r->code);
 	while (rest.n) {
 		const char *end = memchr(rest.p, '\n', rest.n);
 		size_t n = end ? (size_t)(end - rest.p) : rest.n;
-		struct buf line = {0};
-		text_escape(&line, (struct span){rest.p, n}, REPLY_SHOWN);
+		add_text(&line, (struct span){rest.p, n}, REPLY_SHOWN, wide);
 		add_folded(out, "      ", span_buf(&line));
-		buf_free(&line);
+		buf_clear(&line);
 		n += end != NULL;
 		rest.p += n;
 		rest.n -= n;
 	}
+	buf_free(&line);
+}
+
+static void add_unit(struct buf *out, int64_t count, const char *unit)
+{
+	buf_addf(out, "%d %s%s", (int)count, unit, count == 1 ? "" : "s");
 }
 
 /* "4 hours", "5 days" */
@@ -76,11 +149,11 @@ static void add_duration(struct buf *out, int64_t ms)
 {
 	int64_t minutes = ms / 60000;
 	if (minutes >= 2 * 24 * 60)
-		buf_addf(out, "%d days", (int)(minutes / (24 * 60)));
+		add_unit(out, minutes / (24 * 60), "day");
 	else if (minutes >= 2 * 60)
-		buf_addf(out, "%d hours", (int)(minutes / 60));
+		add_unit(out, minutes / 60, "hour");
 	else
-		buf_addf(out, "%d minutes", (int)(minutes > 0 ? minutes : 1));
+		add_unit(out, minutes > 0 ? minutes : 1, "minute");
 }
 
 /* ---- the three parts ---- */
@@ -91,37 +164,46 @@ static const char *subject(const struct bounce *b)
 					: "Your message is delayed";
 }
 
+static const char *encoding(const struct bounce *b)
+{
+	return b->smtputf8 ? "Content-Transfer-Encoding: 8bit\r\n" : "";
+}
+
 static void print_header(const struct bounce *b, const char *boundary, struct buf *out)
 {
-	buf_addf(out, "From: Mail delivery <%s>\r\nTo: <%s>\r\nSubject: %s\r\nDate: ", b->from, b->to,
-	    subject(b));
+	buf_add_text(out, "From: Mail delivery <");
+	add_text(out, span_text(b->from), ADDRESS_SHOWN, b->smtputf8);
+	buf_add_text(out, ">\r\nTo: <");
+	add_text(out, span_text(b->to), ADDRESS_SHOWN, b->smtputf8);
+	buf_addf(out, ">\r\nSubject: %s\r\nDate: ", subject(b));
 	add_date(out, b->now_ms);
 	buf_addf(out,
 	    "\r\nMessage-ID: <%s.report@%s>\r\n"
 	    "Auto-Submitted: auto-replied\r\n"
 	    "MIME-Version: 1.0\r\n"
-	    "Content-Type: multipart/report; report-type=%s;\r\n\tboundary=\"%s\"\r\n"
+	    "Content-Type: multipart/report; report-type=%s;\r\n\tboundary=\"%s\"\r\n%s"
 	    "\r\n",
-	    b->id, b->hostname,
-	    b->smtputf8 ? "global-delivery-status" : "delivery-status", boundary);
+	    b->id, b->hostname, b->smtputf8 ? "global-delivery-status" : "delivery-status", boundary,
+	    encoding(b));
 }
 
-static void print_words_of(const struct bounce_recipient *r, struct buf *out)
+static void print_words_of(const struct bounce *b, size_t index, struct buf *out)
 {
+	const struct bounce_recipient *r = &b->recipients[index];
 	struct buf mx = {0};
 	buf_add_text(out, "  <");
-	if (span_is_utf8(span_text(r->address)))
-		text_escape_utf8(out, span_text(r->address), ADDRESS_SHOWN);
-	else
-		add_text(out, r->address, ADDRESS_SHOWN);
+	add_text(out, span_text(r->address), ADDRESS_SHOWN, b->smtputf8);
 	buf_add_text(out, ">\r\n");
 	add_folded(out, "    ", span_text(r->reason));
-	add_text(&mx, r->mx, ADDRESS_SHOWN);
-	if (r->reply[0] && mx.len)
+	add_text(&mx, span_text(r->mx), MX_SHOWN, false);
+	if (r->reply[0] && index >= REPLIES_SHOWN)
+		buf_add_text(out, "    What was said stands in the delivery report.\r\n");
+	else if (r->reply[0] && mx.len)
 		buf_addf(out, "    The mail server %s said (status %s):\r\n", buf_text(&mx), r->status);
 	else if (r->reply[0])
 		buf_addf(out, "    The reason (status %s):\r\n", r->status);
-	add_reply(out, r->reply);
+	if (index < REPLIES_SHOWN)
+		add_reply(out, r, b->smtputf8);
 	buf_add_text(out, "\r\n");
 	buf_free(&mx);
 }
@@ -140,9 +222,21 @@ static void print_words(const struct bounce *b, struct buf *out)
 		buf_add_text(out, ". You need not send it again.\r\n\r\n");
 	}
 	for (size_t i = 0; i < b->recipient_count; i++)
-		print_words_of(&b->recipients[i], out);
+		print_words_of(b, i, out);
 	buf_addf(out, "The header of your message is attached. Its number here is %s.\r\n",
 	    b->original_id);
+}
+
+static void print_diagnostic(const struct bounce *b, const struct bounce_recipient *r,
+    struct buf *out)
+{
+	struct buf text = {0};
+	buf_add_text(&text, r->mx[0] ? "smtp; " : "x-relayd; ");
+	if (r->code)
+		buf_addf(&text, "%u ", r->code);
+	add_text(&text, span_text(r->reply), DIAGNOSTIC_SHOWN, b->smtputf8);
+	add_field(out, "Diagnostic-Code:", span_buf(&text));
+	buf_free(&text);
 }
 
 /* RFC 3464 section 2.3. */
@@ -151,23 +245,16 @@ static void print_status_of(const struct bounce *b, const struct bounce_recipien
 {
 	bool wide = b->smtputf8 && !span_is_ascii(span_text(r->address));
 	buf_addf(out, "\r\nFinal-Recipient: %s; ", wide ? "utf-8" : "rfc822");
-	if (wide)
-		text_escape_utf8(out, span_text(r->address), ADDRESS_SHOWN);
-	else
-		add_text(out, r->address, ADDRESS_SHOWN);
+	add_text(out, span_text(r->address), ADDRESS_SHOWN, b->smtputf8);
 	buf_addf(out, "\r\nAction: %s\r\nStatus: %s\r\n",
 	    b->kind == BOUNCE_FAILED ? "failed" : "delayed", r->status);
 	if (r->mx[0]) {
 		buf_add_text(out, "Remote-MTA: dns; ");
-		add_text(out, r->mx, ADDRESS_SHOWN);
+		add_text(out, span_text(r->mx), MX_SHOWN, false);
 		buf_add_text(out, "\r\n");
 	}
-	if (r->reply[0]) {
-		/* the escaped form has no line ends, so it is one field */
-		buf_add_text(out, r->mx[0] ? "Diagnostic-Code: smtp; " : "Diagnostic-Code: x-relayd; ");
-		add_text(out, r->reply, 800);
-		buf_add_text(out, "\r\n");
-	}
+	if (r->reply[0])
+		print_diagnostic(b, r, out);
 	buf_add_text(out, "Last-Attempt-Date: ");
 	add_date(out, r->last_attempt_ms);
 	buf_add_text(out, "\r\n");
@@ -201,25 +288,21 @@ static void print_original(const struct bounce *b, struct buf *out)
 		struct span line = {rest.p, n};
 		while (line.n && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
 			line.n--;
-		if (line.n && line.p[0] == '\t') {
-			buf_add_byte(out, ' ');
-			line.p++, line.n--;
+		/* an empty line would end the header */
+		if (line.n) {
+			add_text(out, line, LINE_SHOWN, b->smtputf8);
+			buf_add_text(out, "\r\n");
 		}
-		if (b->smtputf8)
-			text_escape_utf8(out, line, LINE_SHOWN / 4);
-		else
-			text_escape(out, line, LINE_SHOWN / 4);
-		buf_add_text(out, "\r\n");
 		rest.p += n;
 		rest.n -= n;
 	}
 }
 
-static void begin_part(struct buf *out, const char *boundary, const char *type,
-    const char *description)
+static void begin_part(const struct bounce *b, const char *boundary, const char *type,
+    const char *description, struct buf *out)
 {
-	buf_addf(out, "--%s\r\nContent-Type: %s\r\nContent-Description: %s\r\n\r\n", boundary, type,
-	    description);
+	buf_addf(out, "--%s\r\nContent-Type: %s\r\n%sContent-Description: %s\r\n\r\n", boundary,
+	    type, encoding(b), description);
 }
 
 void bounce_print(const struct bounce *b, struct buf *out)
@@ -229,19 +312,18 @@ void bounce_print(const struct bounce *b, struct buf *out)
 	snprintf(boundary, sizeof(boundary), "report-%016llx%016llx",
 	    (unsigned long long)random_u64(), (unsigned long long)random_u64());
 	print_header(b, boundary, out);
-	begin_part(out, boundary,
+	begin_part(b, boundary,
 	    b->smtputf8 ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii",
-	    "What happened");
+	    "What happened", out);
 	print_words(b, out);
 	buf_add_text(out, "\r\n");
-	begin_part(out, boundary,
+	begin_part(b, boundary,
 	    b->smtputf8 ? "message/global-delivery-status" : "message/delivery-status",
-	    "Delivery report");
+	    "Delivery report", out);
 	print_status(b, out);
 	buf_add_text(out, "\r\n");
-	begin_part(out, boundary,
-	    b->smtputf8 ? "message/global-headers" : "text/rfc822-headers",
-	    "Header of your message");
+	begin_part(b, boundary, b->smtputf8 ? "message/global-headers" : "text/rfc822-headers",
+	    "Header of your message", out);
 	print_original(b, out);
 	buf_addf(out, "\r\n--%s--\r\n", boundary);
 }

@@ -20,6 +20,7 @@ struct bounce_recipient {
 	const char *address;
 	const char *status;   /* enhanced code "5.1.1" */
 	const char *mx;       /* who said it, "" nobody */
+	unsigned code;        /* of the reply, 0: none, or REPLY begins with it */
 	const char *reply;    /* what was said, raw bytes; "" nothing */
 	const char *reason;   /* in words: what it means and what to do */
 	int64_t last_attempt_ms;
@@ -39,8 +40,9 @@ struct bounce {
 	bool smtputf8;        /* addresses hold UTF-8: message/global-delivery-status */
 };
 
-/* Append the whole message (header, empty line, body; CRLF; 7-bit, lines under
- * 998) to OUT. Text of others is escaped and cannot end a MIME part. */
+/* Append the whole message (header, empty line, body; CRLF; lines under 998;
+ * 7-bit, or UTF-8 with smtputf8) to OUT. Text of others is escaped and cannot
+ * end a MIME part or a line. */
 void bounce_print(const struct bounce *bounce, struct buf *out);
 
 #endif
