@@ -67,8 +67,10 @@ static int read_file(const char *file, struct buf *out, mode_t *mode, struct why
 	/* room for all of it at once, so that no copy of a password is left behind */
 	else if ((n = read(fd, buf_room(out, FILE_MAX), FILE_MAX)) < 0)
 		result = why_errno(why, WHY_LOCAL, errno, "%.150s", file);
-	if (n > 0)
+	if (n > 0) {
 		out->len = (size_t)n;
+		out->data[n] = '\0';
+	}
 	close(fd);
 	return result;
 }

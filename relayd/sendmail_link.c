@@ -298,5 +298,6 @@ int sendmail_link_line(struct sendmail_link *link, struct span *line, int64_t de
 		if (got < 0)
 			return -1;
 		link->in.len += (size_t)got;
+		link->in.data[link->in.len] = '\0';
 	}
 }

@@ -186,6 +186,8 @@ int sendmail_options_parse(struct sendmail_options *options, int argc, char **ar
 	options->mode = mode_of_name(argv[0]);
 	if (take_all(&p) != EX_OK)
 		return report->status;
+	if (options->mode == SENDMAIL_HELP || options->mode == SENDMAIL_VERSION)
+		return EX_OK;
 	options->recipients = argv + p.at;
 	options->recipient_count = (size_t)(argc - p.at);
 	if (options->mode == SENDMAIL_SEND && !options->header_recipients &&
