@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: MIT
+ * Verdicts: by the rules that are shipped, by structure, by a user's rules; and what
+ * is said of broken rule files. Runs in the source tree, where the rules lie.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "queue/rules.h"
+#include "queue/verdict_text.h"
+#include "relayd/base/mem.h"
+
+#define SHIPPED "conf/replies.conf"
+#define MINUTE (60 * INT64_C(1000))
+#define HOUR (60 * MINUTE)
+
+static struct verdict_rules *shipped;
+
+static struct verdict judge(const struct verdict_rules *rules, const char *reply,
+    enum verdict_stage stage, const char *mx)
+{
+	struct verdict_text text;
+	verdict_text_parse(&text, span_text(reply));
+	text.input.stage = stage;
+	text.input.mx = mx;
+	struct verdict verdict = verdict_judge(rules, &text.input);
+	verdict_text_clear(&text);
+	return verdict;
+}
+
+#define ANY VERDICT_STAGE_UNKNOWN
+#define BANNER VERDICT_STAGE_BANNER
+#define EHLO VERDICT_STAGE_EHLO
+#define MAIL VERDICT_STAGE_MAIL
+#define RCPT VERDICT_STAGE_RCPT
+#define END VERDICT_STAGE_END
+
+static const struct {
+	const char *reply;
+	enum verdict_stage stage;
+	const char *mx;
+	enum verdict_class klass;
+	enum verdict_scope scope;
+	enum verdict_action action;
+	int64_t wait_ms;
+} judged[] = {
+    /* the same code, four meanings */
+    {"550 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.example.org", RCPT,
+	"", VERDICT_IP_BLOCKED, VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
+    {"550 5.7.1 Unable to relay", RCPT, "", VERDICT_RELAY_DENIED, VERDICT_SCOPE_DESTINATION,
+	VERDICT_BOUNCE, 0},
+    {"550 5.7.1 <a@example.net>: Recipient address rejected: User unknown", RCPT, "",
+	VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT, VERDICT_SUPPRESS, 0},
+    {"550 5.7.1 DMARC policy of example.org", END, "", VERDICT_AUTH_FAILED,
+	VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN, 0},
+    /* the incidents that this was built for */
+    {"550 5.7.606 Access denied, banned sending IP [192.0.2.1]. AS(1430)", RCPT,
+	"example-jp.mail.protection.outlook.com", VERDICT_IP_BLOCKED, VERDICT_SCOPE_IP,
+	VERDICT_HOLD, 0},
+    {"554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using gmo-rbl.jp; Poor "
+     "Reputation Sender", BANNER, "mx1.onamae.ne.jp", VERDICT_IP_BLOCKED, VERDICT_SCOPE_IP,
+	VERDICT_HOLD, 0},
+    {"550-5.7.1 [192.0.2.1] this message is likely suspicious due to the\n550-5.7.1 very low "
+     "reputation of the sending IP\n550 5.7.1 address.", END, "aspmx.l.google.com",
+	VERDICT_REPUTATION, VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
+    {"421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to user complaints",
+	MAIL, "mta5.am0.yahoodns.net", VERDICT_REPUTATION, VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
+    /* unknown users: dead only when it was said to RCPT */
+    {"550 5.1.1 User unknown", RCPT, "", VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT,
+	VERDICT_SUPPRESS, 0},
+    {"550 5.1.1 User unknown", ANY, "", VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT,
+	VERDICT_SUPPRESS, 0},
+    {"550 5.1.1 User unknown", END, "", VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT,
+	VERDICT_BOUNCE, 0},
+    {"450 4.1.1 User unknown", RCPT, "", VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT,
+	VERDICT_RETRY, 0},
+    {"550 Unknown user a@docomo.ne.jp", END, "mfsmax.docomo.ne.jp", VERDICT_UNKNOWN_RECIPIENT,
+	VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE, 0},
+    {"550 Unknown user a@docomo.ne.jp", RCPT, "mfsmax.docomo.ne.jp", VERDICT_UNKNOWN_RECIPIENT,
+	VERDICT_SCOPE_RECIPIENT, VERDICT_SUPPRESS, 0},
+    {"550 Requested action not taken: mailbox unavailable", MAIL, "", VERDICT_POLICY,
+	VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
+    /* times in the text */
+    {"450 4.7.1 Greylisted, try again in 300 seconds", RCPT, "", VERDICT_GREYLISTED,
+	VERDICT_SCOPE_RECIPIENT, VERDICT_RETRY_SAME, 310 * 1000},
+    {"451 4.7.650 The mail server [192.0.2.1] has been temporarily rate limited due to IP "
+     "reputation. (S775)", MAIL, "example.olc.protection.outlook.com", VERDICT_REPUTATION,
+	VERDICT_SCOPE_IP, VERDICT_SLOW, 30 * MINUTE},
+    {"550 Ip frequency limited", END, "mx3.qq.com", VERDICT_RATE_LIMITED, VERDICT_SCOPE_IP,
+	VERDICT_SLOW, HOUR},
+    /* other languages */
+    {"550 Postfach des Empf\xc3\xa4ngers ist voll", RCPT, "", VERDICT_MAILBOX_FULL,
+	VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE, 0},
+    {"550 Destinataire inconnu", RCPT, "", VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT,
+	VERDICT_SUPPRESS, 0},
+    {"550 \xe6\x94\xb6\xe4\xbb\xb6\xe4\xba\xba\xe4\xb8\x8d\xe5\xad\x98\xe5\x9c\xa8", RCPT, "",
+	VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT, VERDICT_SUPPRESS, 0},
+    /* names and encryption */
+    {"450 4.7.1 Client host rejected: cannot find your hostname, [192.0.2.1]", RCPT, "",
+	VERDICT_RDNS, VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
+    {"530 5.7.0 Must issue a STARTTLS command first", MAIL, "", VERDICT_TLS_REQUIRED,
+	VERDICT_SCOPE_CONNECTION, VERDICT_RETRY, 0},
+    {"250 2.0.0 taken", END, "", VERDICT_OTHER, VERDICT_SCOPE_NONE, VERDICT_DELIVERED, 0},
+};
+
+static void test_judged(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(judged) / sizeof(judged[0]); i++) {
+		struct verdict v = judge(shipped, judged[i].reply, judged[i].stage, judged[i].mx);
+		if (v.klass != judged[i].klass || v.scope != judged[i].scope ||
+		    v.action != judged[i].action || v.wait_ms != judged[i].wait_ms)
+			fail_msg("\"%s\": %s %s %s %lld, rule %s", judged[i].reply,
+			    verdict_class_name(v.klass), verdict_scope_name(v.scope),
+			    verdict_action_name(v.action), (long long)v.wait_ms, v.rule);
+	}
+}
+
+static void test_details(void **state)
+{
+	struct verdict v;
+	(void)state;
+	v = judge(shipped, "550 5.7.606 Access denied, banned sending IP [192.0.2.1]", RCPT, "");
+	assert_string_equal(v.rule, "microsoft-banned-ip");
+	assert_string_equal(v.provider, "microsoft365");
+	assert_int_equal(v.ladder_count, 3);
+	assert_int_equal(v.ladder[0], HOUR);
+	assert_int_equal(v.ladder[2], 24 * HOUR);
+	assert_non_null(strstr(v.help, "sender.office.com"));
+	assert_true(v.known);
+	assert_int_equal(v.family, 0);
+	v = judge(shipped, "550 5.7.25 [2001:db8::1] has no PTR record", MAIL, "mx.example.net");
+	assert_int_equal(v.klass, VERDICT_RDNS);
+	assert_int_equal(v.family, AF_INET6);
+	assert_string_equal(v.provider, "");
+	/* a code of one provider means nothing at another one */
+	v = judge(shipped, "550 5.7.606 nothing that is known", RCPT, "aspmx.l.google.com");
+	assert_string_not_equal(v.rule, "microsoft-banned-ip");
+	v = judge(shipped, "550 qwertz", RCPT, "");
+	assert_string_equal(v.rule, "structure");
+	assert_false(v.known);
+}
+
+static const struct {
+	unsigned code;
+	unsigned char klass;
+	unsigned short subject, detail;
+	enum verdict_stage stage;
+	enum verdict_class class;
+	enum verdict_scope scope;
+	enum verdict_action action;
+} structure[] = {
+    {550, 0, 0, 0, VERDICT_STAGE_CONNECT, VERDICT_POLICY, VERDICT_SCOPE_IP, VERDICT_HOLD},
+    {554, 5, 1, 1, BANNER, VERDICT_POLICY, VERDICT_SCOPE_IP, VERDICT_HOLD},
+    {550, 5, 7, 1, EHLO, VERDICT_POLICY, VERDICT_SCOPE_IP, VERDICT_HOLD},
+    {550, 5, 7, 1, MAIL, VERDICT_POLICY, VERDICT_SCOPE_IP, VERDICT_HOLD},
+    {550, 5, 1, 1, MAIL, VERDICT_POLICY, VERDICT_SCOPE_IP, VERDICT_HOLD},
+    {550, 5, 2, 2, MAIL, VERDICT_POLICY, VERDICT_SCOPE_IP, VERDICT_HOLD},
+    {553, 5, 1, 8, MAIL, VERDICT_POLICY, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_BOUNCE},
+    {552, 5, 3, 4, MAIL, VERDICT_TOO_LARGE, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+    {550, 5, 7, 25, MAIL, VERDICT_RDNS, VERDICT_SCOPE_IP, VERDICT_HOLD},
+    {550, 5, 1, 1, RCPT, VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT, VERDICT_SUPPRESS},
+    {550, 5, 1, 1, END, VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE},
+    {550, 5, 2, 1, RCPT, VERDICT_RECIPIENT_DISABLED, VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE},
+    {552, 5, 2, 2, RCPT, VERDICT_MAILBOX_FULL, VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE},
+    {550, 0, 0, 0, RCPT, VERDICT_OTHER, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+    {550, 5, 7, 1, RCPT, VERDICT_POLICY, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+    {554, 5, 0, 0, END, VERDICT_OTHER, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+    {535, 5, 7, 8, VERDICT_STAGE_AUTH, VERDICT_POLICY, VERDICT_SCOPE_US, VERDICT_RETRY},
+    {451, 4, 7, 1, RCPT, VERDICT_SERVER_BUSY, VERDICT_SCOPE_RECIPIENT, VERDICT_RETRY},
+    {421, 0, 0, 0, BANNER, VERDICT_SERVER_BUSY, VERDICT_SCOPE_DESTINATION, VERDICT_RETRY},
+    {452, 4, 2, 2, RCPT, VERDICT_MAILBOX_FULL, VERDICT_SCOPE_RECIPIENT, VERDICT_RETRY},
+    {0, 0, 0, 0, VERDICT_STAGE_DNS, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_RETRY},
+    {0, 0, 0, 0, VERDICT_STAGE_CONNECT, VERDICT_SERVER_BUSY, VERDICT_SCOPE_CONNECTION,
+	VERDICT_RETRY},
+};
+
+/* With rules that do not know the words, and without any. */
+static void test_structure(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(structure) / sizeof(structure[0]); i++) {
+		struct verdict_input in = {.stage = structure[i].stage,
+		    .code = structure[i].code,
+		    .klass = structure[i].klass,
+		    .subject = structure[i].subject,
+		    .detail = structure[i].detail,
+		    .text = span_text("qwertz"),
+		    .mx = ""};
+		struct verdict v = verdict_judge(NULL, &in);
+		if (v.klass != structure[i].class || v.scope != structure[i].scope ||
+		    v.action != structure[i].action)
+			fail_msg("row %zu: %s %s %s", i, verdict_class_name(v.klass),
+			    verdict_scope_name(v.scope), verdict_action_name(v.action));
+		assert_string_equal(v.rule, "structure");
+		assert_false(v.known);
+	}
+}
+
+/* Whatever a reply says: what is about us suppresses nobody and ends no message, and
+ * nobody is judged who was not named yet. All replies of the rules, at each stage. */
+static void test_safe(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < shipped->rule_count; i++)
+		for (size_t k = 0; k < shipped->rules[i].example_count; k++)
+			for (int stage = VERDICT_STAGE_UNKNOWN; stage <= VERDICT_STAGE_END; stage++) {
+				const struct rule_example *e = &shipped->rules[i].examples[k];
+				struct verdict v = judge(
+				    shipped, e->reply, (enum verdict_stage)stage, e->mx ? e->mx : "");
+				bool early = stage >= VERDICT_STAGE_CONNECT && stage <= VERDICT_STAGE_MAIL;
+				if (v.scope == VERDICT_SCOPE_IP &&
+				    (v.action == VERDICT_BOUNCE || v.action == VERDICT_SUPPRESS))
+					fail_msg("\"%s\" ends the mail, rule %s", e->reply, v.rule);
+				if (v.action == VERDICT_SUPPRESS &&
+				    (e->reply[0] != '5' || (stage != RCPT && stage != ANY)))
+					fail_msg("\"%s\" suppresses at stage %d", e->reply, stage);
+				if (early && (v.klass == VERDICT_UNKNOWN_RECIPIENT ||
+						 v.klass == VERDICT_RECIPIENT_DISABLED))
+					fail_msg("\"%s\" at stage %d: %s", e->reply, stage, v.rule);
+			}
+}
+
+/* Each rule of ours can be reached: its own examples are judged by it. */
+static void test_examples(void **state)
+{
+	(void)state;
+	assert_true(shipped->rule_count > 100);
+	for (size_t i = 0; i < shipped->rule_count; i++)
+		assert_true(shipped->rules[i].example_count > 0);
+}
+
+static const struct {
+	const char *text;
+	const char *error; /* part of it */
+} broken[] = {
+    {"rules = (", "x.conf:1: syntax error"},
+    {"rules = (\n{ id = \"a\"\n", "x.conf:3: syntax error"},
+    {"other = 1;", "x.conf:1: \"other\" is not known here"},
+    {"rules = 1;", "x.conf:1: rules: expected a list"},
+    {"rules = ( 1 );", "rules: expected groups"},
+    {"\n\nrules = ( { code = \"550\"; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"x.conf:3: has no id"},
+    {"rules = ( { id = \"A b\"; code = \"550\"; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"id: \"A b\": expected small letters"},
+    {"rules = ( { id = \"a\"; code = \"550\"; examples = [ \"550 x\" ]; } );",
+	"rule a: has no category"},
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"policy\"; } );", "rule a: has no examples"},
+    {"rules = ( { id = \"a\"; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"rule a: has no condition"},
+    {"rules = ( { id = \"a\";\n code = \"250\"; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"x.conf:2: rule a: code: expected"},
+    {"rules = ( { id = \"a\"; enhanced = \"5.7\"; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"rule a: enhanced: expected"},
+    {"rules = ( { id = \"a\"; stage = \"later\"; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"rule a: stage: expected"},
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"bad\"; examples = [ \"550 x\" ]; } );",
+	"rule a: category: expected ip-blocked"},
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"policy\"; scope = \"none\"; examples = [ \"550 x\" ]; } );",
+	"rule a: scope: expected"},
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"policy\"; action = \"delete\"; examples = [ \"550 x\" ]; } );",
+	"rule a: action: expected"},
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"ip-blocked\"; action = \"suppress\"; examples = [ \"550 x\" ]; } );",
+	"rule a: action suppress: only"},
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"policy\"; wait = \"soon\"; examples = [ \"550 x\" ]; } );",
+	"rule a: wait: \"soon\": expected a time"},
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"policy\"; ladder = [ \"1h\", \"\" ]; examples = [ \"550 x\" ]; } );",
+	"rule a: ladder: \"\": expected a time"},
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"policy\"; txt = \"x\"; examples = [ \"550 x\" ]; } );",
+	"rule a: \"txt\" is no key of a rule"},
+    {"rules = ( { id = \"a\"; text = [ \"a*b\" ]; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"rule a: the phrase \"a*b\" has a * within"},
+    {"rules = ( { id = \"a\"; text = [ \"\" ]; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"rule a: an empty phrase"},
+    {"rules = ( { id = \"a\"; code = 550; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"rule a: code: expected a text in quotes"},
+    {"rules = ( { id = \"a\"; regex = \"(\"; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"rule a: regex: missing closing parenthesis"},
+    {"rules = ( { id = \"a\"; provider = \"nobody\"; code = \"550\"; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"rule a: there is no provider nobody"},
+    /* examples */
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"policy\";\n examples = [ \"451 x\" ]; } );",
+	"rule a: the example \"451 x\" does not fit"},
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"policy\"; examples = [ \"550 x\" ]; not_examples = [ \"550 y\" ]; } );",
+	"rule a: the example \"550 y\" fits, although"},
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"policy\"; examples = [ \"no code\" ]; } );",
+	"does not begin with a code"},
+    {"rules = ( { id = \"a\"; code = \"5xx\"; category = \"policy\"; examples = [ \"550 x\" ]; },\n"
+     "{ id = \"b\"; code = \"550\"; category = \"content\"; examples = [ \"550 x\" ]; } );",
+	"x.conf:2: rule b: the example \"550 x\" is taken by rule a, which stands before it (line 1)"},
+    {"rules = ( { id = \"a\"; code = \"550\"; category = \"policy\"; examples = [ \"550 x\" ]; },\n"
+     "{ id = \"a\"; code = \"551\"; category = \"content\"; examples = [ \"551 x\" ]; } );",
+	"x.conf:2: rule a: the id stands on line 1 already"},
+    /* providers */
+    {"providers = ( { id = \"p\"; } );", "a provider needs an id and mx"},
+    {"providers = ( { id = \"p\"; mx = [ \"*.p\" ]; connections = 0; } );",
+	"connections: expected a number"},
+    {"providers = ( { id = \"p\"; mx = [ \"*.p\" ]; speed = 1; } );",
+	"\"speed\" is no key of a provider"},
+    {"@include \"/etc/passwd\"\n", "@include is not known"},
+};
+
+static void test_broken(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+		struct verdict_rules *rules = rules_new();
+		struct buf errors = {0};
+		int result = rules_read(rules, span_text(broken[i].text), "x.conf", &errors);
+		if (rules_finish(rules, &errors) < 0)
+			result = -1;
+		assert_int_equal(result, -1);
+		if (!strstr(buf_text(&errors), broken[i].error))
+			fail_msg("row %zu: \"%s\"", i, buf_text(&errors));
+		buf_free(&errors);
+		verdict_free(rules);
+	}
+}
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void test_files(void **state)
+{
+	char folder[] = "/tmp/test-verdict-XXXXXX";
+	char own[64], bad[64];
+	struct buf errors = {0};
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(own, sizeof(own), "%s/own.conf", folder);
+	snprintf(bad, sizeof(bad), "%s/bad.conf", folder);
+	write_file(own, "rules = ( { id = \"our-partner\"; mx = [ \"*.partner.example\" ];"
+			" text = \"user unknown\"; category = \"greylisted\"; wait = \"7m\";"
+			" examples = ( { reply = \"550 user unknown\"; mx = \"mx.partner.example\"; } ); } );");
+	write_file(bad, "rules = ( { id = \"x\"; } );");
+	const char *const good[] = {own, SHIPPED};
+	struct verdict_rules *rules = verdict_load(good, 2, &errors);
+	assert_string_equal(buf_text(&errors), "");
+	assert_non_null(rules);
+	struct verdict v = judge(rules, "550 5.1.1 User unknown", RCPT, "mx.partner.example");
+	assert_string_equal(v.rule, "our-partner");
+	assert_int_equal(v.wait_ms, 7 * MINUTE);
+	v = judge(rules, "550 5.1.1 User unknown", RCPT, "mx.example.net");
+	assert_string_not_equal(v.rule, "our-partner");
+	verdict_free(rules);
+	const char *const wrong[] = {bad, "/nonexistent/replies.conf", SHIPPED};
+	assert_null(verdict_load(wrong, 3, &errors));
+	assert_non_null(strstr(buf_text(&errors), "bad.conf:1: rule x: has no category"));
+	assert_non_null(strstr(buf_text(&errors), "/nonexistent/replies.conf: can not be read"));
+	buf_free(&errors);
+	unlink(own);
+	unlink(bad);
+	rmdir(folder);
+}
+
+/* Expressions that would run for years end, and the rule then does not fit. */
+static void test_regex(void **state)
+{
+	static const char text[] =
+	    "rules = ( { id = \"slow\"; code = \"550\"; regex = \"(a+)+$\"; category = \"policy\";"
+	    " examples = [ \"550 aaa\" ]; },"
+	    "{ id = \"next\"; code = \"551\"; regex = \"^b.*(c|d)\"; category = \"content\";"
+	    " examples = [ \"551 B x C\" ]; } );";
+	static char reply[4000];
+	struct buf errors = {0};
+	struct verdict_rules *rules = rules_new();
+	(void)state;
+	assert_int_equal(rules_read(rules, span_text(text), "x.conf", &errors), 0);
+	assert_int_equal(rules_finish(rules, &errors), 0);
+	memset(reply, 'a', sizeof(reply) - 2);
+	memcpy(reply, "550 ", 4);
+	reply[1500] = '!';
+	struct verdict v = judge(rules, reply, RCPT, "");
+	assert_string_equal(v.rule, "structure");
+	v = judge(rules, "551 b\nd", RCPT, "");
+	assert_string_equal(v.rule, "next");
+	verdict_free(rules);
+	buf_free(&errors);
+}
+
+static void test_hostile(void **state)
+{
+	static char reply[200000];
+	(void)state;
+	for (int byte = 0; byte < 256; byte++) {
+		memset(reply, byte, sizeof(reply));
+		memcpy(reply, "550 ", 4);
+		struct verdict_text text;
+		verdict_text_parse(&text, (struct span){reply, sizeof(reply)});
+		text.input.mx = "";
+		struct verdict v = verdict_judge(shipped, &text.input);
+		assert_int_not_equal(v.action, VERDICT_SUPPRESS);
+		verdict_text_clear(&text);
+	}
+	for (size_t i = 4; i < sizeof(reply); i++)
+		reply[i] = "550-\n<@:]user unknown \xc3\x28%s\t"[i % 27];
+	struct verdict_text text;
+	verdict_text_parse(&text, (struct span){reply, sizeof(reply)});
+	verdict_judge(shipped, &text.input);
+	verdict_text_clear(&text);
+}
+
+static void test_text(void **state)
+{
+	struct verdict_text text;
+	(void)state;
+	assert_true(verdict_text_parse(&text, span_text("550-5.7.1 first\r\n550-5.7.1\n550 5.7.1 last\n")));
+	assert_int_equal(text.input.code, 550);
+	assert_int_equal(text.input.klass, 5);
+	assert_int_equal(text.input.subject, 7);
+	assert_int_equal(text.input.detail, 1);
+	assert_string_equal(buf_text(&text.text), "first\n\nlast");
+	verdict_text_clear(&text);
+	assert_true(verdict_text_parse(&text, span_text("550 4.2.2 mixed")));
+	assert_int_equal(text.input.klass, 0);
+	assert_string_equal(buf_text(&text.text), "4.2.2 mixed");
+	verdict_text_clear(&text);
+	assert_true(verdict_text_parse(&text, span_text("421")));
+	assert_int_equal(text.input.code, 421);
+	verdict_text_clear(&text);
+	assert_false(verdict_text_parse(&text, span_text("timed out")));
+	assert_int_equal(text.input.code, 0);
+	assert_string_equal(buf_text(&text.text), "timed out");
+	verdict_text_clear(&text);
+	assert_false(verdict_text_parse(&text, span_text("")));
+	verdict_text_clear(&text);
+}
+
+static const struct {
+	const char *mx;
+	const char *provider;
+} providers[] = {
+    {"aspmx.l.google.com", "google"},
+    {"ASPMX.L.GOOGLE.COM.", "google"},
+    {"example-jp.mail.protection.outlook.com", "microsoft365"},
+    {"outlook-com.olc.protection.outlook.com", "outlook.com"},
+    {"mta7.am0.yahoodns.net", "yahoo"},
+    {"mx1.mail.yahoo.co.jp", "yahoo-japan"},
+    {"mx01.mail.icloud.com", "icloud"},
+    {"mfsmax.docomo.ne.jp", "docomo"},
+    {"lsean.au.com", "au"},
+    {"mx.softbank.ne.jp", "softbank"},
+    {"mx0a-00000000.pphosted.com", "proofpoint"},
+    {"eu-smtp-inbound-1.mimecast.com", "mimecast"},
+    {"d1.ess.barracudanetworks.com", "barracuda"},
+    {"mx.example.net", ""},
+    {"google.com.example.net", ""},
+    {"notgoogle.com", ""},
+    {"", ""},
+};
+
+static void test_providers(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++) {
+		const struct provider *p = verdict_provider(shipped, providers[i].mx);
+		assert_string_equal(p->id, providers[i].provider);
+		if (*p->id)
+			assert_true(p->connections > 0 && p->messages_per_connection > 0 &&
+				    p->per_minute > 0);
+		else
+			assert_true(p->connections == 0);
+	}
+	assert_string_equal(verdict_provider(NULL, "aspmx.l.google.com")->id, "");
+}
+
+static void test_names(void **state)
+{
+	(void)state;
+	for (int i = 0; i <= VERDICT_OTHER; i++) {
+		enum verdict_class klass;
+		assert_true(verdict_class_parse(
+		    span_text(verdict_class_name((enum verdict_class)i)), &klass));
+		assert_int_equal(klass, i);
+	}
+	for (int i = 0; i <= VERDICT_SUPPRESS; i++) {
+		enum verdict_action action;
+		assert_true(verdict_action_parse(
+		    span_text(verdict_action_name((enum verdict_action)i)), &action));
+		assert_int_equal(action, i);
+	}
+	enum verdict_stage stage = VERDICT_STAGE_UNKNOWN;
+	assert_true(verdict_stage_parse(span_text("EOD"), &stage));
+	assert_int_equal(stage, VERDICT_STAGE_END);
+	assert_false(verdict_stage_parse(span_text("lunch"), &stage));
+}
+
+static int load(void **state)
+{
+	const char *const files[] = {SHIPPED};
+	struct buf errors = {0};
+	(void)state;
+	shipped = verdict_load(files, 1, &errors);
+	if (!shipped)
+		fprintf(stderr, "%s", buf_text(&errors));
+	buf_free(&errors);
+	return shipped ? 0 : -1;
+}
+
+static int unload(void **state)
+{
+	(void)state;
+	verdict_free(shipped);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_judged),
+	    cmocka_unit_test(test_details),
+	    cmocka_unit_test(test_structure),
+	    cmocka_unit_test(test_safe),
+	    cmocka_unit_test(test_examples),
+	    cmocka_unit_test(test_broken),
+	    cmocka_unit_test(test_files),
+	    cmocka_unit_test(test_regex),
+	    cmocka_unit_test(test_hostile),
+	    cmocka_unit_test(test_text),
+	    cmocka_unit_test(test_providers),
+	    cmocka_unit_test(test_names),
+	};
+	return cmocka_run_group_tests(tests, load, unload);
+}
