@@ -83,10 +83,13 @@ struct permit {
 	enum permit_answer answer;
 	int64_t at_ms;
 	int family; /* AF_INET when IPv6 to this provider is closed, else as asked */
+	enum verdict_stage stage; /* PROBE: how far it has to get to say anything */
 };
 
 /* May one message go now? GO and PROBE take a slot of the window and one of the
- * budget, given back or used up by reputation_report. */
+ * budget, given back or used up by reputation_report. WAIT with AT some seconds
+ * ahead is pacing; further ahead (a budget, a wait that was named), another way
+ * may be asked. */
 struct permit reputation_ask(struct reputation *reputation, const struct reputation_way *way,
     int64_t now_ms);
 
@@ -99,18 +102,27 @@ struct reputation_report {
 	const char *recipient_domain;
 	uint64_t message_id;
 	size_t delivered;       /* recipients */
-	bool probe;
+	int family;             /* that was used; 0 none or unknown */
+	bool probe;             /* the answer was PERMIT_PROBE */
 	bool silence;           /* reset, timeout or close without a reply */
 };
+/* Several silences in a row are one block only when they lie more than 5 s
+ * apart: a hiccup of the network breaks all connections at once. May call the
+ * function given to reputation_on_incident, and options.event. */
 void reputation_report(struct reputation *reputation, const struct reputation_way *way,
     const struct reputation_report *report, int64_t now_ms);
 
-/* Nothing was tried after all: the slot goes back. */
-void reputation_give_back(struct reputation *reputation, const struct reputation_way *way);
+/* Nothing was tried after all: the slot goes back. PROBE: the answer was
+ * PERMIT_PROBE, so another message may be the probe. */
+void reputation_give_back(struct reputation *reputation, const struct reputation_way *way,
+    bool probe);
 
 /* ---- the administrator ---- */
 
-/* SOURCE NULL: all of them. False: no such path. */
+/* SOURCE NULL: all of them, and (but for hold) all sender domains that are held
+ * there; SOURCE may also name one such sender domain. False: no such path.
+ * hold: until it is opened, without probes. open: with a slow start. reset: as
+ * if nothing was ever learnt. probe_now: a held path or domain is probed next. */
 bool reputation_hold(struct reputation *reputation, const char *provider, const char *source,
     int64_t now_ms);
 bool reputation_open(struct reputation *reputation, const char *provider, const char *source,
@@ -126,7 +138,7 @@ struct path_view {
 	bool ipv6_closed;
 	double window;
 	double per_minute;      /* 0: no limit known */
-	unsigned warm_day, warm_days; /* 0: not warming */
+	unsigned warm_day, warm_days; /* warm_days 0: not warming; the first day is 0 */
 	unsigned budget_used, budget; /* this hour; 0: none */
 	unsigned running;
 	int64_t until_ms;       /* of slowed; next probe of held; 0 none */
@@ -137,7 +149,21 @@ struct path_view {
 void reputation_each(const struct reputation *reputation, int64_t now_ms,
     void (*fn)(void *arg, const struct path_view *view), void *arg);
 
-/* ---- incidents: one per (source, provider, class) ---- */
+struct domain_view {
+	const char *sender_domain, *provider;
+	int64_t until_ms;  /* next probe */
+	unsigned incident; /* its number, 0 none */
+};
+/* The pairs (sender domain, provider) that are held. */
+void reputation_each_domain(const struct reputation *reputation,
+    void (*fn)(void *arg, const struct domain_view *view), void *arg);
+
+/* ---- incidents: one per (source, provider, class) ----
+ *
+ * A verdict about IPv6 only has an incident of its own, and so has each sender
+ * domain (for all sources together). One that comes back has its old number; it
+ * is told again only when it was quiet for a day. It is closed when the path
+ * reopens; the last 1000 are kept. */
 
 #define INCIDENT_REPLIES 5
 
@@ -152,8 +178,9 @@ struct incident {
 	unsigned number;
 	char *source, *provider;
 	enum verdict_class klass;
-	char *rule, *help;
+	char *rule, *help;     /* escaped when printed, not here */
 	char *sender_domain;   /* for a verdict about a domain, else "" */
+	unsigned family;       /* AF_INET6 when only that family is meant; 0: both */
 	int64_t first_ms, last_ms, next_probe_ms;
 	uint64_t met;          /* messages that met it */
 	uint64_t rerouted;     /* of them and later ones, sent another way */
@@ -163,8 +190,9 @@ struct incident {
 	size_t reply_count;
 };
 
-/* Called for a new incident (NOTICED is false); the caller tells the
- * administrator and then calls incident_noticed. */
+/* Called from reputation_report for a new incident (NOTICED is false); the caller
+ * tells the administrator and then calls incident_noticed. After a restart, walk
+ * incident_each for open ones that nobody was told of. */
 void reputation_on_incident(struct reputation *reputation,
     void (*fn)(void *arg, const struct incident *incident), void *arg);
 void incident_noticed(struct reputation *reputation, unsigned number);
