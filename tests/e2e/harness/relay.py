@@ -203,6 +203,11 @@ class Relay:
         return subprocess.run([self.program("relayctl"), "-s", self.control, *words],
                               capture_output=True, text=True, timeout=60, input=input)
 
+    def run_ctl_bytes(self, *words):
+        """What it prints, as it is (`queue cat`)."""
+        return subprocess.run([self.program("relayctl"), "-s", self.control, *words],
+                              capture_output=True, timeout=60, check=True).stdout
+
     def sendmail(self, *arguments, input=b"", env=None):
         return subprocess.run([self.program("relay-sendmail"), *arguments], input=input,
                               capture_output=True, timeout=60,
