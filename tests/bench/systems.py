@@ -83,6 +83,17 @@ def memory(pids):
     return total["Rss"], total["Pss"]
 
 
+def favour(pids, nice):
+    """Before other sessions, too, where the kernel shares by session (autogroup)."""
+    for pid in pids:
+        try:
+            os.setpriority(os.PRIO_PROCESS, pid, nice)
+            with open(f"/proc/{pid}/autogroup", "w") as f:
+                f.write(str(nice))
+        except OSError:
+            continue
+
+
 # ---- load and sink ----
 
 class Sink:
