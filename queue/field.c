@@ -124,12 +124,16 @@ static bool parse_real(struct span s, size_t max, double *value)
 {
 	char text[40];
 	char *end;
+	double number;
 	if (!s.n || s.n >= sizeof(text) || s.p[0] < '0' || s.p[0] > '9')
 		return false; /* no sign, no "inf", no "nan" */
 	memcpy(text, s.p, s.n);
 	text[s.n] = '\0';
-	*value = strtod(text, &end);
-	return !*end && isfinite(*value) && *value <= (double)max;
+	number = strtod(text, &end);
+	if (end != text + s.n || !isfinite(number) || number > (double)max)
+		return false;
+	*value = number;
+	return true;
 }
 
 static int hex(char c)
