@@ -5,6 +5,7 @@
 #include "queue/rules.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "conf/conf.h"
 #include "relayd/base/mem.h"
@@ -140,7 +141,7 @@ void rules_prepare(const struct verdict_rules *rules, const struct verdict_input
 	if (reply->seen.klass == 0)
 		enhanced_in(reply->seen.text, &reply->seen);
 	reply->provider = verdict_provider(rules, reply->seen.mx)->id;
-	reply->regex_left = RULES_REGEX_RUNS;
+	reply->regex_ns = RULES_REGEX_NS;
 	plain_make(&reply->plain, reply->seen.text);
 	words_find(rules->words, &reply->plain, &reply->found);
 }
@@ -202,22 +203,31 @@ static bool stage_fits(const struct rule *rule, enum verdict_stage stage)
 	       rule->klass != VERDICT_RECIPIENT_DISABLED;
 }
 
+/* CPU time, not the clock's: a busy machine must not change a verdict. */
+static int64_t cpu_ns(void)
+{
+	struct timespec t = {0};
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* The limit of steps ends what explodes, the short text what is merely quadratic,
+ * and the budget is for many rules with an expression each. */
 static bool regex_fits(
     const struct verdict_rules *rules, const struct rule *rule, struct rule_reply *reply)
 {
 	struct span text = reply->seen.text;
 	if (!rule->regex)
 		return true;
-	if (reply->regex_left == 0)
+	if (reply->regex_ns <= 0)
 		return false;
-	reply->regex_left--;
-	if (text.n > RULES_REGEX_TEXT)
+	int64_t began = cpu_ns();
+	bool cut = text.n > RULES_REGEX_TEXT;
+	if (cut)
 		text.n = RULES_REGEX_TEXT;
-	int result = pcre2_match(rule->regex, (PCRE2_SPTR)(text.p ? text.p : ""), text.n, 0, 0,
-	    rules->match_data, rules->match);
-	/* one that ran out of its steps would do so in the next rule as well */
-	if (result < 0 && result != PCRE2_ERROR_NOMATCH)
-		reply->regex_left = 0;
+	int result = pcre2_match(rule->regex, (PCRE2_SPTR)(text.p ? text.p : ""), text.n, 0,
+	    cut ? PCRE2_NOTEOL : 0, rules->match_data, rules->match);
+	reply->regex_ns -= cpu_ns() - began;
 	return result >= 0;
 }
 

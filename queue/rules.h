@@ -22,9 +22,9 @@
 #define RULES_FILE_MAX (4 << 20)  /* bytes */
 #define RULES_LADDER_MAX 8
 #define RULES_REGEX_MAX 500       /* bytes of an expression */
-#define RULES_REGEX_RUNS 8        /* expressions that run for one reply */
-#define RULES_REGEX_STEPS 2000    /* backtracking steps of one run */
-#define RULES_REGEX_TEXT 2048     /* bytes of a reply that expressions see */
+#define RULES_REGEX_STEPS 1000    /* backtracking steps of one run */
+#define RULES_REGEX_TEXT 512      /* bytes of a reply that expressions see */
+#define RULES_REGEX_NS 100000     /* of CPU for one reply; then no other one runs */
 
 struct rule_code {
 	unsigned low, high;
@@ -109,7 +109,7 @@ struct rule_reply {
 	const char *provider;        /* "" none */
 	struct plain plain;
 	struct words_set found;
-	unsigned regex_left;
+	int64_t regex_ns; /* of CPU that expressions have left */
 };
 
 struct verdict_rules *rules_new(void);

@@ -95,6 +95,10 @@ static void take_regex(struct reading *r, const config_setting_t *setting)
 		reading_fault(r, setting, "regex: %s, at byte %zu of it", (const char *)text, at + 1);
 		return;
 	}
+	uint32_t references = 0;
+	pcre2_pattern_info(r->rule->regex, PCRE2_INFO_BACKREFMAX, &references);
+	if (references)
+		reading_fault(r, setting, "regex: references such as \\1 are not allowed (they are slow)");
 	/* without JIT (no executable memory allowed) it is interpreted */
 	pcre2_jit_compile(r->rule->regex, PCRE2_JIT_COMPLETE);
 }

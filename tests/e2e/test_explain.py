@@ -1,0 +1,127 @@
+"""`relayctl reputation explain`: rules from the command line, without a daemon."""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from harness import build_dir
+from harness.relay import ROOT
+
+BANNED = "550 5.7.606 Access denied, banned sending IP [192.0.2.1]. AS(1430)"
+
+
+class Explain(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="relayd-test-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.env = dict(os.environ, RELAYD_REPLIES=os.path.join(ROOT, "conf", "replies.conf"))
+
+    def run_ctl(self, *words, text=None, options=()):
+        command = [os.path.join(build_dir(), "relayctl"), *options,
+                   "-f", os.path.join(self.folder, "relayd.conf"), "reputation", "explain", *words]
+        return subprocess.run(command, input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=self.env, timeout=60)
+
+    def lines(self, *replies):
+        done = self.run_ctl("-", text="".join(r + "\n" for r in replies).encode())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+    def user_file(self, name, text):
+        os.makedirs(os.path.join(self.folder, "replies.d"), exist_ok=True)
+        with open(os.path.join(self.folder, "replies.d", name), "w") as f:
+            f.write(text)
+
+    def test_words(self):
+        done = self.run_ctl(BANNED)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        out = done.stdout.decode()
+        self.assertIn("microsoft-banned-ip", out)
+        self.assertIn("ip-blocked, about: ip", out)
+        self.assertIn("hold; probes after 1h, 4h, 1d", out)
+        self.assertIn("sender.office.com", out)
+
+    def test_object(self):
+        done = self.run_ctl(BANNED, options=["--json"])
+        row = json.loads(done.stdout)
+        self.assertEqual((row["category"], row["scope"], row["action"], row["rule"]),
+                         ("ip-blocked", "ip", "hold", "microsoft-banned-ip"))
+        self.assertEqual(row["probes_seconds"], [3600, 14400, 86400])
+
+    def test_stage_and_host_count(self):
+        reply = "550 Unknown user a@docomo.ne.jp"
+        for stage, action in (("rcpt", "suppress"), ("end", "bounce"), ("eod", "bounce")):
+            done = self.run_ctl(reply, "--stage", stage, "--mx", "mfsmax.docomo.ne.jp", "--json")
+            row = json.loads(done.stdout)
+            self.assertEqual((row["category"], row["action"], row["provider"]),
+                             ("unknown-recipient", action, "docomo"))
+
+    def test_lines(self):
+        rows = self.lines(
+            BANNED,
+            "550-5.7.26 This mail has been blocked because the sender is\\n550-5.7.26 unauthenticated. "
+            "SPF did not pass\\n550 5.7.26 for [192.0.2.1]",
+            "550 mailbox unavailable\tmail",
+            "550 5.1.1 User unknown\tend\tmx.example.net",
+            "550 5.1.1 User unknown\t\tmx.example.net",
+            "451 4.7.1 Greylisted, try again in 300 seconds\trcpt",
+            "550 a backslash \\\\n is no line break",
+            "",
+            "no code at all",
+            "421")
+        self.assertEqual(len(rows), 10)
+        self.assertEqual([r["category"] for r in rows[:6]],
+                         ["ip-blocked", "auth-failed", "policy", "unknown-recipient",
+                          "unknown-recipient", "greylisted"])
+        self.assertEqual([r["action"] for r in rows[:6]],
+                         ["hold", "hold-domain", "hold", "bounce", "suppress", "retry-same-source"])
+        self.assertEqual(rows[5]["wait_seconds"], 310)
+        self.assertFalse(rows[6]["known"])
+        for row in rows:
+            for key in ("category", "scope", "action", "rule"):
+                self.assertIsInstance(row[key], str)
+
+    def test_hostile_lines(self):
+        text = (b"550 " + b"user unknown " * 20000 + b"\n" + bytes(range(1, 9)) + b"\xff\xfe\n"
+                + b"550 " + "\u0001\u001b[31m".encode() + b"\r\n" + b"550-" + b"550-x\\n" * 5000 + b"\n")
+        done = self.run_ctl("-", text=text)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        rows = [json.loads(line) for line in done.stdout.decode().splitlines()]
+        self.assertEqual(len(rows), 4)
+
+    def test_no_such_stage(self):
+        done = self.run_ctl("-", text=b"550 x\tlunch\n550 y\n")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(done.stdout.splitlines()), 2)
+        self.assertIn(b"line 1", done.stderr)
+        self.assertEqual(self.run_ctl("550 x", "--stage", "lunch").returncode, 2)
+
+    def test_wrong_usage(self):
+        for words in ((), ("a", "b"), ("--mx",), ("-", "--stage", "rcpt"), ("550 x", "--color")):
+            self.assertEqual(self.run_ctl(*words).returncode, 2, words)
+
+    def test_rules_of_the_user_come_first(self):
+        self.user_file("20-later.conf", 'rules = ( { id = "late"; text = "banned sending ip"; '
+                       'category = "other"; examples = [ "550 banned sending IP" ]; } );')
+        self.user_file("10-ours.conf", 'rules = ( { id = "ours"; provider = "microsoft365"; '
+                       'text = "banned sending ip"; category = "policy"; scope = "ip"; '
+                       'examples = [ "550 banned sending IP" ]; } );')
+        self.user_file("README", "this is no rule file")
+        self.assertEqual(self.lines(BANNED)[0]["rule"], "ours")
+
+    def test_broken_rules_are_told(self):
+        self.user_file("bad.conf", 'rules = (\n{ id = "mine"; code = "550"; category = "policy"; '
+                       'examples = [ "451 not this" ]; },\n'
+                       '{ id = "other"; colour = "red"; category = "policy"; code = "5xx"; examples = [ "550 x" ]; } );')
+        done = self.run_ctl(BANNED)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stdout, b"")
+        out = done.stderr.decode()
+        self.assertIn("replies.d/bad.conf:3: rule other: \"colour\" is no key of a rule", out)
+        self.assertIn("replies.d/bad.conf:2: rule mine: the example \"451 not this\" does not fit", out)
+
+
+if __name__ == "__main__":
+    unittest.main()
