@@ -149,8 +149,20 @@ static struct incident_entry *entry_new(struct reputation *r, const struct incid
 	return e;
 }
 
-void incident_add_reply(struct incident *i, const struct incident_reply *reply)
+static bool is_there(const struct incident *i, const struct incident_reply *reply)
 {
+	for (size_t n = 0; n < i->reply_count; n++)
+		if (i->replies[n].when_ms == reply->when_ms &&
+		    strcmp(i->replies[n].text, reply->text) == 0 &&
+		    strcmp(i->replies[n].domain, reply->domain) == 0)
+			return true;
+	return false;
+}
+
+bool incident_add_reply(struct incident *i, const struct incident_reply *reply)
+{
+	if (is_there(i, reply))
+		return false; /* replayed twice, or several recipients at once */
 	if (i->reply_count == INCIDENT_REPLIES)
 		incident_reply_clear(&i->replies[INCIDENT_REPLIES - 1]);
 	else
@@ -158,6 +170,7 @@ void incident_add_reply(struct incident *i, const struct incident_reply *reply)
 	memmove(&i->replies[1], &i->replies[0],
 	    sizeof(i->replies[0]) * (i->reply_count - 1));
 	i->replies[0] = *reply;
+	return true;
 }
 
 static void add_reply(struct incident *i, const struct reputation_report *report, int64_t now_ms)
@@ -171,7 +184,8 @@ static void add_reply(struct incident *i, const struct reputation_report *report
 		strnlen(report->recipient_domain, REPUTATION_DOMAIN_MAX)),
 	    .stage = report->stage,
 	};
-	incident_add_reply(i, &reply);
+	if (!incident_add_reply(i, &reply))
+		incident_reply_clear(&reply);
 	buf_free(&text);
 }
 

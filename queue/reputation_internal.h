@@ -97,7 +97,8 @@ void incident_domain_opened(struct reputation *r, const struct sender_hold *h);
 struct incident_entry *incident_entry_get(struct reputation *r, unsigned number);
 struct incident_entry *incident_entry_find(const struct reputation *r, unsigned number);
 void incident_entry_named(struct reputation *r, struct incident_entry *e);
-void incident_add_reply(struct incident *incident, const struct incident_reply *reply);
+/* Takes the texts of REPLY over. False: it is there already. */
+bool incident_add_reply(struct incident *incident, const struct incident_reply *reply);
 void incident_reply_clear(struct incident_reply *reply);
 void incident_free_all(struct reputation *r);
 

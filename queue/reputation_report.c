@@ -349,15 +349,16 @@ static void move(const struct event *e)
 	}
 }
 
-/* IPv6 was tried and did well. */
-static void open_v6(const struct event *e)
+/* IPv6 was tried: how did it do? */
+static void report_v6(const struct event *e)
 {
 	struct path *p = e->p;
-	if (!p->v6_until || e->report->family != AF_INET6 || e->now_ms < p->v6_until ||
-	    e->meaning != MEANING_WORKED)
+	if (e->report->family != AF_INET6)
+		return;
+	p->v6_trial = false;
+	if (!p->v6_until || e->now_ms < p->v6_until || e->meaning != MEANING_WORKED)
 		return;
 	p->v6_until = 0;
-	p->v6_trial = false;
 	p->v6_opened_ms = e->now_ms;
 	incident_path_opened(e->r, p, AF_INET6);
 }
@@ -405,7 +406,7 @@ void reputation_report(struct reputation *r, const struct reputation_way *way,
 	if (report->delivered && e.meaning != MEANING_WORKED)
 		path_accepted(e.p, now_ms);
 	report_domain(&e);
-	open_v6(&e);
+	report_v6(&e);
 	remember(&e);
 	if (probe)
 		probe_ended(&e);

@@ -320,17 +320,6 @@ static bool replay_incident(struct reputation *r, struct span line, struct line 
 	return well;
 }
 
-/* A reply that is there already (replayed twice) is not added again. */
-static bool is_there(const struct incident *i, const struct incident_reply *reply)
-{
-	for (size_t n = 0; n < i->reply_count; n++)
-		if (i->replies[n].when_ms == reply->when_ms &&
-		    strcmp(i->replies[n].text, reply->text) == 0 &&
-		    strcmp(i->replies[n].domain, reply->domain) == 0)
-			return true;
-	return false;
-}
-
 static bool replay_reply(struct reputation *r, struct span line, struct line *names)
 {
 	if (!field_parse(line, reply_names, COUNT(reply_names), names))
@@ -338,10 +327,8 @@ static bool replay_reply(struct reputation *r, struct span line, struct line *na
 	struct incident_entry *e = incident_entry_find(r, names->number);
 	if (!e)
 		return false;
-	if (is_there(&e->incident, &names->reply))
-		return true;
-	incident_add_reply(&e->incident, &names->reply);
-	memset(&names->reply, 0, sizeof(names->reply)); /* taken over */
+	if (incident_add_reply(&e->incident, &names->reply))
+		memset(&names->reply, 0, sizeof(names->reply)); /* taken over */
 	return true;
 }
 

@@ -125,6 +125,14 @@ void paths_crash(struct paths *kit)
 	replay(kit, &kit->lines);
 }
 
+void paths_copy(struct paths *kit, const struct paths *from)
+{
+	struct buf dump = {0};
+	paths_dump(from, &dump);
+	replay(kit, &dump);
+	buf_free(&dump);
+}
+
 struct reputation_way paths_way(const char *source, const char *provider)
 {
 	struct reputation_way way = {.source = source, .since = "", .provider = provider,

@@ -34,6 +34,8 @@ void paths_close(struct paths *kit);
 void paths_restart(struct paths *kit);
 void paths_crash(struct paths *kit);
 void paths_dump(const struct paths *kit, struct buf *out);
+/* Make KIT what FROM is (by its dump); its own events stay. */
+void paths_copy(struct paths *kit, const struct paths *from);
 
 struct reputation_way paths_way(const char *source, const char *provider);
 
