@@ -1,4 +1,8 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * The socket, who asks and whether he may, the form of answers, and pages: a
+ * long answer is made piece by piece over loop turns as its reader takes it, so
+ * that neither a million rows nor a reader who sleeps costs anybody anything.
+ */
 #include "relayd/control.h"
 
 #include <errno.h>
@@ -20,16 +24,21 @@
 #include "relayd/control_internal.h"
 
 #define REQUEST_MAX 65536
-#define WORDS_MAX 10000
 #define REQUESTS_MAX 64
 #define UNSENT_MAX (256 * 1024)
 #define REQUEST_MS 60000
+#define STALLED_MS (10 * 60 * 1000) /* a reader that takes nothing is given up */
+#define LOOK_MS 1000                /* for room, should nothing wake the pager */
+#define PAGE_MS 5                   /* of a turn for one request */
+#define ACCEPT_AGAIN_MS 1000        /* after running out of descriptors */
 
 struct control {
 	struct daemon *daemon;
 	char *path;
 	int fd;
 	struct event *event;
+	struct timer again; /* accepting is paused */
+	struct control_log *log;
 	struct request *requests;
 	size_t count;
 };
@@ -40,18 +49,9 @@ static void request_free(void *arg)
 {
 	struct request *r = arg;
 	selection_clear(&r->selection);
-	json_decref(r->words);
-	mem_free(r->argv);
+	control_words_clear(&r->words);
+	mem_free(r->rows);
 	mem_free(r);
-}
-
-static bool anybody_follows(const struct control *control)
-{
-	const struct request *r;
-	DL_FOREACH (control->requests, r)
-		if (r->following)
-			return true;
-	return false;
 }
 
 static void request_drop(struct request *r)
@@ -60,9 +60,22 @@ static void request_drop(struct request *r)
 	DL_DELETE(control->requests, r);
 	control->count--;
 	timer_stop(&r->timer);
-	if (!anybody_follows(control))
-		log_tap(NULL, NULL);
+	spool_reader_close(r->reader);
+	r->reader = NULL;
 	loop_defer(r->daemon->loop, request_free, r);
+}
+
+struct control_log *control_log_of(const struct control *control)
+{
+	return control->log;
+}
+
+void control_each_follower(struct control *control, void (*fn)(struct request *request))
+{
+	struct request *r;
+	DL_FOREACH (control->requests, r)
+		if (r->following)
+			fn(r);
 }
 
 static void send_json(struct request *r, json_t *value)
@@ -87,22 +100,72 @@ void request_row(struct request *r, json_t *row)
 	send_json(r, row);
 }
 
+/* The last line tells a whole answer from one that was cut. */
 void request_end(struct request *r)
 {
+	send_json(r, json_pack("{s:b}", "end", 1));
 	conn_finish(r->conn, REQUEST_MS);
 	request_drop(r);
 }
 
-void request_fail(struct request *r, const char *format, ...)
+static void ATTR_PRINTF(3, 0)
+fail(struct request *r, bool misused, const char *format, va_list args)
 {
 	char text[512];
+	vsnprintf(text, sizeof(text), format, args);
+	if (r->answered)
+		send_json(r, json_pack("{s:o}", "error", json_safe(span_text(text))));
+	else
+		send_json(r, json_pack("{s:b,s:b,s:o}", "ok", 0, "usage", misused, "error",
+				 json_safe(span_text(text))));
+	request_end(r);
+}
+
+void request_fail(struct request *r, const char *format, ...)
+{
 	va_list args;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	fail(r, false, format, args);
 	va_end(args);
-	if (!r->answered)
-		send_json(r, json_pack("{s:b,s:o}", "ok", 0, "error", json_safe(span_text(text))));
-	request_end(r);
+}
+
+void request_misused(struct request *r, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	fail(r, true, format, args);
+	va_end(args);
+}
+
+/* ---- pages ---- */
+
+static void next_page(void *arg)
+{
+	struct request *r = arg;
+	int64_t began = clock_mono_ms();
+	bool more = true;
+	if (request_has_room(r)) {
+		r->moved_ms = began;
+	} else if (began - r->moved_ms > STALLED_MS) {
+		conn_close(r->conn);
+		request_drop(r);
+		return;
+	}
+	while (more && request_has_room(r) && clock_mono_ms() - began < PAGE_MS)
+		more = r->page(r);
+	if (more)
+		timer_start(&r->timer, request_has_room(r) ? 0 : LOOK_MS);
+	else
+		request_end(r);
+}
+
+void request_pages(struct request *r, bool (*page)(struct request *request))
+{
+	r->page = page;
+	r->moved_ms = clock_mono_ms();
+	conn_deadline(r->conn, -1);
+	timer_init(&r->timer, r->daemon->loop, next_page, r);
+	timer_start(&r->timer, 0);
 }
 
 bool request_has_room(const struct request *r)
@@ -122,92 +185,6 @@ json_t *json_safe(struct span text)
 void request_fact(struct request *r, const char *name, json_t *value)
 {
 	request_row(r, json_pack("{s:s,s:o}", "what", name, "value", value));
-}
-
-/* ---- small commands ---- */
-
-static void add_number(struct request *r, const char *name, uint64_t value)
-{
-	request_fact(r, name, json_integer((json_int_t)value));
-}
-
-static void command_status(struct request *r)
-{
-	struct daemon *d = r->daemon;
-	struct schedule_stats queue = schedule_stats(deliver_schedule(d->deliver));
-	struct spool_stats spool = spool_stats(d->spool);
-	request_ok(r);
-	request_fact(r, "version", json_string(RELAYD_VERSION));
-	add_number(r, "uptime_s", (uint64_t)(clock_wall_ms() - d->stats.started_ms) / 1000);
-	add_number(r, "queue_messages", queue.messages);
-	add_number(r, "queue_waiting", queue.waiting);
-	add_number(r, "queue_ready", queue.ready);
-	add_number(r, "queue_running", queue.running);
-	add_number(r, "queue_held", queue.held);
-	add_number(r, "destinations", queue.destinations);
-	add_number(r, "accepted", d->stats.accepted);
-	add_number(r, "refused", d->stats.refused);
-	add_number(r, "signed", d->stats.signed_messages);
-	add_number(r, "delivered", d->stats.delivered);
-	add_number(r, "deferred", d->stats.deferred);
-	add_number(r, "bounced", d->stats.bounced);
-	add_number(r, "reports", d->stats.reports);
-	add_number(r, "connections_now", listen_connections(d->listen));
-	add_number(r, "connections", d->stats.connections);
-	add_number(r, "connections_refused", d->stats.connections_refused);
-	request_fact(r, "spool_full", json_boolean(spool_is_full(d->spool)));
-	add_number(r, "spool_segments", spool.segments);
-	add_number(r, "spool_bytes", spool.bytes);
-	add_number(r, "spool_live_bytes", spool.live_bytes);
-	add_number(r, "spool_syncs", spool.syncs);
-	add_number(r, "spool_carried", spool.carried);
-	add_number(r, "spool_damaged", spool.damaged);
-	request_fact(r, "dnssec", json_boolean(dns_is_validating(d->dns)));
-	request_end(r);
-}
-
-static void command_reload(struct request *r)
-{
-	struct conf_errors errors = {0};
-	if (daemon_reload(r->daemon, &errors) == 0) {
-		request_ok(r);
-		request_end(r);
-	} else {
-		log_text(LOG_LEVEL_ERROR, "reload failed, the old configuration stays in force: %s",
-		    buf_text(&errors.text));
-		send_json(r, json_pack("{s:b,s:s}", "ok", 0, "error",
-				 "the old configuration stays in force"));
-		/* the mistakes as rows, one a line */
-		struct span rest = span_buf(&errors.text);
-		while (rest.n) {
-			const char *end = memchr(rest.p, '\n', rest.n);
-			size_t n = end ? (size_t)(end - rest.p) : rest.n;
-			request_row(r, json_pack("{s:o}", "line", json_safe((struct span){rest.p, n})));
-			n += end != NULL;
-			rest.p += n;
-			rest.n -= n;
-		}
-		request_end(r);
-	}
-	conf_errors_free(&errors);
-}
-
-/* A follower that does not keep up loses lines, never slows the daemon. */
-static void on_log_line(struct span line, void *arg)
-{
-	struct control *control = arg;
-	struct request *r;
-	DL_FOREACH (control->requests, r)
-		if (r->following && request_has_room(r))
-			request_row(r, json_pack("{s:o}", "line", json_safe(line)));
-}
-
-static void command_log(struct request *r)
-{
-	request_ok(r);
-	r->following = true;
-	conn_deadline(r->conn, -1);
-	log_tap(on_log_line, r->control);
 }
 
 /* ---- rights ---- */
@@ -243,13 +220,13 @@ static void run_command(struct request *r)
 {
 	switch (r->command) {
 	case CMD_STATUS:
-		command_status(r);
+		control_status(r);
 		break;
 	case CMD_RELOAD:
-		command_reload(r);
+		control_reload(r);
 		break;
 	case CMD_LOG:
-		command_log(r);
+		control_log(r);
 		break;
 	case CMD_QUEUE_LIST:
 	case CMD_QUEUE_HOLD:
@@ -282,43 +259,21 @@ static void run_command(struct request *r)
 	}
 }
 
-/* The words as a C array. -1: not an array of one to WORDS_MAX strings. */
-static int take_words(struct request *r, struct span line)
-{
-	r->words = json_loadb(line.p, line.n, JSON_REJECT_DUPLICATES, NULL);
-	size_t count = json_array_size(r->words);
-	if (count == 0 || count > WORDS_MAX)
-		return -1;
-	r->argv = mem_array(count, sizeof(*r->argv));
-	for (size_t i = 0; i < count; i++) {
-		r->argv[i] = json_string_value(json_array_get(r->words, i));
-		if (!r->argv[i])
-			return -1;
-	}
-	r->argc = count;
-	return 0;
-}
-
 static void take_request(struct request *r, struct span line)
 {
-	size_t used = 0;
-	if (take_words(r, line) < 0) {
-		request_fail(r, "a request is a JSON array of words on one line");
+	struct why why = {0};
+	if (control_words_parse(&r->words, line, &why) < 0) {
+		request_misused(r, "%s", why.text);
 		return;
 	}
-	int command = command_find(r->argv, r->argc, &used);
-	if (command < 0) {
-		request_fail(r, "there is no command \"%s\"", r->argv[0]);
-		return;
-	}
-	r->command = (enum command_id)command;
-	memmove(r->argv, r->argv + used, (r->argc - used) * sizeof(*r->argv));
-	r->argc -= used;
-	if (!may(r, command_table[command].rights))
-		request_fail(r, "\"%s\" is for %s", command_table[command].words,
-		    command_table[command].rights == RIGHTS_LOOK
-			? "root, the daemon's user and members of its group"
-			: "root and the daemon's user");
+	r->command = r->words.command;
+	r->argv = r->words.argv;
+	r->argc = r->words.argc;
+	const struct command_row *row = &command_table[r->command];
+	if (!may(r, row->rights))
+		request_fail(r, "\"%s\" is for %s", row->words,
+		    row->rights == RIGHTS_LOOK ? "root, the daemon's user and members of its group"
+					       : "root and the daemon's user");
 	else
 		run_command(r);
 }
@@ -328,7 +283,7 @@ static void on_conn(struct conn *conn, enum conn_event event, const struct why *
 	struct request *r = arg;
 	struct span line;
 	(void)why;
-	if (event == CONN_INPUT && !r->words) {
+	if (event == CONN_INPUT && !r->words.json) {
 		switch (conn_line(conn, REQUEST_MAX - 2, &line)) {
 		case CONN_LINE:
 		case CONN_LINE_BARE:
@@ -337,17 +292,34 @@ static void on_conn(struct conn *conn, enum conn_event event, const struct why *
 		case CONN_LINE_MORE:
 			return;
 		case CONN_LINE_LONG:
-			request_fail(r, "the request is too long");
+			request_misused(r, "the request is longer than %d bytes", REQUEST_MAX - 2);
 			return;
 		}
 	}
+	if (event == CONN_DRAINED && r->page)
+		timer_start(&r->timer, 0);
 	if (event == CONN_DRAINED || event == CONN_INPUT)
-		return; /* the pager looks by itself */
+		return;
 	/* a client that has only closed its sending side still reads */
-	if (event == CONN_CLOSED && r->words && !r->following)
+	if (event == CONN_CLOSED && r->page)
 		return;
 	conn_close(conn);
 	request_drop(r);
+}
+
+static void refuse(int fd)
+{
+	static const char text[] = "{\"ok\":false,\"error\":\"too many requests at once, try again\"}\n"
+				   "{\"end\":true}\n";
+	ssize_t n = send(fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)n; /* he sees the end in any case */
+	close(fd);
+}
+
+static void accept_again(void *arg)
+{
+	struct control *control = arg;
+	event_add(control->event, NULL);
 }
 
 static void on_accept(evutil_socket_t listener, short what, void *arg)
@@ -355,10 +327,16 @@ static void on_accept(evutil_socket_t listener, short what, void *arg)
 	struct control *control = arg;
 	(void)what;
 	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0) {
+		/* out of descriptors: the same connection would be reported for ever */
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			event_del(control->event);
+			timer_start(&control->again, ACCEPT_AGAIN_MS);
+		}
 		return;
+	}
 	if (control->count >= REQUESTS_MAX) {
-		close(fd);
+		refuse(fd);
 		return;
 	}
 	struct request *r = mem_zero(sizeof(*r));
@@ -373,6 +351,17 @@ static void on_accept(evutil_socket_t listener, short what, void *arg)
 
 /* ---- socket ---- */
 
+/* Does somebody answer there? Then it is not ours to remove. */
+static bool is_alive(const struct sockaddr_un *addr)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	bool alive = fd >= 0 && (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
+				    errno == EAGAIN);
+	if (fd >= 0)
+		close(fd);
+	return alive;
+}
+
 static int open_socket(const char *path, struct why *why)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -380,6 +369,11 @@ static int open_socket(const char *path, struct why *why)
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return why_set(why, WHY_PERM, "control: %s: the path is too long", path);
 	memcpy(addr.sun_path, path, strlen(path) + 1);
+	if (is_alive(&addr))
+		return why_set(why, WHY_LOCAL,
+		    "control: %s: another relayd answers there; stop it, or give this one a path "
+		    "of its own",
+		    path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return why_errno(why, WHY_LOCAL, errno, "control: socket");
@@ -404,6 +398,8 @@ struct control *control_new(struct daemon *daemon, struct why *why)
 	control->daemon = daemon;
 	control->path = mem_text(path);
 	control->fd = fd;
+	timer_init(&control->again, daemon->loop, accept_again, control);
+	control->log = control_log_new(control);
 	return control;
 }
 
@@ -421,8 +417,10 @@ void control_free(struct control *control)
 		conn_close(r->conn);
 		request_drop(r);
 	}
+	timer_stop(&control->again);
 	if (control->event)
 		event_free(control->event);
+	control_log_free(control->log);
 	close(control->fd);
 	unlink(control->path);
 	mem_free(control->path);

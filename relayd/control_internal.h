@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * A request on the control socket, shared by control.c (socket, rights, small
- * commands) and control_queue.c (the queue).
+ * A request on the control socket, shared by control.c (socket, rights, answers),
+ * control_commands.c (small commands), control_queue.c (lists and changes) and
+ * control_show.c (one message).
  */
 #ifndef RELAYD_CONTROL_INTERNAL_H
 #define RELAYD_CONTROL_INTERNAL_H
@@ -9,31 +10,32 @@
 
 #include "queue/message.h"
 #include "relayd/base/conn.h"
-#include "relayd/command_table.h"
+#include "relayd/control_words.h"
 #include "relayd/daemon.h"
+#include "relayd/selection.h"
 
-/* Which messages a queue command is about. */
-struct selection {
-	const char *domain; /* NULL: any; these point into the request's words */
-	const char *sender;
-	int64_t older_ms;   /* 0: any age */
-	bool all;
-	uint64_t *ids;      /* the messages to look at, in order */
-	size_t count;
-	size_t at;
-};
+struct control_log;
 
 struct request {
 	struct control *control;
 	struct daemon *daemon;
 	struct conn *conn;
-	json_t *words;      /* array of strings */
-	const char **argv;  /* they, behind the command's own words */
+	struct control_words words;
+	const char **argv;  /* those behind the command's own words */
 	size_t argc;
 	enum command_id command;
 	struct selection selection;
 	size_t changed;     /* messages that a command has changed */
-	struct timer timer; /* the next page */
+	/* the next page: a row or a few, true while there is more; NULL: no pages */
+	bool (*page)(struct request *request);
+	struct timer timer;
+	int64_t moved_ms;   /* when the reader last made room */
+	struct spool_reader *reader; /* queue cat */
+	uint64_t read_to;
+	struct destination_row *rows; /* destinations: a copy, since they come and go */
+	size_t row_count;
+	size_t row_at;
+	uint64_t log_at;    /* number of the next line */
 	bool following;     /* gets log lines */
 	bool answered;      /* the status line has been sent */
 	struct request *prev;
@@ -44,10 +46,17 @@ struct request {
 void request_ok(struct request *request);
 void request_row(struct request *request, json_t *row);
 void request_end(struct request *request);
-/* "cannot": a status line with the reason, and the end. */
+/* "cannot": a status line with the reason, and the end. The second form says
+ * that the request itself was wrong (exit status 2). */
 void request_fail(struct request *request, const char *format, ...) ATTR_PRINTF(2, 3);
+void request_misused(struct request *request, const char *format, ...) ATTR_PRINTF(2, 3);
 
-/* More rows may be written now (else wait for the next call of the pager). */
+/* An answer that may be long: PAGE is called over loop turns, whenever the
+ * reader has taken enough, until it says that there is no more. A reader that
+ * takes nothing for ten minutes is left alone. */
+void request_pages(struct request *request, bool (*page)(struct request *request));
+
+/* More rows may be written now. */
 bool request_has_room(const struct request *request);
 
 /* A row {"what": NAME, "value": ...}. */
@@ -56,11 +65,32 @@ void request_fact(struct request *request, const char *name, json_t *value);
 /* JSON string of bytes from outside: escaped so that it is valid. */
 json_t *json_safe(struct span text);
 
-/* control_queue.c */
-void control_queue(struct request *request); /* list, hold, release, retry, delete, why */
+/* control.c */
+struct control_log *control_log_of(const struct control *control);
+void control_each_follower(struct control *control, void (*fn)(struct request *request));
+
+/* control_commands.c */
+void control_status(struct request *request);
+void control_reload(struct request *request);
+void control_destinations(struct request *request);
+
+/* control_log.c: the last lines, from its making on. */
+struct control_log *control_log_new(struct control *control);
+void control_log_free(struct control_log *log);
+void control_log(struct request *request);
+
+/* control_queue.c: list, hold, release, retry, delete, why */
+void control_queue(struct request *request);
+const char *batch_state_text(const struct batch *batch);
+int64_t batch_seconds(const struct batch *batch); /* to its next attempt */
+json_t *last_answer(const struct request *request, const struct message *message);
+void answer_text(const struct history_entry *last, struct buf *out);
+
+/* control_show.c */
 void control_show(struct request *request);
 void control_cat(struct request *request);
-void control_destinations(struct request *request);
-void selection_clear(struct selection *selection);
+/* What `why` says beyond a row of the list. */
+void why_fill(const struct request *request, const struct message *message,
+    const struct envelope *envelope, json_t *row);
 
 #endif

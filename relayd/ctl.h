@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "relayd/base/buf.h"
 #include "relayd/command_table.h"
 
 enum { CTL_OK = 0, CTL_PROBLEM = 1, CTL_USAGE = 2 };
@@ -32,16 +33,24 @@ int ctl_local(const struct ctl *ctl);
 /* `reputation explain` (ctl_explain.c). */
 int ctl_explain(const struct ctl *ctl);
 
-/* Print rows as a table, column widths from the rows. */
+/* Print a row of `why` as a paragraph; FIRST: no empty line before it. */
+void ctl_why(const json_t *row, bool first);
+
+/* "12s", "3h", "2d" */
+void ctl_add_seconds(struct buf *out, int64_t seconds);
+
+/* Print rows as a table, column widths from the rows. After a thousand rows the
+ * table begins to come out, with the widths of those. */
 struct ctl_table {
 	char **columns;
 	size_t column_count;
 	char ***rows;
 	size_t row_count;
+	size_t *widths; /* once something was printed */
 };
 void ctl_table_init(struct ctl_table *table, const char *columns);
 void ctl_table_add(struct ctl_table *table, const json_t *row);
-void ctl_table_print(const struct ctl_table *table);
+void ctl_table_print(struct ctl_table *table);
 void ctl_table_clear(struct ctl_table *table);
 
 #endif

@@ -2,6 +2,7 @@
  * The conversation with the daemon: one line out, a status line and rows back.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,7 +20,8 @@ struct output {
 	const struct ctl *ctl;
 	struct ctl_table table;
 	size_t rows;
-	bool failed;
+	int status;  /* the worst so far */
+	bool ended;  /* the answer's last line has come */
 };
 
 static char *socket_path(const struct ctl *ctl)
@@ -63,6 +65,15 @@ static void send_request(const struct ctl *ctl, FILE *daemon)
 	json_decref(words);
 }
 
+/* The daemon may have closed already, with a reason that is still to be read. */
+static void ask(const struct ctl *ctl, FILE *daemon)
+{
+	signal(SIGPIPE, SIG_IGN);
+	send_request(ctl, daemon);
+	clearerr(daemon);
+	signal(SIGPIPE, SIG_DFL);
+}
+
 static void print_base64(const char *text)
 {
 	struct buf bytes = {0};
@@ -71,49 +82,69 @@ static void print_base64(const char *text)
 	buf_free(&bytes);
 }
 
+static void print_error(struct output *out, const json_t *row, const char *error)
+{
+	const char *id = json_string_value(json_object_get(row, "id"));
+	fprintf(stderr, "relayctl: %s%s%s\n", id ? id : "", id ? ": " : "", error);
+	if (out->status < CTL_PROBLEM)
+		out->status = CTL_PROBLEM;
+}
+
 static void print_row(struct output *out, const char *line, const json_t *row)
 {
-	const json_t *base64 = json_object_get(row, "base64");
-	const json_t *text = json_object_get(row, "line");
+	const char *base64 = json_string_value(json_object_get(row, "base64"));
+	const char *text = json_string_value(json_object_get(row, "line"));
+	const char *error = json_string_value(json_object_get(row, "error"));
 	out->rows++;
+	if (error)
+		print_error(out, row, error);
 	if (out->ctl->json) {
 		fputs(line, stdout);
 	} else if (base64) {
-		print_base64(json_string_value(base64));
+		print_base64(base64);
 	} else if (text) {
-		puts(json_string_value(text));
+		puts(text);
 		fflush(stdout);
-	} else {
+	} else if (out->ctl->command == CMD_WHY && !error) {
+		ctl_why(row, out->rows == 1);
+	} else if (!error) {
 		ctl_table_add(&out->table, row);
 	}
 }
 
 static void print_status(struct output *out, const json_t *status)
 {
-	out->failed = !json_is_true(json_object_get(status, "ok"));
-	if (out->failed)
-		fprintf(stderr, "relayctl: %s\n", json_string_value(json_object_get(status, "error")));
+	const char *error = json_string_value(json_object_get(status, "error"));
+	if (json_is_true(json_object_get(status, "ok")))
+		return;
+	fprintf(stderr, "relayctl: %s\n", error ? error : "the daemon's answer makes no sense");
+	out->status = json_is_true(json_object_get(status, "usage")) ? CTL_USAGE : CTL_PROBLEM;
 }
 
 static void read_answer(struct output *out, FILE *daemon)
 {
 	char *line = NULL;
 	size_t size = 0;
-	bool first = true;
-	while (getline(&line, &size, daemon) > 0) {
+	size_t lines = 0;
+	while (!out->ended && getline(&line, &size, daemon) > 0) {
 		json_t *row = json_loads(line, 0, NULL);
-		if (first)
+		out->ended = json_is_true(json_object_get(row, "end"));
+		if (lines++ == 0)
 			print_status(out, row);
-		else
+		else if (!out->ended)
 			print_row(out, line, row);
-		first = false;
 		json_decref(row);
-	}
-	if (first) {
-		fputs("relayctl: the daemon closed the connection without an answer\n", stderr);
-		out->failed = true;
+		/* nobody reads what we print: no need to go on */
+		if (ferror(stdout))
+			break;
 	}
 	mem_free(line);
+	if (out->ended || ferror(stdout))
+		return;
+	fputs(lines ? "relayctl: the daemon ended in the middle of its answer\n"
+		    : "relayctl: the daemon closed the connection without an answer\n",
+	    stderr);
+	out->status = CTL_PROBLEM;
 }
 
 /* `why` and `queue list` with nothing to show say so instead of an empty table. */
@@ -123,7 +154,9 @@ static void print_nothing(const struct ctl *ctl)
 		puts("Nothing of it is in the queue: it was delivered, returned or never came in.\n"
 		     "The log has a line for each attempt.");
 	else if (ctl->command == CMD_QUEUE_LIST)
-		puts("The queue is empty.");
+		puts(ctl->argc ? "No message fits." : "The queue is empty.");
+	else if (ctl->command >= CMD_QUEUE_HOLD && ctl->command <= CMD_QUEUE_DELETE)
+		puts("No message fits.");
 }
 
 int ctl_ask(const struct ctl *ctl)
@@ -135,12 +168,12 @@ int ctl_ask(const struct ctl *ctl)
 		return CTL_PROBLEM;
 	struct output out = {.ctl = ctl};
 	ctl_table_init(&out.table, command_table[ctl->command].columns);
-	send_request(ctl, daemon);
+	ask(ctl, daemon);
 	read_answer(&out, daemon);
-	if (!ctl->json && !out.failed && out.rows == 0)
+	if (!ctl->json && out.status == CTL_OK && out.rows == 0)
 		print_nothing(ctl);
 	ctl_table_print(&out.table);
 	ctl_table_clear(&out.table);
 	fclose(daemon);
-	return out.failed ? CTL_PROBLEM : CTL_OK;
+	return out.status;
 }

@@ -109,7 +109,8 @@ static int parse_new_key(const struct ctl *ctl, struct new_key *key)
 		else if (strcmp(word, "--dir") == 0 && more)
 			key->folder = ctl->argv[++i];
 		else if (strcmp(word, "--bits") == 0 && more) {
-			if (!span_number(span_text(ctl->argv[++i]), 8192, &key->bits))
+			/* 0 would be read as ed25519 */
+			if (!span_number(span_text(ctl->argv[++i]), 8192, &key->bits) || !key->bits)
 				return -1;
 		} else if (word[0] == '-')
 			return -1;
@@ -195,8 +196,13 @@ static int read_all(const char *path, struct buf *out, struct why *why)
 		n = fread(buf_room(out, 65536), 1, 65536, file);
 		out->len += n;
 	} while (n && out->len < MESSAGE_MAX);
+	int error = ferror(file) ? errno : 0;
 	if (path)
 		fclose(file);
+	if (error)
+		return why_errno(why, WHY_LOCAL, error, "%s", path ? path : "standard input");
+	if (out->len >= MESSAGE_MAX)
+		return why_set(why, WHY_PERM, "the message is longer than 64 MiB");
 	return 0;
 }
 

@@ -1,4 +1,8 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * Rows as a table. Widths are those of the first thousand rows, so that a list
+ * of a million needs no memory for all of them. Control bytes do not come this
+ * far: the daemon has escaped them.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +12,7 @@
 #include "relayd/ctl.h"
 
 #define WIDTH_MAX 60 /* but for the last column */
+#define ROWS_KEPT 1000
 
 void ctl_table_init(struct ctl_table *t, const char *columns)
 {
@@ -26,7 +31,7 @@ static bool is_seconds(const char *column)
 	       strcmp(column, "paused") == 0;
 }
 
-static void add_seconds(struct buf *out, int64_t s)
+void ctl_add_seconds(struct buf *out, int64_t s)
 {
 	if (s >= 2 * 86400)
 		buf_addf(out, "%" PRId64 "d", s / 86400);
@@ -43,7 +48,7 @@ static void add_value(struct buf *out, const char *column, const json_t *value)
 	if (json_is_string(value)) {
 		buf_add_text(out, json_string_value(value));
 	} else if (json_is_integer(value) && is_seconds(column)) {
-		add_seconds(out, json_integer_value(value));
+		ctl_add_seconds(out, json_integer_value(value));
 	} else if (json_is_integer(value)) {
 		buf_addf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 	} else if (json_is_real(value)) {
@@ -78,46 +83,71 @@ void ctl_table_add(struct ctl_table *t, const json_t *row)
 	}
 	t->rows = mem_resize(t->rows, t->row_count + 1, sizeof(char **));
 	t->rows[t->row_count++] = cells;
+	if (t->row_count == ROWS_KEPT)
+		ctl_table_print(t);
+}
+
+/* Columns that a terminal needs for UTF-8 text, wide characters apart. */
+static size_t columns_of(const char *text)
+{
+	size_t n = 0;
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
 }
 
 static size_t width_of(const struct ctl_table *t, size_t column)
 {
 	size_t width = strlen(t->columns[column]);
 	for (size_t i = 0; i < t->row_count; i++)
-		if (strlen(t->rows[i][column]) > width)
-			width = strlen(t->rows[i][column]);
+		if (columns_of(t->rows[i][column]) > width)
+			width = columns_of(t->rows[i][column]);
 	return width < WIDTH_MAX ? width : WIDTH_MAX;
 }
 
-static void print_line(const struct ctl_table *t, char *const *cells, const size_t *widths)
+static void print_line(const struct ctl_table *t, char *const *cells)
 {
-	for (size_t i = 0; i + 1 < t->column_count; i++)
-		printf("%-*s  ", (int)widths[i], cells[i]);
+	for (size_t i = 0; i + 1 < t->column_count; i++) {
+		size_t n = columns_of(cells[i]);
+		int gap = n < t->widths[i] ? (int)(t->widths[i] - n) : 0;
+		printf("%s%*s  ", cells[i], gap, "");
+	}
 	printf("%s\n", cells[t->column_count - 1]);
 }
 
-void ctl_table_print(const struct ctl_table *t)
-{
-	size_t *widths = mem_array(t->column_count, sizeof(*widths));
-	for (size_t i = 0; i < t->column_count; i++)
-		widths[i] = width_of(t, i);
-	if (t->column_count && t->row_count)
-		print_line(t, t->columns, widths);
-	for (size_t i = 0; i < t->row_count; i++)
-		print_line(t, t->rows[i], widths);
-	mem_free(widths);
-}
-
-void ctl_table_clear(struct ctl_table *t)
+static void drop_rows(struct ctl_table *t)
 {
 	for (size_t i = 0; i < t->row_count; i++) {
 		for (size_t k = 0; k < t->column_count; k++)
 			mem_free(t->rows[i][k]);
 		mem_free(t->rows[i]);
 	}
+	mem_free(t->rows);
+	t->rows = NULL;
+	t->row_count = 0;
+}
+
+void ctl_table_print(struct ctl_table *t)
+{
+	if (t->column_count == 0 || t->row_count == 0)
+		return;
+	if (!t->widths) {
+		t->widths = mem_array(t->column_count, sizeof(*t->widths));
+		for (size_t i = 0; i < t->column_count; i++)
+			t->widths[i] = width_of(t, i);
+		print_line(t, t->columns);
+	}
+	for (size_t i = 0; i < t->row_count; i++)
+		print_line(t, t->rows[i]);
+	drop_rows(t);
+}
+
+void ctl_table_clear(struct ctl_table *t)
+{
+	drop_rows(t);
 	for (size_t k = 0; k < t->column_count; k++)
 		mem_free(t->columns[k]);
 	mem_free(t->columns);
-	mem_free(t->rows);
+	mem_free(t->widths);
 	*t = (struct ctl_table){0};
 }

@@ -11,14 +11,17 @@
 #define RELAYD_CONF "/etc/relayd/relayd.conf"
 #endif
 
+static void print_command(FILE *to, const struct command_row *row)
+{
+	fprintf(to, "  %s%s%s\n        %s\n", row->words, row->usage[0] ? " " : "", row->usage,
+	    row->sentence);
+}
+
 static void help(FILE *to)
 {
 	fputs("usage: relayctl [--json] [-f CONFIGURATION] [-s SOCKET] COMMAND\n\n", to);
-	for (int i = 0; i < CMD_COUNT; i++) {
-		const struct command_row *row = &command_table[i];
-		fprintf(to, "  %s%s%s\n        %s\n", row->words, row->usage[0] ? " " : "", row->usage,
-		    row->sentence);
-	}
+	for (int i = 0; i < CMD_COUNT; i++)
+		print_command(to, &command_table[i]);
 	fputs("\nexit status: 0 done, 1 found a problem, 2 wrong usage\n", to);
 }
 
@@ -43,6 +46,32 @@ static int take_options(struct ctl *ctl, int argc, char **argv)
 	return ctl->word_count ? 0 : -1;
 }
 
+/* "queue" alone: what can follow it. */
+static int unknown(const struct ctl *ctl)
+{
+	size_t n = strlen(ctl->words[0]);
+	bool begun = false;
+	for (int i = 0; i < CMD_COUNT; i++)
+		begun = begun || (strncmp(command_table[i].words, ctl->words[0], n) == 0 &&
+				     command_table[i].words[n] == ' ');
+	fprintf(stderr, "relayctl: there is no command \"%s%s%s\"; %s\n", ctl->words[0],
+	    begun && ctl->word_count > 1 ? " " : "", begun && ctl->word_count > 1 ? ctl->words[1] : "",
+	    begun ? "there are:" : "see relayctl --help");
+	for (int i = 0; begun && i < CMD_COUNT; i++)
+		if (strncmp(command_table[i].words, ctl->words[0], n) == 0)
+			print_command(stderr, &command_table[i]);
+	return CTL_USAGE;
+}
+
+/* What was printed must have arrived: a copy of a message on a full disk is none. */
+static int finish(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	perror("relayctl: output");
+	return CTL_PROBLEM;
+}
+
 int main(int argc, char **argv)
 {
 	struct ctl ctl = {.file = RELAYD_CONF};
@@ -56,15 +85,12 @@ int main(int argc, char **argv)
 		return CTL_USAGE;
 	}
 	int command = command_find(ctl.words, ctl.word_count, &used);
-	if (command < 0) {
-		fprintf(stderr, "relayctl: there is no command \"%s\"; see relayctl --help\n",
-		    ctl.words[0]);
-		return CTL_USAGE;
-	}
+	if (command < 0)
+		return unknown(&ctl);
 	ctl.command = (enum command_id)command;
 	ctl.argv = ctl.words + used;
 	ctl.argc = ctl.word_count - used;
-	if (command_table[command].rights == RIGHTS_LOCAL)
-		return ctl_local(&ctl);
-	return ctl_ask(&ctl);
+	int status =
+	    command_table[command].rights == RIGHTS_LOCAL ? ctl_local(&ctl) : ctl_ask(&ctl);
+	return finish(status);
 }

@@ -254,7 +254,7 @@ static void test_utf8_is_cut_between_characters(void **state)
 	b.smtputf8 = true;
 	for (int shift = 0; shift < 3; shift++) {
 		buf_clear(&text);
-		buf_add_text(&text, "xxx" + shift);
+		buf_add(&text, "xxx", (size_t)shift);
 		for (int i = 0; i < 1000; i++)
 			buf_add_text(&text, "\xe3\x83\xa1");
 		r.reply = buf_text(&text);

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ * One message: all that is known of it, its content, and why it is still here.
+ */
+#include <sys/types.h>
+
+#include "queue/verdict_text.h"
+#include "relayd/base/clock.h"
+#include "relayd/base/mem.h"
+#include "relayd/control_internal.h"
+#include "relayd/explain.h"
+
+#define CAT_PIECE 32768
+
+/* The message that the only argument names; NULL: the request has failed. */
+static struct message *one_message(struct request *r)
+{
+	uint64_t id;
+	if (r->argc != 1 || !message_id_parse(span_text(r->argv[0]), &id)) {
+		request_misused(r, "give one queue id (16 hex digits)");
+		return NULL;
+	}
+	struct message *m = schedule_find(deliver_schedule(r->daemon->deliver), id);
+	if (!m)
+		request_fail(r, "no message %s in the queue", r->argv[0]);
+	return m;
+}
+
+/* ---- queue show ---- */
+
+static void fact_text(struct request *r, const char *name, const char *text)
+{
+	if (text[0])
+		request_fact(r, name, json_safe(span_text(text)));
+}
+
+static void show_batches(struct request *r, const struct message *m, const struct envelope *e)
+{
+	for (const struct batch *b = m->batches; b; b = b->next_of_message)
+		for (uint32_t i = 0; i < b->count; i++)
+			request_fact(r, "recipient",
+			    json_pack("{s:o,s:o,s:s,s:i,s:I}", "address",
+				json_safe(span_text(e->recipients[batch_recipient(b, i)])),
+				"destination", json_safe(span_text(destination_name(b->destination))),
+				"state", batch_state_text(b), "attempts", (int)b->attempts, "next_s",
+				(json_int_t)batch_seconds(b)));
+}
+
+void control_show(struct request *r)
+{
+	struct message *m = one_message(r);
+	struct envelope e = {0};
+	struct why why = {0};
+	if (!m)
+		return;
+	if (spool_read_envelope(r->daemon->spool, m->id, m->place, &e, &why) < 0) {
+		request_fail(r, "%s", why.text);
+		return;
+	}
+	request_ok(r);
+	request_fact(r, "id", json_string(r->argv[0]));
+	request_fact(r, "age_s", json_integer((clock_wall_ms() - m->arrived_ms) / 1000));
+	request_fact(r, "expires_s", json_integer((m->expires_ms - clock_steady_ms()) / 1000));
+	request_fact(r, "size", json_integer((json_int_t)m->size));
+	request_fact(r, "held", json_boolean(m->held));
+	request_fact(r, "from", json_safe(span_text(e.sender)));
+	fact_text(r, "from_was", e.sender_was);
+	fact_text(r, "from_reason", e.sender_reason);
+	fact_text(r, "header_from_was", e.from_was);
+	fact_text(r, "domain", e.domain);
+	fact_text(r, "client", e.client);
+	fact_text(r, "user", e.user);
+	fact_text(r, "message_id", e.message_id);
+	request_fact(r, "recipients", json_integer(m->recipient_count));
+	request_fact(r, "pending", json_integer(m->pending));
+	show_batches(r, m, &e);
+	request_fact(r, "last_answer", last_answer(r, m));
+	envelope_free(&e);
+	request_end(r);
+}
+
+/* ---- queue cat ---- */
+
+/* Content may hold any byte: base64, a piece per row. */
+static bool cat_page(struct request *r)
+{
+	char *piece = mem_alloc(CAT_PIECE);
+	ssize_t n = spool_reader_read(r->reader, r->read_to, piece, CAT_PIECE);
+	if (n > 0) {
+		struct buf text = {0};
+		text_base64(&text, (struct span){piece, (size_t)n});
+		request_row(r, json_pack("{s:s}", "base64", buf_text(&text)));
+		buf_free(&text);
+		r->read_to += (uint64_t)n;
+	} else if (n < 0) {
+		request_row(r, json_pack("{s:s}", "error",
+				   "the rest can not be read: the spool is damaged or busy; see the log"));
+	}
+	mem_free(piece);
+	return n > 0 && r->read_to < spool_reader_size(r->reader);
+}
+
+void control_cat(struct request *r)
+{
+	struct message *m = one_message(r);
+	struct why why = {0};
+	if (!m)
+		return;
+	/* it holds the bytes, whatever becomes of the message meanwhile */
+	r->reader = spool_reader_open(r->daemon->spool, m->id, m->place, &why);
+	if (!r->reader) {
+		request_fail(r, "%s", why.text);
+		return;
+	}
+	request_ok(r);
+	request_pages(r, cat_page);
+}
+
+/* ---- why ---- */
+
+/* The pause of the destination that its next batch goes to. */
+static int64_t paused_seconds(const struct request *r, const struct message *m, const char **name)
+{
+	int64_t longest = 0;
+	for (const struct batch *b = m->batches; b; b = b->next_of_message) {
+		struct destination_stats stats;
+		const char *destination = destination_name(b->destination);
+		if (!schedule_destination(deliver_schedule(r->daemon->deliver), destination, &stats))
+			continue;
+		int64_t left = (stats.paused_until_ms - clock_steady_ms()) / 1000;
+		if (stats.paused_until_ms && left > longest) {
+			longest = left;
+			*name = destination;
+		}
+	}
+	return longest;
+}
+
+/* What the last answer means, judged anew by the rules that are in force. */
+static void fill_meaning(const struct request *r, const struct history_entry *last, json_t *row)
+{
+	struct verdict_text text = {0};
+	struct buf answer = {0};
+	answer_text(last, &answer);
+	verdict_text_parse(&text, span_buf(&answer));
+	text.input.mx = last->mx;
+	struct verdict verdict = verdict_judge(r->daemon->settings->rules, &text.input);
+	json_object_set_new(row, "category", json_string(verdict_class_name(verdict.klass)));
+	json_object_set_new(row, "means", json_string(explain_failure(verdict.klass)));
+	json_object_set_new(row, "do", json_string(explain_remedy(verdict.klass)));
+	if (verdict.help && verdict.help[0])
+		json_object_set_new(row, "help", json_safe(span_text(verdict.help)));
+	json_object_set_new(row, "said_age", json_integer((clock_wall_ms() - last->when_ms) / 1000));
+	verdict_text_clear(&text);
+	buf_free(&answer);
+}
+
+void why_fill(const struct request *r, const struct message *m, const struct envelope *e,
+    json_t *row)
+{
+	const struct history_entry *last = history_find(deliver_history(r->daemon->deliver), m->id);
+	const char *destination = "";
+	int64_t paused = paused_seconds(r, m, &destination);
+	int attempts = 0;
+	for (const struct batch *b = m->batches; b; b = b->next_of_message)
+		attempts = b->attempts > attempts ? b->attempts : attempts;
+	json_object_set_new(row, "attempts", json_integer(attempts));
+	json_object_set_new(row, "expires", json_integer((m->expires_ms - clock_steady_ms()) / 1000));
+	json_object_set_new(row, "client", json_safe(span_text(e->client)));
+	json_object_set_new(row, "paused", json_integer(paused));
+	if (paused)
+		json_object_set_new(row, "destination", json_safe(span_text(destination)));
+	if (last)
+		fill_meaning(r, last, row);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ * Only recipients that still wait count: a message that has been delivered to
+ * everybody at a domain is no longer one for that domain.
+ */
+#include "relayd/selection.h"
+
+#include <string.h>
+
+#include "conf/units.h"
+#include "queue/schedule.h"
+#include "relayd/base/mem.h"
+
+void selection_clear(struct selection *s)
+{
+	mem_free(s->ids);
+	*s = (struct selection){0};
+}
+
+void selection_add(struct selection *s, uint64_t id)
+{
+	if ((s->count & (s->count - 1)) == 0)
+		s->ids = mem_resize(s->ids, s->count ? s->count * 2 : 1, sizeof(*s->ids));
+	s->ids[s->count++] = id;
+}
+
+bool selection_is_empty(const struct selection *s)
+{
+	return !s->named && !s->all && !s->domain && !s->sender && !s->older_ms;
+}
+
+static int take_option(struct selection *s, const char *option, const char *value,
+    struct why *why)
+{
+	if (strcmp(option, "--domain") == 0)
+		s->domain = value;
+	else if (strcmp(option, "--sender") == 0)
+		s->sender = value;
+	else if (strcmp(option, "--older") != 0)
+		return why_set(why, WHY_PERM, "%s is not known here", option);
+	else if (!units_parse_duration(span_text(value), &s->older_ms) || s->older_ms <= 0)
+		return why_set(why, WHY_PERM, "--older takes a duration like 2h, not \"%s\"", value);
+	return 0;
+}
+
+static int take_id(struct selection *s, const char *word, struct why *why)
+{
+	uint64_t id;
+	if (!message_id_parse(span_text(word), &id))
+		return why_set(why, WHY_PERM, "\"%s\" is not a queue id (16 hex digits)", word);
+	s->named = true;
+	selection_add(s, id);
+	return 0;
+}
+
+int selection_parse(struct selection *s, const char *const *argv, size_t argc, struct why *why)
+{
+	*s = (struct selection){0};
+	for (size_t i = 0; i < argc; i++) {
+		const char *word = argv[i];
+		int result;
+		if (strcmp(word, "--all") == 0) {
+			s->all = true;
+			continue;
+		}
+		if (strncmp(word, "--", 2) != 0)
+			result = take_id(s, word, why);
+		else if (i + 1 == argc)
+			result = why_set(why, WHY_PERM, "%s needs a value", word);
+		else
+			result = take_option(s, word, argv[++i], why);
+		if (result < 0)
+			return -1;
+	}
+	/* "delete ID --all" is one of two things, and the wrong one is not undone */
+	if (s->named && (s->all || s->domain || s->sender || s->older_ms))
+		return why_set(why, WHY_PERM, "give ids, or say which messages, not both");
+	if (s->all && (s->domain || s->sender || s->older_ms))
+		return why_set(why, WHY_PERM, "--all does not go with other conditions");
+	return 0;
+}
+
+static bool is_at(const char *recipient, const char *domain)
+{
+	const char *at = strrchr(recipient, '@');
+	if (strchr(domain, '@'))
+		return span_is_nocase(span_text(recipient), domain);
+	return at && span_is_nocase(span_text(at + 1), domain);
+}
+
+static bool has_recipient(const struct message *m, const struct envelope *e, const char *domain)
+{
+	for (const struct batch *b = m->batches; b; b = b->next_of_message) {
+		if (span_is_nocase(span_text(destination_name(b->destination)), domain))
+			return true;
+		for (uint32_t i = 0; i < b->count; i++)
+			if (is_at(e->recipients[batch_recipient(b, i)], domain))
+				return true;
+	}
+	return false;
+}
+
+bool selection_may_fit(const struct selection *s, const struct message *m, int64_t now_ms)
+{
+	if (s->older_ms && now_ms - m->arrived_ms < s->older_ms)
+		return false;
+	if (!s->domain || !span_is_ascii(span_text(s->domain)))
+		return true;
+	const char *at = strrchr(s->domain, '@');
+	struct span domain = span_text(at ? at + 1 : s->domain);
+	for (const struct batch *b = m->batches; b; b = b->next_of_message) {
+		struct span name = span_text(destination_name(b->destination));
+		/* behind a smarthost or in other letters the envelope has to tell */
+		if (span_equal_nocase(name, domain) || span_starts_nocase(name, "smarthost:") ||
+		    span_find_nocase(name, "xn--") || !span_is_ascii(name))
+			return true;
+	}
+	return false;
+}
+
+bool selection_fits(const struct selection *s, const struct message *m, const struct envelope *e,
+    int64_t now_ms)
+{
+	if (!selection_may_fit(s, m, now_ms))
+		return false;
+	if (s->sender && !span_is_nocase(span_text(e->sender), s->sender))
+		return false;
+	return !s->domain || has_recipient(m, e, s->domain);
+}

@@ -1,0 +1,621 @@
+"""relayctl against the daemon: every command, its exit status, rights, and clients that
+do not behave."""
+import json
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import threading
+import unittest
+
+from harness import Behaviour, build_dir, wait_until
+from harness.case import TEXT, Case
+from harness.relay import ROOT
+
+ID = r"^[0-9a-f]{16}$"
+LATER = Behaviour(rcpt="451 4.2.0 <user@dest.test> not now, try again in 3 hours")
+
+
+class Control(Case):
+    def waiting_relay(self, count=1, **settings):
+        """A relay with COUNT messages that were put off."""
+        self.receiver.behaviour = LATER
+        relay = self.relay(**settings).start()
+        for i in range(count):
+            relay.send(f"u{i}@example.jp", f"user{i}@dest.test", TEXT)
+        relay.wait_log("result=deferred", count)
+        wait_until(lambda: all(r["state"] == "waiting" for r in relay.ctl("queue", "list")))
+        return relay, [r["id"] for r in relay.ctl("queue", "list")]
+
+    def fails(self, relay, *words, status=1, says=""):
+        done = relay.run_ctl(*words)
+        self.assertEqual(done.returncode, status, (words, done.stdout, done.stderr))
+        self.assertIn(says, done.stderr)
+        self.assertTrue(done.stderr.startswith(("relayctl: ", "usage: ")), done.stderr)
+
+
+class Queue(Control):
+    def test_list(self):
+        relay, ids = self.waiting_relay(3)
+        rows = relay.ctl("queue", "list")
+        self.assertEqual([r["from"] for r in rows], [f"u{i}@example.jp" for i in range(3)])
+        for row in rows:
+            self.assertRegex(row["id"], ID)
+            self.assertEqual(row["state"], "waiting")
+            self.assertGreater(row["next"], 3 * 3600 - 60)
+            self.assertIn("mx.dest.test: 451 4.2.0 <user@dest.test> not now", row["last"])
+            self.assertGreater(row["size"], len(TEXT))
+        table = relay.run_ctl("queue", "list").stdout.splitlines()
+        self.assertRegex(table[0], r"^id +age +size +state +next +from +to +last$")
+        self.assertEqual(len(table), 4)
+        self.assertIn("3h", table[1])
+
+    def test_empty_list(self):
+        relay = self.relay().start()
+        self.assertEqual(relay.ctl("queue", "list"), [])
+        self.assertEqual(relay.run_ctl("queue", "list").stdout, "The queue is empty.\n")
+        self.assertEqual(relay.run_ctl("queue", "delete", "--all").stdout, "No message fits.\n")
+
+    def test_selectors(self):
+        self.names.mail_host("other.test", "mx.other.test", "127.0.0.1")
+        relay, ids = self.waiting_relay(2)
+        relay.send("u9@example.jp", ["x@other.test", "y@dest.test"], TEXT)
+        relay.wait_log("result=deferred", 4)
+
+        def found(*words):
+            return [r["from"][:2] for r in relay.ctl("queue", "list", *words)]
+        self.assertEqual(found("--domain", "dest.test"), ["u0", "u1", "u9"])
+        self.assertEqual(found("--domain", "OTHER.test"), ["u9"])
+        self.assertEqual(found("--domain", "x@other.test"), ["u9"])
+        self.assertEqual(found("--domain", "est.test"), [])
+        self.assertEqual(found("--sender", "u1@example.jp"), ["u1"])
+        self.assertEqual(found("--older", "1h"), [])
+        self.assertEqual(found("--all"), ["u0", "u1", "u9"])
+        self.assertEqual(found(ids[1]), ["u1"])
+        self.assertEqual(found("--sender", "u1@example.jp", "--domain", "other.test"), [])
+
+    def test_show_and_cat(self):
+        self.receiver.behaviour = LATER
+        relay = self.relay().start()
+        text = TEXT + b"\xff\x00".replace(b"\x00", b"\x01") + b"8-bit line\r\n.dot\r\n"
+        relay.send("www@web01", "user@dest.test", text, mail_options=["BODY=8BITMIME"])
+        row = self.waiting(relay)
+        facts = relay.ctl("queue", "show", row["id"])
+        fact = {f["what"]: f["value"] for f in facts}
+        self.assertEqual(fact["id"], row["id"])
+        self.assertEqual(fact["from"], "bounce@example.jp")
+        self.assertEqual(fact["from_was"], "www@web01")
+        self.assertEqual(fact["recipient"]["address"], "user@dest.test")
+        self.assertEqual(fact["recipient"]["attempts"], 1)
+        self.assertEqual(fact["pending"], 1)
+        self.assertIn("not now", fact["last_answer"])
+        done = subprocess.run([relay.program("relayctl"), "-s", relay.control, "queue", "cat",
+                               row["id"]], capture_output=True, check=True)
+        self.assertTrue(done.stdout.endswith(text[len(TEXT):]), done.stdout[-100:])
+        self.assertIn(b"Received: from", done.stdout)
+        # what is sent is what was shown
+        self.receiver.behaviour = Behaviour()
+        relay.ctl("queue", "retry", row["id"])
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.data, done.stdout)
+
+    def test_hold_release_retry_delete(self):
+        relay, ids = self.waiting_relay(4)
+        self.receiver.behaviour = Behaviour()
+        rows = relay.ctl("queue", "hold", ids[0], ids[1])
+        self.assertEqual([(r["id"], r["result"]) for r in rows], [(i, "held") for i in ids[:2]])
+        rows = relay.ctl("queue", "retry", "--all")
+        self.assertEqual([r["result"] for r in rows],
+                         ["held: release it first"] * 2 + ["due now"] * 2)
+        self.receiver.wait(2)
+        wait_until(lambda: len(relay.ctl("queue", "list")) == 2)
+        row, = relay.ctl("queue", "release", "--sender", "u0@example.jp")
+        self.assertEqual((row["id"], row["result"], row["to"]),
+                         (ids[0], "released", ["user0@dest.test"]))
+        relay.ctl("queue", "retry", ids[0])
+        self.receiver.wait(3)
+        row, = relay.ctl("queue", "delete", "--domain", "dest.test")
+        self.assertEqual(row["result"], "deleted")
+        self.gone(relay)
+        # nobody is told, and nothing comes back
+        relay.kill()
+        relay.start()
+        self.assertEqual(relay.ctl("queue", "list"), [])
+        self.assertEqual(len(self.receiver.messages), 3)
+
+    def test_hold_survives_a_restart(self):
+        relay, ids = self.waiting_relay()
+        relay.ctl("queue", "hold", "--all")
+        self.receiver.behaviour = Behaviour()
+        relay.stop()
+        relay.start()
+        row, = relay.ctl("queue", "list")
+        self.assertEqual(row["state"], "held")
+        relay.ctl("queue", "release", ids[0])
+        relay.ctl("queue", "retry", ids[0])
+        self.receiver.wait(1)
+
+    def test_delete_while_it_is_being_sent(self):
+        release = threading.Event()
+        self.addCleanup(release.set)
+
+        def slow(number, argument):
+            release.wait(30)
+            return "451 4.3.0 not now"
+        self.receiver.behaviour = Behaviour(end=slow)
+        relay = self.relay().start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait_for(lambda r: "DATA" in r.commands)
+        row, = relay.ctl("queue", "list")
+        self.assertEqual(row["state"], "running")
+        relay.ctl("queue", "delete", row["id"])
+        release.set()
+        self.gone(relay)
+
+    def test_messages_that_are_not_there(self):
+        relay, ids = self.waiting_relay(2)
+        none = "0123456789abcdef"
+        for command in ("show", "cat", "hold", "release", "retry", "delete", "list"):
+            self.fails(relay, "queue", command, none, says=f"no message {none} in the queue")
+        # of several, the others are dealt with
+        done = relay.run_ctl("--json", "queue", "delete", ids[0], none, ids[1])
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(none + ": not in the queue", done.stderr)
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([r.get("result") for r in rows], ["deleted", None, "deleted"])
+
+    def test_wrong_usage(self):
+        relay, ids = self.waiting_relay()
+        for command in ("hold", "release", "retry", "delete"):
+            self.fails(relay, "queue", command, status=2, says="which messages?")
+        self.fails(relay, "queue", "list", "--older", "soon", status=2, says="duration")
+        self.fails(relay, "queue", "list", "--domain", status=2, says="needs a value")
+        self.fails(relay, "queue", "list", "--what", "x", status=2, says="not known")
+        self.fails(relay, "queue", "delete", "--all", ids[0], status=2, says="not both")
+        self.fails(relay, "queue", "show", status=2, says="give one queue id")
+        self.fails(relay, "queue", "show", "x", status=2, says="give one queue id")
+        self.fails(relay, "queue", "frob", status=2, says="there are:\n  queue list")
+        self.fails(relay, "frob", status=2, says="no command \"frob\"")
+        self.fails(relay, "status", "now", status=2, says="takes no arguments")
+        self.fails(relay, "why", status=2, says="why takes one")
+        self.fails(relay, "log", "-x", status=2, says="log takes -f")
+        done = relay.run_ctl()
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("usage: relayctl", done.stderr)
+        self.assertEqual(len(relay.ctl("queue", "list")), 1)
+
+    def test_why(self):
+        relay, ids = self.waiting_relay()
+        for what in (ids[0], "user0@dest.test", "dest.test", "DEST.test"):
+            done = relay.run_ctl("why", what)
+            self.assertEqual(done.returncode, 0)
+            for piece in (ids[0], "user0@dest.test", "waiting, 1 attempt so far",
+                          "tried again in 3h", "returned to the sender in 4d", "not now",
+                          "means", f"relayctl queue retry {ids[0]}"):
+                self.assertIn(piece, done.stdout)
+            self.assertLess(len(done.stdout.splitlines()), 24)
+            self.assertLessEqual(max(map(len, done.stdout.splitlines())), 78)
+        row, = relay.ctl("why", ids[0])
+        self.assertTrue(row["means"] and row["do"])
+        for what in ("nobody@dest.test", "other.test", "0123456789abcdef"):
+            done = relay.run_ctl("why", what)
+            self.assertEqual(done.returncode, 0)
+            self.assertIn("Nothing of it is in the queue", done.stdout)
+        relay.ctl("queue", "hold", ids[0])
+        self.assertIn(f"relayctl queue release {ids[0]}", relay.run_ctl("why", ids[0]).stdout)
+
+    def test_why_names_a_pause(self):
+        port = self.receiver.port
+        self.receiver.close()
+        relay = self.relay({"port": port}).start()
+        for i in range(3):
+            relay.send("a@example.jp", f"user{i}@dest.test", TEXT)
+        relay.wait_log("result=deferred", 2)
+        wait_until(lambda: relay.ctl("destinations")[0]["paused"] > 0, what="the pause")
+        self.assertIn("nobody answers for dest.test", relay.run_ctl("why", "dest.test").stdout)
+
+    def test_a_big_message_is_shown_in_pieces(self):
+        """30 MB come whole, and meanwhile others are served."""
+        self.receiver.behaviour = LATER
+        relay = self.relay(limits={"message_size": "64M"}).start()
+        body = b"".join(b"%08d " % i + b"x" * 60 + b"\r\n" for i in range(430000))
+        relay.send("a@example.jp", "user@dest.test", TEXT + body)
+        row = self.waiting(relay)
+        before = self.memory(relay)
+        sleepers = [self.ask(relay, "queue", "cat", row["id"]) for _ in range(10)]
+        try:
+            # ten readers that sleep: the daemon has not read the message for them, which
+            # would be 400 MB (the sanitizer keeps what was freed, too)
+            self.assertEqual(relay.ctl("status")[0]["what"], "version")
+            self.assertLess(self.memory(relay) - before, 150000)
+            done = subprocess.run([relay.program("relayctl"), "-s", relay.control, "queue", "cat",
+                                   row["id"]], capture_output=True, check=True)
+        finally:
+            for sock in sleepers:
+                sock.close()
+        self.assertTrue(done.stdout.endswith(b"\r\n\r\nThe text.\r\n" + body))
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([relay.program("relayctl"), "-s", relay.control, "queue", "cat",
+                                   row["id"]], stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"No space left", done.stderr)
+
+    def memory(self, relay):
+        """Of the daemon, in KiB."""
+        with open(f"/proc/{relay.process.pid}/status") as status:
+            return int(next(l for l in status if l.startswith("VmRSS")).split()[1])
+
+    def ask(self, relay, *words):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(relay.control)
+        sock.sendall(json.dumps(words).encode() + b"\n")
+        return sock
+
+    def test_a_long_list_while_mail_flows(self):
+        """20,000 messages: the list is whole, it is in order, and mail goes on."""
+        relay = self.relay(limits={"recipients": 1000, "messages_per_connection": 0}).start()
+        self.names.servfail.add("slow.test")
+        count = 20000
+        with relay.smtp() as client:
+            client.ehlo()
+            sent = 0
+            while sent < count:
+                batch = b"".join(b"MAIL FROM:<u%d@example.jp>\r\nRCPT TO:<x@slow.test>\r\nDATA\r\n"
+                                 % (sent + i) for i in range(1))
+                client.sock.sendall(batch)
+                for _ in range(3):
+                    client.getreply()
+                client.sock.sendall(b"Subject: x\r\n\r\nx\r\n.\r\n")
+                code, text = client.getreply()
+                self.assertEqual(code, 250, text)
+                sent += 1
+        rows = []
+        thread = threading.Thread(target=lambda: rows.extend(relay.ctl("queue", "list")))
+        thread.start()
+        for i in range(20):
+            relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(20)
+        thread.join()
+        names = [r["from"] for r in rows if r["to"] == ["x@slow.test"]]
+        self.assertEqual(names, [f"u{i}@example.jp" for i in range(count)])
+        # printed to somebody who stops reading
+        done = subprocess.run(f"{relay.program('relayctl')} -s {relay.control} queue list | head -3",
+                              shell=True, capture_output=True, text=True, timeout=60)
+        self.assertEqual((len(done.stdout.splitlines()), done.stderr), (3, ""))
+        # hold them all: as many rows
+        self.assertEqual(len(relay.ctl("queue", "hold", "--domain", "slow.test")), count)
+        self.assertEqual(len(relay.ctl("queue", "delete", "--all")), count)
+        self.gone(relay)
+
+
+class Daemon(Control):
+    def test_status_and_destinations(self):
+        relay, ids = self.waiting_relay(2)
+        fact = {f["what"]: f["value"] for f in relay.ctl("status")}
+        self.assertEqual(fact["queue_messages"], 2)
+        self.assertEqual(fact["accepted"], 2)
+        self.assertEqual(fact["deferred"], 2)
+        row, = relay.ctl("destinations")
+        self.assertEqual((row["destination"], row["waiting"]), ("dest.test", 2))
+        self.assertIn("queue_messages", relay.run_ctl("status").stdout)
+
+    def test_good_reload(self):
+        relay, ids = self.waiting_relay(queue={"lifetime": "5d"})
+        relay.change(hostname="renamed.example.jp")
+        relay.write_conf()
+        self.assertEqual(relay.ctl("reload"), [])
+        with relay.smtp() as client:
+            self.assertIn(b"renamed.example.jp", client.ehlo()[1])
+        relay.change(hostname="again.example.jp")
+        relay.write_conf()
+        relay.process.send_signal(signal.SIGHUP)
+        relay.wait_log("is in force", 2)
+        with relay.smtp() as client:
+            self.assertIn(b"again.example.jp", client.ehlo()[1])
+        self.assertEqual(len(relay.ctl("queue", "list")), 1)
+
+    def test_bad_reload_keeps_the_old_one(self):
+        relay = self.relay().start()
+        with open(relay.conf, "a") as f:
+            f.write("hostnam = \"x\";\nqueue = { lifetime = \"for ever\"; };\n")
+        done = relay.run_ctl("reload")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("the old configuration stays in force", done.stderr)
+        self.assertIn("hostnam", done.stdout)
+        relay.process.send_signal(signal.SIGHUP)
+        relay.wait_log("reload failed", 2)
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+        os.unlink(relay.conf)
+        self.fails(relay, "reload", says="stays in force")
+
+    def test_log(self):
+        relay = self.relay().start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        relay.wait_log("result=delivered")
+        done = relay.run_ctl("log")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("is ready", done.stdout)
+        self.assertIn("result=delivered", done.stdout)
+        follower = subprocess.Popen([relay.program("relayctl"), "-s", relay.control, "log", "-f"],
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(follower.stdout.close)
+        self.addCleanup(follower.stderr.close)
+        for line in follower.stdout:
+            if "result=delivered" in line:
+                break  # the last lines come first
+        relay.send("b@example.jp", "user@dest.test", TEXT)
+        for line in follower.stdout:
+            if "attempt" in line and "from=b@example.jp" in line:
+                break
+        relay.stop()
+        follower.stdout.read()
+        self.assertEqual(follower.wait(10), 1)
+        self.assertIn("daemon ended", follower.stderr.read())
+
+    def test_two_daemons_do_not_share_a_socket(self):
+        relay = self.relay().start()
+        other = self.relay(control=relay.control)
+        other.start(wait=False)
+        self.assertNotEqual(other.process.wait(30), 0)
+        other.wait_log("another relayd answers there")
+        self.assertEqual(relay.ctl("queue", "list"), [])
+        # one that was killed leaves its socket, and that is no obstacle
+        relay.kill()
+        relay.start()
+        self.assertEqual(relay.ctl("queue", "list"), [])
+
+    def test_nobody_answers(self):
+        relay = self.relay()
+        self.fails(relay, "status", says="is relayd running")
+        with open(relay.control, "w"):
+            pass
+        self.fails(relay, "status", says="is relayd running")
+
+    def test_answers_that_are_none(self):
+        relay = self.relay()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(relay.control)
+        listener.listen(5)
+        self.addCleanup(listener.close)
+        for answer, says in ((b"", "without an answer"), (b"hello\n", "makes no sense"),
+                             (b'{"ok":true}\n{"id":"x"}\n', "in the middle"),
+                             (b'{"ok":false}\n{"end":true}\n', "makes no sense"),
+                             (b'{"ok":true}\n[1]\nnull\n', "in the middle")):
+            def serve():
+                sock, _ = listener.accept()
+                sock.recv(1000)
+                sock.sendall(answer)
+                sock.close()
+            thread = threading.Thread(target=serve)
+            thread.start()
+            self.fails(relay, "queue", "list", says=says)
+            thread.join()
+
+
+class Rights(Control):
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0:
+            self.skipTest("needs root, to become somebody else")
+        self.nobody = pwd.getpwnam("nobody")
+
+    def as_nobody(self, relay, *words, group=None):
+        gid = self.nobody.pw_gid if group is None else group
+        # a copy, since the build folder may be closed to others
+        copy = os.path.join(relay.folder, "relayctl")
+        if not os.path.exists(copy):
+            with open(relay.program("relayctl"), "rb") as source, open(copy, "wb") as to:
+                to.write(source.read())
+            os.chmod(copy, 0o755)
+        return subprocess.run(["setpriv", f"--reuid={self.nobody.pw_uid}", f"--regid={gid}",
+                               "--clear-groups", copy, "-s", relay.control, *words],
+                              capture_output=True, text=True, timeout=60, cwd="/")
+
+    def test_a_stranger_is_refused(self):
+        relay, ids = self.waiting_relay()
+        os.chmod(relay.folder, 0o755)
+        done = self.as_nobody(relay, "status")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Permission denied", done.stderr)
+        os.chmod(relay.control, 0o666)  # the daemon itself asks who it is, too
+        for words in (["status"], ["queue", "list"], ["queue", "cat", ids[0]], ["log"]):
+            done = self.as_nobody(relay, *words)
+            self.assertEqual(done.returncode, 1, words)
+            self.assertIn("is for root, the daemon's user and members of its group", done.stderr)
+            self.assertEqual(done.stdout, "")
+        for words in (["queue", "delete", "--all"], ["reload"]):
+            done = self.as_nobody(relay, *words)
+            self.assertIn("is for root and the daemon's user", done.stderr)
+        self.assertEqual(len(relay.ctl("queue", "list")), 1)
+
+    def test_a_member_of_the_group_may_look(self):
+        relay, ids = self.waiting_relay()
+        os.chmod(relay.folder, 0o755)
+        done = self.as_nobody(relay, "queue", "list", group=0)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(ids[0], done.stdout)
+        for words in (["queue", "delete", "--all"], ["queue", "hold", ids[0]], ["reload"]):
+            done = self.as_nobody(relay, *words, group=0)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("is for root and the daemon's user", done.stderr)
+        self.assertEqual(relay.ctl("queue", "list")[0]["state"], "waiting")
+
+
+class Hostile(Control):
+    def talk(self, relay, data, timeout=10):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(timeout)
+            sock.connect(relay.control)
+            try:
+                sock.sendall(data)
+                sock.shutdown(socket.SHUT_WR)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            answer = b""
+            try:
+                while piece := sock.recv(65536):
+                    answer += piece
+            except ConnectionResetError:
+                pass
+            return answer
+
+    def test_garbage(self):
+        relay = self.relay().start()
+        for data in (b"\n", b"\0\n", b"hello\n", b"[]\n", b"[1]\n", b"{}\n", b"GET / HTTP/1.1\r\n\r\n",
+                     b"[" * 60000 + b"\n", b"\xff\xfe\n", b'["status"' * 3 + b"\n",
+                     b'["' + b"x" * 65000 + b'"]\n', b"x" * 100000, b"x" * 70000 + b"\n",
+                     b'["why","' + b"\\u0001" * 5000 + b'"]\n'):
+            answer = self.talk(relay, data)
+            first = answer.split(b"\n")[0]
+            self.assertIn(b'"ok":', first, data[:40])
+            self.assertEqual(json.loads(first)["ok"], b"why" in data)
+        for data in (b"", b"[", b'["status"]'):  # no line at all
+            self.assertEqual(self.talk(relay, data), b"")
+        self.assertEqual(relay.ctl("queue", "list"), [])
+
+    def test_second_request_on_a_connection_is_not_read(self):
+        relay = self.relay().start()
+        answer = self.talk(relay, b'["queue","list"]\n["reload"]\n["status"]\n')
+        self.assertEqual([json.loads(line) for line in answer.splitlines()],
+                         [{"ok": True}, {"end": True}])
+
+    def test_half_closed_clients_get_their_answer(self):
+        relay, ids = self.waiting_relay(3)
+        rows = [json.loads(l) for l in self.talk(relay, b'["queue","list"]\n').splitlines()]
+        self.assertEqual([r.get("id") for r in rows[1:-1]], ids)
+
+    def test_too_many_clients(self):
+        relay = self.relay().start()
+        crowd = []
+        self.addCleanup(lambda: [s.close() for s in crowd])
+        for _ in range(64):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(relay.control)
+            crowd.append(sock)
+        self.fails(relay, "status", says="too many requests at once")
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+        for sock in crowd:
+            sock.close()
+        wait_until(lambda: relay.run_ctl("status").returncode == 0, what="room for a request")
+
+    def test_readers_that_never_read(self):
+        """They hold a bounded part of a long list, and mail goes on."""
+        relay, ids = self.waiting_relay(200)
+        sleepers = []
+        self.addCleanup(lambda: [s.close() for s in sleepers])
+        for i in range(40):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(relay.control)
+            sock.sendall((b'["log","-f"]\n', b'["queue","list"]\n')[i % 2])
+            sleepers.append(sock)
+        self.receiver.behaviour = Behaviour()
+        relay.ctl("queue", "retry", "--all")
+        self.receiver.wait(200)
+        self.gone(relay)
+        # gone in the middle of their answers
+        for sock in sleepers:
+            sock.close()
+        self.assertEqual(relay.ctl("queue", "list"), [])
+
+
+class Local(Control):
+    def local(self, *words):
+        rules = os.path.join(ROOT, "conf", "replies.conf")
+        return subprocess.run([os.path.join(build_dir(), "relayctl"), *words],
+                              capture_output=True, text=True, timeout=60,
+                              env=dict(os.environ, RELAYD_REPLIES=rules))
+
+    def test_config(self):
+        relay = self.relay()
+        relay.write_conf()
+        done = self.local("config", "check", relay.conf)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("is good", done.stdout)
+        shown = self.local("-f", relay.conf, "config", "show")
+        self.assertEqual(shown.returncode, 0)
+        again = os.path.join(relay.folder, "shown.conf")
+        with open(again, "w") as f:
+            f.write(shown.stdout)
+        self.assertEqual(self.local("config", "show", again).stdout, shown.stdout)
+        with open(relay.conf, "a") as f:
+            f.write("lisen = 1;\nlimits = { recipients = \"many\"; };\n")
+        done = self.local("config", "check", relay.conf)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("lisen", done.stderr)
+        self.assertEqual(self.local("config", "check", "/nonexistent.conf").returncode, 1)
+        self.assertEqual(self.local("config", "check", "a", "b").returncode, 2)
+
+    def test_dkim(self):
+        folder = self.folder()
+        for options in ([], ["--bits", "3072"], ["--ed25519"]):
+            selector = "s" + "".join(options).strip("-")
+            done = self.local("dkim", "new", "example.jp", selector, "--dir", folder, *options)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            key = f"{folder}/example.jp.{selector}.key"
+            self.assertEqual(os.stat(key).st_mode & 0o777, 0o600)
+            record = self.local("dkim", "record", "example.jp", selector, key)
+            self.assertEqual(record.returncode, 0)
+            self.assertIn(record.stdout, done.stdout)
+            before = open(key).read()
+            again = self.local("dkim", "new", "example.jp", selector, "--dir", folder, *options)
+            self.assertEqual(again.returncode, 1)
+            self.assertIn("File exists", again.stderr)
+            self.assertEqual(open(key).read(), before)
+        for words in (["new"], ["new", "example.jp"], ["new", "../x", "s"], ["new", "a", "-s"],
+                      ["new", "a", "b", "c"], ["new", "a", "b", "--bits", "0"],
+                      ["new", "a", "b", "--bits", "many"], ["record", "a"], ["test"]):
+            done = self.local("dkim", *words, "--dir", folder) if words[0] == "new" else \
+                self.local("dkim", *words)
+            self.assertEqual(done.returncode, 2, words)
+            self.assertIn("usage: ", done.stderr)
+        self.assertEqual(self.local("dkim", "record", "a", "b", "/nonexistent").returncode, 1)
+        done = self.local("dkim", "new", "a", "b", "--dir", folder, "--bits", "512")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(os.listdir(folder)), 3)
+
+    def test_dkim_test(self):
+        relay = self.relay()
+        key = self.key(relay)
+        relay.change(domains=({"name": "example.jp", "dkim": (key,)},))
+        relay.start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        message, = self.receiver.wait(1)
+        path = os.path.join(relay.folder, "message")
+        with open(path, "wb") as f:
+            f.write(message.data)
+        done = self.local("dkim", "test", "s1", key["key"], path)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        with open(path, "wb") as f:
+            f.write(message.data.replace(b"The text.", b"Another text."))
+        self.assertEqual(self.local("dkim", "test", "s1", key["key"], path).returncode, 1)
+        for wrong in ("/nonexistent", relay.folder):
+            self.assertEqual(self.local("dkim", "test", "s1", key["key"], wrong).returncode, 1)
+
+    def test_completion(self):
+        text = self.local("completion").stdout
+        check = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True)
+        self.assertEqual((check.returncode, check.stderr), (0, ""))
+
+        def complete(*words):
+            script = text + ("\nCOMP_WORDS=(" + " ".join(f"'{w}'" for w in words) +
+                             f"); COMP_CWORD={len(words) - 1}; _relayctl; echo \"${{COMPREPLY[@]}}\"")
+            return subprocess.run(["bash", "-c", script], capture_output=True, text=True,
+                                  check=True).stdout.split()
+        self.assertIn("reload", complete("relayctl", "re"))
+        self.assertEqual(complete("relayctl", "queue", "re"), ["release", "retry"])
+        self.assertEqual(sorted(complete("relayctl", "dkim", "")), ["new", "record", "test"])
+        self.assertEqual(sorted(complete("relayctl", "config", "")), ["check", "show"])
+
+    def test_help(self):
+        done = self.local("--help")
+        self.assertEqual(done.returncode, 0)
+        for word in ("queue list", "why", "dkim new", "exit status"):
+            self.assertIn(word, done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
