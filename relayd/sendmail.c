@@ -23,7 +23,6 @@
 #include "relayd/sendmail_queue.h"
 #include "relayd/sendmail_submit.h"
 #include "smtp/address.h"
-#include "smtp/command.h"
 
 /* Everything that one call works with. */
 struct call {
@@ -239,13 +238,11 @@ static void call_free(struct call *c)
  * left any signal ignored or not. */
 static int prepare(void)
 {
-	int fd;
-	do
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd < 0)
-		return -1;
-	close(fd);
+	/* what is opened first takes the lowest number that is free; a chroot may have no
+	 * /dev/null, and need none */
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+			return -1;
 	signal(SIGPIPE, SIG_IGN);
 	if (setresgid(getgid(), getgid(), getgid()) < 0 ||
 	    setresuid(getuid(), getuid(), getuid()) < 0)

@@ -45,8 +45,9 @@ struct sendmail_config {
 int sendmail_config_read(struct sendmail_config *config, const char *file, struct why *why)
     ATTR_MUST_CHECK;
 
-/* One of the files above (HOME: whose; NULL: only the system's), or defaults; then RELAY_SENDMAIL_SOCKET and RELAY_SENDMAIL_DROP of the
- * environment (not of a program with more rights than its caller). */
+/* One of the files above (HOME: whose; NULL: only the system's), or defaults; then
+ * RELAY_SENDMAIL_SOCKET and RELAY_SENDMAIL_DROP of the environment (not of a program
+ * with more rights than its caller). */
 int sendmail_config_load(struct sendmail_config *config, const char *home, struct why *why)
     ATTR_MUST_CHECK;
 

@@ -17,7 +17,8 @@ struct sendmail_store { /* all zero: empty */
 	uint64_t size;
 };
 
-int sendmail_store_add(struct sendmail_store *store, struct span s, struct why *why) ATTR_MUST_CHECK;
+int sendmail_store_add(struct sendmail_store *store, struct span s, struct why *why)
+    ATTR_MUST_CHECK;
 
 /* Up to N bytes from OFFSET into TO. Result: how many, 0 at the end, -1: WHY. */
 int64_t sendmail_store_read(const struct sendmail_store *store, uint64_t offset, char *to,

@@ -105,7 +105,7 @@ class Postfix(Case):
             messages = self.receiver.wait(count, 60)
         except AssertionError as e:
             ours = "\n".join(self.daemon.log("")[-20:])
-            raise AssertionError(f"{e}; Postfix says:\n{self.log()}\nrelayd says:\n{ours}") from None
+            raise AssertionError(f"{e}; Postfix says:\n{self.log()}\nrelayd ({self.daemon.process.poll()}) says:\n{ours}") from None
         for message in messages:
             self.assertTrue(dkim.verify(message.data, dnsfunc=self.lookup))
             self.assertEqual(message.sender, "bounce@example.jp")
