@@ -54,7 +54,7 @@ class Syscalls(Faults):
         """A relay under strace; the file that it writes its trace to."""
         trace = os.path.join(tempfile.mkdtemp(prefix="relayd-trace-"), "trace")
         self.addCleanup(shutil.rmtree, os.path.dirname(trace), True)
-        wrapper = [STRACE, "-f", "-qq", "-o", trace, "-e", f"trace={calls}"]
+        wrapper = [STRACE, "-D", "-f", "-qq", "-o", trace, "-e", f"trace={calls}"]
         if inject:
             wrapper += ["-e", f"inject={calls}:{inject}"]
         relay = self.relay(queue={"backoff": ["200ms"]}, workers=1,
@@ -106,8 +106,10 @@ class Syscalls(Faults):
                 relay, _ = self.traced(calls, inject.format(when))
                 ready = self.start(relay)
                 good = self.life(relay) if ready else set()
-                if relay.process.poll() is None:
-                    relay.stop(30)
+                try:
+                    relay.stop(15)
+                except subprocess.TimeoutExpired:
+                    relay.kill()  # a tracer may lose a process that ends while it stops it
                 relay.wrapper = []
                 self.receiver.behaviour = Behaviour(
                     rcpt=lambda n, a: "550 5.1.1 no" if a.startswith("u3@") else None)

@@ -121,7 +121,8 @@ class Relay:
                 self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
                 self.changed.notify_all()
         with self.changed:
-            self.silent = True
+            # an earlier process may end its output after the next has begun
+            self.silent |= process is self.process
             self.changed.notify_all()
 
     def log(self, pattern):
@@ -139,7 +140,9 @@ class Relay:
             self.changed.wait_for(over, timeout)
             if len(found()) < count:
                 tail = "\n".join(self.lines[-40:])
-                raise AssertionError(f"the log has no {pattern!r} (x{count}); its end is:\n{tail}")
+                ended = f"exit status {self.process.wait()}; " if self.silent else ""
+                raise AssertionError(
+                    f"the log has no {pattern!r} (x{count}); {ended}its end is:\n{tail}")
             return found()
 
     def kill(self):
