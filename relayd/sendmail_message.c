@@ -29,20 +29,35 @@ struct reader {
 	struct buf piece; /* what leads on to the body, with its line ends */
 };
 
+static void add_plain(struct reader *r, struct span s)
+{
+	buf_add(&r->piece, s.p, s.n);
+	r->line_len += s.n;
+	if (r->line_len > r->message->longest_line)
+		r->message->longest_line = r->line_len;
+}
+
 /* Of the bytes of a line all but line ends; lone CRs and NULs are replaced. */
 static void add_clean(struct reader *r, struct span s)
 {
+	size_t from = 0;
+	if (!memchr(s.p, '\r', s.n) && !memchr(s.p, '\0', s.n)) {
+		add_plain(r, s); /* nearly always */
+		return;
+	}
 	for (size_t i = 0; i < s.n; i++) {
-		bool cr = s.p[i] == '\r';
-		if (cr && r->in_body) {
+		if (s.p[i] != '\r' && s.p[i] != '\0')
+			continue;
+		add_plain(r, (struct span){s.p + from, i - from});
+		from = i + 1;
+		if (s.p[i] == '\r' && r->in_body) {
 			buf_add(&r->piece, "\r\n", 2);
 			r->line_len = 0;
-			continue;
+		} else {
+			add_plain(r, (struct span){" ", 1});
 		}
-		buf_add_byte(&r->piece, cr || s.p[i] == '\0' ? ' ' : s.p[i]);
-		if (++r->line_len > r->message->longest_line)
-			r->message->longest_line = r->line_len;
 	}
+	add_plain(r, (struct span){s.p + from, s.n - from});
 }
 
 static int pass_on(struct reader *r)
