@@ -155,10 +155,17 @@ class Fates(Case):
         self.mend_all(relay)
 
     def test_refusals_before_the_recipient_never_return_the_message(self):
-        """554 in the banner or at EHLO is about us, not about the message."""
+        """5xx in the banner or at EHLO is about us, not about the message, whatever
+        words it uses: nobody has heard of the message yet."""
         cases = {"banner": Behaviour(banner="554 5.7.1 poor reputation sender"),
                  "banner-bare": Behaviour(banner="554 no"),
                  "banner-550": Behaviour(banner="550 5.7.1 go away"),
+                 "banner-user": Behaviour(banner="550 5.1.1 user unknown"),
+                 "banner-spam": Behaviour(banner="554 spam message rejected, bad content"),
+                 "banner-policy": Behaviour(banner="554 5.7.1 refused by local policy"),
+                 "ehlo-access": Behaviour(ehlo="550 5.7.1 access denied"),
+                 "ehlo-full": Behaviour(ehlo="552 5.2.2 mailbox full"),
+                 "ehlo-relay": Behaviour(ehlo="554 5.7.1 relaying denied"),
                  "ehlo": Behaviour(ehlo="554 5.7.1 no"),
                  "ehlo-550": Behaviour(ehlo="550 no"),
                  "helo": Behaviour(ehlo="502 no", helo="554 no"),
