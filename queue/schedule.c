@@ -29,6 +29,7 @@
 #define EXPIRING_MAX 32 /* reports of expired batches under way at a time */
 #define NOTICE_PATIENCE_MS (10 * 60 * 1000) /* first the attempt that is due, then the notice */
 #define RELEASED_MS (4 * 3600 * 1000)       /* what was released lives so long at least */
+#define NAMED_TIMES 5 /* attempts at times that replies name; then the ladder has a say */
 #define WAIT_MAX_MS (27 * 3600 * (int64_t)1000) /* no reply makes us wait longer (backoff.h) */
 
 struct schedule {
@@ -430,6 +431,15 @@ void schedule_recipient_done(struct schedule *s, struct batch *batch, uint32_t r
 	batch->message->pending--;
 }
 
+/* A receiver that says "in one second" each time is not asked 40,000 times. */
+static int64_t next_try(const struct schedule *s, const struct batch *batch, int64_t due_ms)
+{
+	int64_t ladder = schedule_backoff(s, batch->attempts);
+	if (due_ms == 0 || (batch->attempts > NAMED_TIMES && due_ms < ladder))
+		return ladder;
+	return due_ms;
+}
+
 void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feedback feedback,
     int64_t due_ms)
 {
@@ -446,7 +456,7 @@ void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feed
 	} else {
 		if (batch->attempts < UINT16_MAX)
 			batch->attempts++;
-		batch->try_ms = due_ms ? due_ms : schedule_backoff(s, batch->attempts);
+		batch->try_ms = next_try(s, batch, due_ms);
 		set_state(s, batch, m->held ? BATCH_HELD : BATCH_WAITING);
 	}
 	arm(s);

@@ -57,7 +57,8 @@ enum schedule_feedback {
 };
 
 /* The attempt is over. Recipients that are left wait until DUE_MS (steady clock;
- * 0: by the backoff ladder). The batch is freed when none is left. */
+ * 0: by the backoff ladder, which after some attempts is the least in any case).
+ * The batch is freed when none is left. */
 void schedule_finish(struct schedule *schedule, struct batch *batch,
     enum schedule_feedback feedback, int64_t due_ms);
 

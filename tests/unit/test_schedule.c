@@ -74,6 +74,21 @@ static void test_a_named_time_is_kept(void **state)
 	assert_int_equal(kit_note(kit, KIT_STARTED, 1)->at, 310 * KIT_SECOND);
 }
 
+/* "Try again in one second", for ever: a few times, then by the ladder. */
+static void test_named_times_do_not_replace_the_ladder(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	kit_add_one(kit, 1, "a.test");
+	for (size_t n = 1; n <= 8; n++) {
+		kit_run(kit, n <= 6 ? 11 * KIT_SECOND : 3 * KIT_HOUR);
+		assert_int_equal(kit->count[KIT_STARTED], n);
+		kit_land(kit, 1, KIT_DEFERRED, clock_steady_ms() + 11 * KIT_SECOND);
+	}
+	struct message *m = schedule_find(kit->schedule, 1);
+	assert_true(m->batches->try_ms - clock_steady_ms() > 100 * KIT_MINUTE);
+}
+
 static void test_state_of_the_spool_is_taken_on(void **state)
 {
 	struct kit *kit = *state;
@@ -552,6 +567,7 @@ int main(void)
 	    T(test_first_attempt_is_at_once),
 	    T(test_ladder),
 	    T(test_a_named_time_is_kept),
+	    T(test_named_times_do_not_replace_the_ladder),
 	    T(test_state_of_the_spool_is_taken_on),
 	    T(test_times_of_a_wrong_clock),
 	    T(test_expires_exactly_at_its_time),
