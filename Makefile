@@ -71,7 +71,7 @@ obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
 PROGRAMS := $(O)/relayd $(O)/relayctl $(O)/relay-sendmail $(O)/relay-catcher
 
 
-.PHONY: man
+.PHONY: man bench-build
 .PHONY: all run test unit deps test-deps tsan-build clean bench soak fuzz fuzz-build static install layers sizes \
 	format analyze FORCE
 all: $(PROGRAMS)
@@ -142,6 +142,35 @@ test: test-deps
 
 TSAN_TESTS := pool spool
 tsan-build: $(patsubst %,$(O)/tests/unit/test_%,$(TSAN_TESTS))
+
+# Beside Postfix, in one run; the table is left in $(B)/bench.txt as well.
+BENCH := $(patsubst %.c,$(O)/%,$(wildcard tests/bench/bench_*.c))
+bench-build: $(BENCH)
+$(O)/tests/bench/bench_%: $(O)/obj/tests/bench/bench_%.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(EXPORT) -o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS)
+bench: test-deps
+	$(MAKE) --no-print-directory all bench-build
+	$(PYTHON) tests/bench/bench.py --build $(B)
+
+# The crash tests at full size, and a start with a million messages.
+soak: test-deps
+	$(MAKE) --no-print-directory all bench-build
+	$(MAKE) --no-print-directory SAN=asan all
+	RELAYD_SOAK=1 RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py --python tests/crash
+	$(PYTHON) tests/bench/bench.py --build $(B) --out $(B)/soak-start.txt --only start \
+		--recovered 1000000
+
+# Every fuzz target for FUZZ_SECONDS each; new inputs stay under $(B)/fuzz.
+FUZZ_SECONDS ?= 600
+fuzz: test-deps
+	$(MAKE) --no-print-directory SAN=fuzz fuzz-build
+	tests/fuzz/run.sh $(B)/fuzz $(FUZZ_SECONDS)
+
+# One binary that needs nothing of the machine, for shared hosts.
+static:
+	$(MAKE) --no-print-directory $(B)/relay-sendmail.static
 
 run: deps
 	$(MAKE) --no-print-directory all

@@ -11,13 +11,15 @@
 
 #include "relayd/base/mem.h"
 
+#define FIRST_CAP 256
+
 char *buf_room(struct buf *b, size_t n)
 {
 	if (n > SIZE_MAX / 2 - b->len - 1)
 		bug("buffer size overflow");
 	size_t need = b->len + n + 1;
 	if (need > b->cap) {
-		size_t cap = b->cap ? b->cap * 2 : 64;
+		size_t cap = b->cap ? b->cap * 2 : FIRST_CAP;
 		if (cap < need)
 			cap = need;
 		b->data = mem_resize(b->data, cap, 1);
@@ -49,15 +51,20 @@ void buf_add_text(struct buf *b, const char *text)
 void buf_addf(struct buf *b, const char *format, ...)
 {
 	va_list args;
+	/* into the room that is there; once more only when it was too small */
+	char *to = buf_room(b, 0);
+	size_t room = b->cap - b->len;
 	va_start(args, format);
-	int n = vsnprintf(NULL, 0, format, args);
+	int n = vsnprintf(to, room, format, args);
 	va_end(args);
 	if (n < 0)
 		bug("bad format");
-	char *to = buf_room(b, (size_t)n);
-	va_start(args, format);
-	vsnprintf(to, (size_t)n + 1, format, args);
-	va_end(args);
+	if ((size_t)n >= room) {
+		to = buf_room(b, (size_t)n);
+		va_start(args, format);
+		vsnprintf(to, (size_t)n + 1, format, args);
+		va_end(args);
+	}
 	b->len += (size_t)n;
 }
 

@@ -5,9 +5,11 @@
 #include "relayd/base/log.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,11 +17,14 @@
 #include "relayd/base/clock.h"
 
 #define VALUE_MAX 600
+#define TEXT_MAX 4000 /* under PIPE_BUF with what stands in front */
 
 static enum log_target to = LOG_TO_STDERR;
 static enum log_level keep = LOG_LEVEL_INFO;
 static void (*tap)(struct span line, void *arg);
 static void *tap_arg;
+static bool may_block; /* stderr is a pipe or a socket */
+static uint64_t lost;
 
 static const struct {
 	const char *name;
@@ -33,8 +38,10 @@ static const struct {
 
 void log_open(enum log_target target, enum log_level level)
 {
+	struct stat st;
 	to = target;
 	keep = level;
+	may_block = fstat(STDERR_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
 	if (target == LOG_TO_SYSLOG)
 		openlog("relayd", LOG_PID | LOG_NDELAY, LOG_MAIL);
 }
@@ -45,21 +52,43 @@ void log_tap(void (*fn)(struct span line, void *arg), void *arg)
 	tap_arg = arg;
 }
 
+/* The seconds' part is made once a second. */
 static void add_time(struct buf *b)
 {
+	static char text[32];
+	static time_t made = -1;
 	int64_t now = clock_wall_ms();
 	time_t seconds = (time_t)(now / 1000);
-	struct tm tm;
-	char text[40];
-	gmtime_r(&seconds, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	if (seconds != made) {
+		struct tm tm;
+		gmtime_r(&seconds, &tm);
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+		made = seconds;
+	}
 	buf_addf(b, "%s.%03dZ ", text, (int)(now % 1000));
+}
+
+/* A log that can not be written must not stop the mail: a pipe that nobody
+ * empties loses lines, and the first one that fits again says how many. */
+static void write_line(const struct buf *line)
+{
+	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+	if (may_block && (poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT))) {
+		lost++;
+		return;
+	}
+	if (lost) {
+		uint64_t count = lost;
+		lost = 0;
+		log_text(LOG_LEVEL_WARN, "%" PRIu64 " lines of this log were lost: nobody read it",
+		    count);
+	}
+	ssize_t done = write(STDERR_FILENO, line->data, line->len);
+	(void)done;
 }
 
 static void put(enum log_level level, struct span text)
 {
-	if (level > keep)
-		return;
 	struct buf line = {0};
 	if (to == LOG_TO_STDERR)
 		add_time(&line);
@@ -67,23 +96,29 @@ static void put(enum log_level level, struct span text)
 		buf_addf(&line, "<%d>", levels[level].priority);
 	size_t head = line.len;
 	buf_addf(&line, "%s ", levels[level].name);
-	buf_add(&line, text.p, text.n);
+	/* one write to a pipe is whole up to PIPE_BUF */
+	buf_add(&line, text.p, text.n < TEXT_MAX ? text.n : TEXT_MAX);
 	if (tap)
 		tap((struct span){line.data + head, line.len - head}, tap_arg);
 	if (to == LOG_TO_SYSLOG) {
 		syslog(levels[level].priority, "%s", buf_text(&line) + head);
 	} else {
 		buf_add_byte(&line, '\n');
-		/* a log that can not be written must not stop the mail */
-		ssize_t done = write(STDERR_FILENO, line.data, line.len);
-		(void)done;
+		write_line(&line);
 	}
 	buf_free(&line);
+}
+
+bool log_keeps(enum log_level level)
+{
+	return level <= keep;
 }
 
 void log_text(enum log_level level, const char *format, ...)
 {
 	char text[1024];
+	if (!log_keeps(level))
+		return;
 	va_list args;
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
@@ -98,33 +133,51 @@ void log_begin(struct log_line *line, enum log_level level, const char *event)
 {
 	line->level = level;
 	line->text = (struct buf){0};
-	buf_add_text(&line->text, event);
+	if (log_keeps(level))
+		buf_add_text(&line->text, event);
 }
 
-static bool needs_quotes(struct span value)
+/* Most values are plain words: they go in as they are. */
+static bool is_tame(struct span value)
 {
-	if (value.n == 0)
-		return true;
-	for (size_t i = 0; i < value.n; i++)
-		if (value.p[i] == ' ' || value.p[i] == '"' || value.p[i] == '=')
-			return true;
-	return false;
+	if (value.n == 0 || value.n > VALUE_MAX)
+		return false;
+	for (size_t i = 0; i < value.n; i++) {
+		char c = value.p[i];
+		if (c <= ' ' || c > '~' || c == '"' || c == '=' || c == '\\')
+			return false;
+	}
+	return true;
+}
+
+static void add_escaped(struct buf *out, struct span value)
+{
+	struct buf safe = {0};
+	text_escape_utf8(&safe, value, VALUE_MAX);
+	bool quotes = value.n == 0 || strpbrk(buf_text(&safe), " \"=");
+	if (quotes)
+		buf_add_byte(out, '"');
+	for (size_t i = 0; i < safe.len; i++) {
+		if (safe.data[i] == '"')
+			buf_add_byte(out, '\\');
+		buf_add_byte(out, safe.data[i]);
+	}
+	if (quotes)
+		buf_add_byte(out, '"');
+	buf_free(&safe);
 }
 
 void log_add(struct log_line *line, const char *key, struct span value)
 {
-	struct buf safe = {0};
-	text_escape_utf8(&safe, value, VALUE_MAX);
-	bool quotes = needs_quotes(span_buf(&safe));
-	buf_addf(&line->text, " %s=%s", key, quotes ? "\"" : "");
-	for (size_t i = 0; i < safe.len; i++) {
-		if (safe.data[i] == '"')
-			buf_add_byte(&line->text, '\\');
-		buf_add_byte(&line->text, safe.data[i]);
-	}
-	if (quotes)
-		buf_add_byte(&line->text, '"');
-	buf_free(&safe);
+	if (!log_keeps(line->level))
+		return;
+	buf_add_byte(&line->text, ' ');
+	buf_add_text(&line->text, key);
+	buf_add_byte(&line->text, '=');
+	if (is_tame(value))
+		buf_add(&line->text, value.p, value.n);
+	else
+		add_escaped(&line->text, value);
 }
 
 void log_add_text(struct log_line *line, const char *key, const char *value)
@@ -134,11 +187,13 @@ void log_add_text(struct log_line *line, const char *key, const char *value)
 
 void log_add_number(struct log_line *line, const char *key, int64_t value)
 {
-	buf_addf(&line->text, " %s=%" PRId64, key, value);
+	if (log_keeps(line->level))
+		buf_addf(&line->text, " %s=%" PRId64, key, value);
 }
 
 void log_end(struct log_line *line)
 {
-	put(line->level, span_buf(&line->text));
+	if (log_keeps(line->level))
+		put(line->level, span_buf(&line->text));
 	buf_free(&line->text);
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * One line per event, `event key=value ...`, to stderr, syslog or the
  * journal. Values from outside are quoted and escaped here, so a line is
- * always one line of printable text. Loop thread only.
+ * always one line of printable text. Where nobody reads the log, lines are
+ * lost and counted; the caller never waits. Loop thread only.
  */
 #ifndef RELAYD_BASE_LOG_H
 #define RELAYD_BASE_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "relayd/base/attr.h"
@@ -18,6 +20,9 @@ enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
 /* Where lines go and which levels are kept. Before the first call: stderr,
  * info. The journal is written in its stderr form with a priority "<N>". */
 void log_open(enum log_target target, enum log_level level);
+
+/* Is a line of that level written at all? (before work for a debug line) */
+bool log_keeps(enum log_level level);
 
 /* Every line that is kept is handed to FN as well (for `relayctl log -f`);
  * NULL ends that. FN must not log. */

@@ -146,16 +146,26 @@ static void escape_byte(struct buf *out, unsigned char c)
 	buf_add(out, text, sizeof(text));
 }
 
+static bool is_plain(unsigned char c)
+{
+	return c >= 32 && c < 127 && c != '\\';
+}
+
 static void escape(struct buf *out, struct span s, size_t max, bool keep_utf8)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
 	size_t n = s.n < max ? s.n : max;
 	for (size_t i = 0; i < n;) {
-		size_t len = utf8_sequence(p + i, n - i);
-		bool plain = p[i] >= 32 && p[i] < 127 && p[i] != '\\';
+		size_t run = 0;
+		while (i + run < n && is_plain(p[i + run]))
+			run++;
+		buf_add(out, p + i, run);
+		i += run;
+		if (i == n)
+			break;
+		size_t len = keep_utf8 ? utf8_sequence(p + i, n - i) : 0;
 		/* U+0080..U+009F are controls in UTF-8 dress */
-		bool wide = keep_utf8 && len > 1 && !(p[i] == 0xc2 && p[i + 1] < 0xa0);
-		if (plain || wide) {
+		if (len > 1 && !(p[i] == 0xc2 && p[i + 1] < 0xa0)) {
 			buf_add(out, p + i, len);
 			i += len;
 		} else {
@@ -190,7 +200,14 @@ bool span_is_utf8(struct span s)
 
 bool span_is_ascii(struct span s)
 {
-	for (size_t i = 0; i < s.n; i++)
+	size_t i = 0;
+	for (; i + 8 <= s.n; i += 8) {
+		uint64_t eight;
+		memcpy(&eight, s.p + i, 8);
+		if (eight & UINT64_C(0x8080808080808080))
+			return false;
+	}
+	for (; i < s.n; i++)
 		if ((unsigned char)s.p[i] > 127)
 			return false;
 	return true;
