@@ -5,21 +5,20 @@
  *	WAITING, READY --its time is over--> EXPIRED --> RUNNING (for its report)
  *	             any but RUNNING --hold--> HELD --release--> WAITING
  *
- * set_state() is the only place that moves one. WAITING and READY batches stand
- * in one heap by the time at which somebody has to look at them, so the end of
- * a message's life and its delay notice do not depend on a slot of a destination
- * that may be dead. Destinations that have a ready
- * batch and a free slot stand on a ring and take turns, one batch each, so a
- * destination with a hundred thousand messages gives way after every one.
+ * schedule_move() is the only place that moves one. WAITING and READY batches
+ * stand in one heap by the time at which somebody has to look at them, so the
+ * end of a message's life and its delay notice do not depend on a slot of a
+ * destination that may be dead. Destinations that have a ready batch and a free
+ * slot stand on a ring and take turns, one batch each, so a destination with a
+ * hundred thousand messages gives way after every one.
  */
-#include "queue/schedule.h"
+#include "queue/schedule_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "queue/backoff.h"
-#include "queue/destination.h"
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 
@@ -28,25 +27,8 @@
 #define LOOKS_PER_TURN 256
 #define EXPIRING_MAX 32 /* reports of expired batches under way at a time */
 #define NOTICE_PATIENCE_MS (10 * 60 * 1000) /* first the attempt that is due, then the notice */
-#define RELEASED_MS (4 * 3600 * 1000)       /* what was released lives so long at least */
 #define NAMED_TIMES 5 /* attempts at times that replies name; then the ladder has a say */
 #define WAIT_MAX_MS (27 * 3600 * (int64_t)1000) /* no reply makes us wait longer (backoff.h) */
-
-struct schedule {
-	struct loop *loop;
-	struct conf_queue conf; /* the ladder belongs to the configuration */
-	struct schedule_handler handler;
-	struct message *messages;         /* uthash */
-	struct destination *destinations; /* uthash */
-	struct destination *ring;         /* utlist: may start something */
-	struct batch *expired;            /* utlist: EXPIRED batches */
-	size_t expiring;                  /* of those RUNNING, handed out for their report */
-	struct heap due;                  /* WAITING and READY batches */
-	struct heap wake;                 /* destinations */
-	struct timer timer;
-	size_t count[BATCH_HELD + 1];
-	bool stopped;
-};
 
 static void run(void *arg);
 
@@ -60,7 +42,6 @@ struct schedule *schedule_new(struct loop *loop, const struct conf_queue *conf,
 	timer_init(&s->timer, loop, run, s);
 	return s;
 }
-
 
 static void message_drop(struct schedule *s, struct message *message)
 {
@@ -103,7 +84,7 @@ static bool may_start(const struct schedule *s)
 	return s->ring && s->count[BATCH_RUNNING] - s->expiring < (size_t)s->conf.connections;
 }
 
-static void arm(struct schedule *s)
+void schedule_arm(struct schedule *s)
 {
 	int64_t now = clock_steady_ms();
 	const struct heap_node *due = heap_first(&s->due);
@@ -122,7 +103,7 @@ static void arm(struct schedule *s)
 
 /* ---- moves ---- */
 
-static void update_turn(struct schedule *s, struct destination *d)
+void schedule_update_turn(struct schedule *s, struct destination *d)
 {
 	bool may = destination_may_start(d);
 	if (may && !d->in_turn)
@@ -184,10 +165,10 @@ static void enter_state(struct schedule *s, struct batch *batch, enum batch_stat
 		heap_add(&s->due, &batch->due, next_look(s, batch));
 	d->count[state]++;
 	s->count[state]++;
-	update_turn(s, d);
+	schedule_update_turn(s, d);
 }
 
-static void set_state(struct schedule *s, struct batch *batch, enum batch_state state)
+void schedule_move(struct schedule *s, struct batch *batch, enum batch_state state)
 {
 	leave_state(s, batch);
 	enter_state(s, batch, state);
@@ -208,12 +189,12 @@ static struct destination *destination_get(struct schedule *s, const char *name)
 	return d;
 }
 
-static void destination_wake(struct schedule *s, struct destination *d)
+void schedule_wake(struct schedule *s, struct destination *d)
 {
 	heap_remove(&s->wake, &d->wake);
 	if (d->paused) {
 		d->paused = false;
-		update_turn(s, d);
+		schedule_update_turn(s, d);
 	}
 	if (destination_batches(d) == 0) {
 		HASH_DEL(s->destinations, d);
@@ -234,8 +215,8 @@ void schedule_pause(struct schedule *s, struct destination *d, int64_t until_ms)
 		return;
 	d->paused = true;
 	heap_move(&s->wake, &d->wake, until_ms);
-	update_turn(s, d);
-	arm(s);
+	schedule_update_turn(s, d);
+	schedule_arm(s);
 }
 
 static void feed_back(struct schedule *s, struct destination *d, enum schedule_feedback feedback)
@@ -258,11 +239,11 @@ static void look(struct schedule *s, struct batch *batch, int64_t now)
 	struct message *m = batch->message;
 	bool over = batch->expired ? batch->try_ms <= now : m->expires_ms <= now;
 	if (over) {
-		set_state(s, batch, BATCH_EXPIRED);
+		schedule_move(s, batch, BATCH_EXPIRED);
 		return;
 	}
 	if (batch->state == BATCH_WAITING && batch->try_ms <= now) {
-		set_state(s, batch, BATCH_READY);
+		schedule_move(s, batch, BATCH_READY);
 		return;
 	}
 	bool notice = notice_time(s, batch) <= now;
@@ -276,7 +257,7 @@ static void wake_due(struct schedule *s, int64_t now)
 {
 	struct heap_node *node;
 	while ((node = heap_first(&s->wake)) && node->key <= now)
-		destination_wake(s, heap_owner(node, struct destination, wake));
+		schedule_wake(s, heap_owner(node, struct destination, wake));
 	for (int n = 0; n < LOOKS_PER_TURN; n++) {
 		node = heap_first(&s->due);
 		if (!node || node->key > now)
@@ -288,7 +269,7 @@ static void wake_due(struct schedule *s, int64_t now)
 static void expire_one(struct schedule *s)
 {
 	struct batch *batch = s->expired;
-	set_state(s, batch, BATCH_RUNNING);
+	schedule_move(s, batch, BATCH_RUNNING);
 	batch->expired = true;
 	s->expiring++;
 	s->handler.expire(s->handler.arg, batch);
@@ -301,7 +282,7 @@ static void start_one(struct schedule *s)
 	/* to the end of the ring: the others come first */
 	DL_DELETE(s->ring, d);
 	DL_APPEND(s->ring, d);
-	set_state(s, batch, BATCH_RUNNING);
+	schedule_move(s, batch, BATCH_RUNNING);
 	s->handler.start(s->handler.arg, batch);
 }
 
@@ -317,7 +298,7 @@ static void run(void *arg)
 		else
 			break;
 	}
-	arm(s);
+	schedule_arm(s);
 }
 
 /* ---- messages ---- */
@@ -400,22 +381,22 @@ struct message *schedule_add(struct schedule *s, uint64_t id, struct spool_place
 	add_batches(s, m, destinations, count, state);
 	if (!m->batches)
 		bug("a message without a recipient that waits");
-	arm(s);
+	schedule_arm(s);
 	return m;
 }
 
-static void unlink_batch(struct schedule *s, struct batch *batch)
+void schedule_unlink(struct schedule *s, struct batch *batch)
 {
 	struct destination *d = batch->destination;
 	leave_state(s, batch);
-	update_turn(s, d);
+	schedule_update_turn(s, d);
 	struct message *m = batch->message;
 	DL_DELETE2(m->batches, batch, prev_of_message, next_of_message);
 	batch_free(batch);
 	destination_idle(s, d);
 }
 
-static void end_if_done(struct schedule *s, struct message *m)
+void schedule_end_if_done(struct schedule *s, struct message *m)
 {
 	if (m->batches)
 		return;
@@ -451,161 +432,18 @@ void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feed
 	if (batch->doomed)
 		m->pending -= batch->count;
 	if (batch->count == 0 || batch->doomed) {
-		unlink_batch(s, batch);
-		end_if_done(s, m);
+		schedule_unlink(s, batch);
+		schedule_end_if_done(s, m);
 	} else {
 		if (batch->attempts < UINT16_MAX)
 			batch->attempts++;
 		batch->try_ms = next_try(s, batch, due_ms);
-		set_state(s, batch, m->held ? BATCH_HELD : BATCH_WAITING);
+		schedule_move(s, batch, m->held ? BATCH_HELD : BATCH_WAITING);
 	}
-	arm(s);
+	schedule_arm(s);
 }
 
 int64_t schedule_backoff(const struct schedule *s, unsigned attempts)
 {
 	return clock_steady_ms() + backoff_delay(s->conf.backoff, s->conf.backoff_count, attempts);
-}
-
-/* ---- the administrator ---- */
-
-void schedule_hold(struct schedule *s, struct message *m)
-{
-	m->held = true;
-	for (struct batch *b = m->batches; b; b = b->next_of_message)
-		if (b->state != BATCH_RUNNING && b->state != BATCH_HELD)
-			set_state(s, b, BATCH_HELD);
-	arm(s);
-}
-
-void schedule_release(struct schedule *s, struct message *m)
-{
-	int64_t least = clock_steady_ms() + RELEASED_MS;
-	if (!m->held)
-		return;
-	m->held = false;
-	if (m->expires_ms < least)
-		m->expires_ms = least;
-	for (struct batch *b = m->batches; b; b = b->next_of_message)
-		if (b->state == BATCH_HELD) {
-			b->expired = false;
-			set_state(s, b, BATCH_WAITING);
-		}
-	arm(s);
-}
-
-void schedule_retry(struct schedule *s, struct message *m)
-{
-	for (struct batch *b = m->batches; b; b = b->next_of_message) {
-		if (b->state != BATCH_WAITING && b->state != BATCH_READY)
-			continue;
-		if (b->state == BATCH_WAITING) {
-			b->try_ms = clock_steady_ms();
-			set_state(s, b, BATCH_WAITING);
-		}
-		/* asked for by a person: the pause ends too */
-		schedule_unpause(s, b->destination);
-	}
-	arm(s);
-}
-
-void schedule_unpause(struct schedule *s, struct destination *d)
-{
-	if (d->paused)
-		destination_wake(s, d);
-	arm(s);
-}
-
-void schedule_delete(struct schedule *s, struct message *m)
-{
-	struct batch *next;
-	for (struct batch *b = m->batches; b; b = next) {
-		next = b->next_of_message;
-		if (b->state == BATCH_RUNNING) {
-			b->doomed = true;
-			continue;
-		}
-		m->pending -= b->count;
-		unlink_batch(s, b);
-	}
-	end_if_done(s, m);
-	arm(s);
-}
-
-void schedule_set_conf(struct schedule *s, const struct conf_queue *conf)
-{
-	struct destination *d;
-	struct destination *next;
-	s->conf = *conf;
-	HASH_ITER (hh, s->destinations, d, next) {
-		destination_limit(d, conf);
-		update_turn(s, d);
-	}
-	arm(s);
-}
-
-void schedule_stop(struct schedule *s)
-{
-	s->stopped = true;
-	arm(s);
-}
-
-/* ---- questions ---- */
-
-struct message *schedule_find(struct schedule *s, uint64_t id)
-{
-	struct message *m;
-	HASH_FIND(hh, s->messages, &id, sizeof(id), m);
-	return m;
-}
-
-struct message *schedule_next(struct schedule *s, const struct message *after)
-{
-	return after ? after->hh.next : s->messages;
-}
-
-struct schedule_stats schedule_stats(const struct schedule *s)
-{
-	return (struct schedule_stats){
-	    .messages = HASH_COUNT(s->messages),
-	    .waiting = s->count[BATCH_WAITING],
-	    .ready = s->count[BATCH_READY] + s->count[BATCH_EXPIRED],
-	    .running = s->count[BATCH_RUNNING],
-	    .held = s->count[BATCH_HELD],
-	    .destinations = HASH_COUNT(s->destinations),
-	};
-}
-
-static void fill_stats(const struct destination *d, struct destination_stats *stats)
-{
-	*stats = (struct destination_stats){
-	    .name = d->name,
-	    .waiting = d->count[BATCH_WAITING],
-	    .ready = d->count[BATCH_READY] + d->count[BATCH_EXPIRED],
-	    .running = d->count[BATCH_RUNNING],
-	    .held = d->count[BATCH_HELD],
-	    .window = d->window,
-	    .paused_until_ms = d->paused ? d->wake.key : 0,
-	};
-}
-
-bool schedule_destination(struct schedule *s, const char *name, struct destination_stats *stats)
-{
-	struct destination *d;
-	HASH_FIND_STR(s->destinations, name, d);
-	if (d)
-		fill_stats(d, stats);
-	return d != NULL;
-}
-
-void schedule_each_destination(struct schedule *s,
-    void (*fn)(void *arg, const struct destination_stats *stats), void *arg)
-{
-	struct destination *d;
-	struct destination *next;
-	HASH_ITER (hh, s->destinations, d, next) {
-		struct destination_stats stats;
-		fill_stats(d, &stats);
-		fn(arg, &stats);
-	}
 }

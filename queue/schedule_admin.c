@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT
+ * The schedule's other side: holding, releasing and deleting by a person, the
+ * reload, and answers to questions. Moves are schedule.c's.
+ */
+#include <string.h>
+
+#include "queue/schedule_internal.h"
+#include "relayd/base/clock.h"
+#include "relayd/base/mem.h"
+
+#define RELEASED_MS (4 * 3600 * 1000) /* what was released lives so long at least */
+
+/* ---- the administrator ---- */
+
+void schedule_hold(struct schedule *s, struct message *m)
+{
+	m->held = true;
+	for (struct batch *b = m->batches; b; b = b->next_of_message)
+		if (b->state != BATCH_RUNNING && b->state != BATCH_HELD)
+			schedule_move(s, b, BATCH_HELD);
+	schedule_arm(s);
+}
+
+void schedule_release(struct schedule *s, struct message *m)
+{
+	int64_t least = clock_steady_ms() + RELEASED_MS;
+	if (!m->held)
+		return;
+	m->held = false;
+	if (m->expires_ms < least)
+		m->expires_ms = least;
+	for (struct batch *b = m->batches; b; b = b->next_of_message)
+		if (b->state == BATCH_HELD) {
+			b->expired = false;
+			schedule_move(s, b, BATCH_WAITING);
+		}
+	schedule_arm(s);
+}
+
+void schedule_retry(struct schedule *s, struct message *m)
+{
+	for (struct batch *b = m->batches; b; b = b->next_of_message) {
+		if (b->state != BATCH_WAITING && b->state != BATCH_READY)
+			continue;
+		if (b->state == BATCH_WAITING) {
+			b->try_ms = clock_steady_ms();
+			schedule_move(s, b, BATCH_WAITING);
+		}
+		/* asked for by a person: the pause ends too */
+		schedule_unpause(s, b->destination);
+	}
+	schedule_arm(s);
+}
+
+void schedule_unpause(struct schedule *s, struct destination *d)
+{
+	if (d->paused)
+		schedule_wake(s, d);
+	schedule_arm(s);
+}
+
+void schedule_delete(struct schedule *s, struct message *m)
+{
+	struct batch *next;
+	for (struct batch *b = m->batches; b; b = next) {
+		next = b->next_of_message;
+		if (b->state == BATCH_RUNNING) {
+			b->doomed = true;
+			continue;
+		}
+		m->pending -= b->count;
+		schedule_unlink(s, b);
+	}
+	schedule_end_if_done(s, m);
+	schedule_arm(s);
+}
+
+void schedule_set_conf(struct schedule *s, const struct conf_queue *conf)
+{
+	struct destination *d;
+	struct destination *next;
+	s->conf = *conf;
+	HASH_ITER (hh, s->destinations, d, next) {
+		destination_limit(d, conf);
+		schedule_update_turn(s, d);
+	}
+	schedule_arm(s);
+}
+
+void schedule_stop(struct schedule *s)
+{
+	s->stopped = true;
+	schedule_arm(s);
+}
+
+/* ---- questions ---- */
+
+struct message *schedule_find(struct schedule *s, uint64_t id)
+{
+	struct message *m;
+	HASH_FIND(hh, s->messages, &id, sizeof(id), m);
+	return m;
+}
+
+struct message *schedule_next(struct schedule *s, const struct message *after)
+{
+	return after ? after->hh.next : s->messages;
+}
+
+struct schedule_stats schedule_stats(const struct schedule *s)
+{
+	return (struct schedule_stats){
+	    .messages = HASH_COUNT(s->messages),
+	    .waiting = s->count[BATCH_WAITING],
+	    .ready = s->count[BATCH_READY] + s->count[BATCH_EXPIRED],
+	    .running = s->count[BATCH_RUNNING],
+	    .held = s->count[BATCH_HELD],
+	    .destinations = HASH_COUNT(s->destinations),
+	};
+}
+
+static void fill_stats(const struct destination *d, struct destination_stats *stats)
+{
+	*stats = (struct destination_stats){
+	    .name = d->name,
+	    .waiting = d->count[BATCH_WAITING],
+	    .ready = d->count[BATCH_READY] + d->count[BATCH_EXPIRED],
+	    .running = d->count[BATCH_RUNNING],
+	    .held = d->count[BATCH_HELD],
+	    .window = d->window,
+	    .paused_until_ms = d->paused ? d->wake.key : 0,
+	};
+}
+
+bool schedule_destination(struct schedule *s, const char *name, struct destination_stats *stats)
+{
+	struct destination *d;
+	HASH_FIND_STR(s->destinations, name, d);
+	if (d)
+		fill_stats(d, stats);
+	return d != NULL;
+}
+
+void schedule_each_destination(struct schedule *s,
+    void (*fn)(void *arg, const struct destination_stats *stats), void *arg)
+{
+	struct destination *d;
+	struct destination *next;
+	HASH_ITER (hh, s->destinations, d, next) {
+		struct destination_stats stats;
+		fill_stats(d, &stats);
+		fn(arg, &stats);
+	}
+}
