@@ -164,7 +164,7 @@ void path_give_back(struct path *p, bool probe)
 /* ---- what came of it ---- */
 
 /* The curve: 90 % of the ceiling at the cut, the ceiling at 1, flat around it,
- * twice the ceiling near 3. */
+ * nearly twice the ceiling at 3. */
 static double curve(double ceiling, double sent_ms)
 {
 	double x = sent_ms / PATH_CURVE_MS - 1;

@@ -367,6 +367,23 @@ static void test_ipv6_only(void **state)
 	assert_false(incident_find(kit->r, 1)->open);
 }
 
+static void test_ipv6_ladder(void **state)
+{
+	static const int64_t steps[] = {HOUR, 4 * HOUR, DAY, DAY};
+	struct paths *kit = *state;
+	struct reputation_way way = paths_way("ip1", "google");
+	struct verdict v = paths_blocked;
+	int64_t now = T0;
+	v.family = way.family = AF_INET6;
+	for (size_t i = 0; i < 4; i++) {
+		paths_send(kit, &way, &v, VERDICT_STAGE_MAIL, "550 no PTR", now);
+		int64_t at = paths_ask(kit, &way, now, PERMIT_HELD).at_ms;
+		assert_int_equal(at, now + steps[i]);
+		now = at;
+		paths_restart(kit);
+	}
+}
+
 /* ---- sender domains ---- */
 
 static void test_sender_domain(void **state)
@@ -605,6 +622,7 @@ int main(void)
 	    TEST(test_silence_and_smarthosts),
 	    TEST(test_mute_421),
 	    TEST(test_ipv6_only),
+	    TEST(test_ipv6_ladder),
 	    TEST(test_sender_domain),
 	    TEST(test_no_sender_domain),
 	    TEST(test_slow_sender_domain),

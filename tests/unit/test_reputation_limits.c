@@ -77,7 +77,6 @@ struct run {
 	enum receiver_says said[RUNNING_MAX];
 	int64_t ask_ms; /* when to ask again */
 	unsigned taken, deferred, blocked;
-	unsigned max_running;
 };
 
 static void run_start(struct run *run, int64_t now_ms)
@@ -209,10 +208,109 @@ static void test_limits(void **state)
 		check_limit(&limits[i]);
 }
 
+/* Without us: who sends as fast as he can is blocked, so the receiver's threat is
+ * real and the figures above mean something. */
+static void test_the_receiver_means_it(void **state)
+{
+	(void)state;
+	struct receiver v = {.kind = TOKEN_BUCKET, .per_minute = 60, .tokens = 60,
+	    .filled_ms = T0};
+	unsigned says[3] = {0};
+	for (int64_t now = T0; now < T0 + HOUR; now += 300)
+		says[receiver_judge(&v, now)]++;
+	assert_in_range(says[TAKEN], 60, 200);
+	assert_in_range(says[TOO_FAST], 40, 42);
+	assert_true(says[BLOCKED] > 10000);
+}
+
+/* Restarts every ten minutes: nothing has to be learnt again. */
+static void test_restarts(void **state)
+{
+	struct paths kit;
+	struct run run;
+	unsigned taken = 0;
+	unsigned deferred = 0;
+	(void)state;
+	paths_open(&kit);
+	run_init(&run, &kit, FIXED_WINDOW, 60);
+	run_until(&run, T0, T0 + 10 * MINUTE);
+	for (int64_t now = T0 + 10 * MINUTE; now < T0 + 4 * HOUR; now += 10 * MINUTE) {
+		for (size_t i = 0; i < RUNNING_MAX; i++)
+			run.ends[i] = NONE; /* what runs is lost */
+		if (now / (10 * MINUTE) % 2)
+			paths_restart(&kit);
+		else
+			paths_crash(&kit);
+		run_until(&run, now, now + 10 * MINUTE);
+		taken += run.taken;
+		deferred += run.deferred + run.blocked;
+	}
+	assert_true(deferred < taken / 50);
+	assert_true(taken > 0.9 * 60 * 230);
+	paths_close(&kit);
+}
+
+/* The provider changes its mind: a lower limit is found within minutes and without
+ * a block, a higher one within hours. */
+static void test_limit_moves(void **state)
+{
+	struct paths kit;
+	struct run run;
+	(void)state;
+	paths_open(&kit);
+	run_init(&run, &kit, TOKEN_BUCKET, 300);
+	run_until(&run, T0, T0 + 2 * HOUR);
+	run.receiver.per_minute = 60;
+	run_until(&run, T0 + 2 * HOUR, T0 + 2 * HOUR + 30 * MINUTE);
+	assert_int_equal(run.blocked, 0);
+	run_until(&run, T0 + 2 * HOUR + 30 * MINUTE, T0 + 4 * HOUR);
+	assert_int_equal(run.blocked, 0);
+	assert_true(run.deferred * 50 < run.taken);
+	assert_true(run.taken > 0.85 * 60 * 90);
+	run.receiver.per_minute = 300;
+	run_until(&run, T0 + 4 * HOUR, T0 + 6 * HOUR);
+	run_until(&run, T0 + 6 * HOUR, T0 + 8 * HOUR);
+	print_message("60 -> 300 a minute: %.0f %% used after two hours\n",
+	    run.taken / 360.0);
+	assert_true(run.taken > 0.85 * 300 * 120);
+	paths_close(&kit);
+}
+
+/* The IP is blocked for five hours for reasons that nobody told us: few attempts
+ * meanwhile, and full speed again soon after the end. */
+static void test_block_and_recovery(void **state)
+{
+	struct paths kit;
+	struct run run;
+	(void)state;
+	paths_open(&kit);
+	run_init(&run, &kit, TOKEN_BUCKET, 300);
+	run_until(&run, T0, T0 + HOUR);
+	run.receiver.blocked_until = T0 + 6 * HOUR;
+	run_until(&run, T0 + HOUR, T0 + 6 * HOUR);
+	print_message("blocked for 5 h: %u attempts\n", run.blocked);
+	assert_in_range(run.taken, 0, 5); /* those under way */
+	assert_in_range(run.blocked, 1, 8);
+	assert_non_null(incident_find(kit.r, 1));
+	assert_null(incident_find(kit.r, 2));
+	/* the next probe comes 4 h after the last one at the latest */
+	run_until(&run, T0 + 6 * HOUR, T0 + 10 * HOUR + HOUR);
+	assert_int_equal(run.blocked, 0);
+	run_until(&run, T0 + 11 * HOUR, T0 + 12 * HOUR);
+	assert_true(run.taken > 0.85 * 300 * 60);
+	assert_int_equal(paths_state(&kit, "ip1", "provider", T0 + 12 * HOUR), PATH_OPEN);
+	assert_false(incident_find(kit.r, 1)->open);
+	paths_close(&kit);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_limits),
+	    cmocka_unit_test(test_the_receiver_means_it),
+	    cmocka_unit_test(test_restarts),
+	    cmocka_unit_test(test_limit_moves),
+	    cmocka_unit_test(test_block_and_recovery),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
