@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * A report takes the way in that every message takes, so that it is signed and
+ * on disk before the recipient it is about counts as done.
+ */
 #include "relayd/report.h"
 
 #include "queue/message.h"
@@ -10,6 +13,7 @@
 struct waiting {
 	report_done *done;
 	void *arg;
+	uint64_t message_id;
 };
 
 /* The report comes from a domain of ours, so that it is signed and its reader
@@ -27,11 +31,13 @@ static char *author(const struct conf *conf, const struct envelope *e)
 static void submitted(void *arg, const struct reply *reply, uint64_t id)
 {
 	struct waiting *waiting = arg;
+	char original_id[MESSAGE_ID_TEXT];
 	(void)id;
 	if (reply->code != 250) {
 		struct buf text = {0};
 		reply_summary(reply, &text, 200);
-		log_text(LOG_LEVEL_WARN, "a report could not be queued: %s", buf_text(&text));
+		log_text(LOG_LEVEL_WARN, "the report on message %s could not be queued: %s",
+		    message_id_text(waiting->message_id, original_id), buf_text(&text));
 		buf_free(&text);
 	}
 	waiting->done(waiting->arg, reply->code == 250);
@@ -81,6 +87,7 @@ void report_send(struct intake *intake, const struct conf *conf, const struct re
 	struct waiting *waiting = mem_zero(sizeof(*waiting));
 	waiting->done = done;
 	waiting->arg = arg;
+	waiting->message_id = report->message_id;
 	intake_submit(intake, &envelope, span_buf(&message), submitted, waiting);
 	buf_free(&message);
 }

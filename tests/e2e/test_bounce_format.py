@@ -108,6 +108,40 @@ class BounceFormat(Case):
         message, = self.receiver.wait(1)
         self.assertEqual(sorted(message.recipients), sorted(good))
 
+    def test_every_mode_of_the_return_path(self):
+        """What is done to others' mail is not done to reports: they go out from <>."""
+        self.receiver.behaviour = Behaviour(rcpt="550 5.1.1 no such user")
+        for mode, to in (("repair", "a@example.jp"), ("always", "bounce@example.jp"),
+                         ("masquerade", "a@example.jp"), ("off", "a@example.jp")):
+            with self.subTest(mode):
+                relay = self.relay(return_path={"mode": mode}).start()
+                report = self.report(relay)
+                self.assertEqual(self.sender.messages[-1].recipients, [to])
+                self.assertEqual(report["From"].addresses[0].domain, "example.jp")
+                relay.stop()
+
+    def test_the_disk_is_full_when_a_report_is_due(self):
+        """No spin and nothing lost: the message waits by the ladder, and is reported once
+        there is room."""
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")
+        relay = self.relay(queue={"backoff": ["3s"]}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        relay.wait_log("result=deferred")
+        relay.stop()
+        self.receiver.behaviour = Behaviour(rcpt="550 5.1.1 no such user")
+        relay.change(spool={"free_space": "1000G"})  # more than there is
+        relay.start()
+        relay.wait_log("the report on message .* could not be queued", 2)
+        self.assertLess(len(relay.log("result=failed")), 5)
+        row, = relay.ctl("queue", "list")
+        self.assertEqual(row["to"], ["user@dest.test"])
+        relay.stop()
+        self.assertEqual(self.sender.messages, [])
+        relay.change(spool={"free_space": "1M"})
+        relay.start()
+        self.parse(self.sender.wait(1)[0])
+        self.gone(relay)
+
     def test_domain_that_does_not_exist(self):
         relay = self.relay().start()
         report = self.report(relay, ["user@nowhere.test"])
