@@ -295,6 +295,14 @@ static void replace(char **text, const char *name)
 	*text = mem_text(value);
 }
 
+/* $HOME may be another user's: servers keep that of root who started them, and sudo
+ * keeps that of its caller. The file in it is not meant for us then. */
+static bool is_callers(const char *file)
+{
+	struct stat st;
+	return stat(file, &st) == 0 && (st.st_uid == getuid() || st.st_uid == 0);
+}
+
 int sendmail_config_load(struct sendmail_config *config, const char *home, struct why *why)
 {
 	struct buf file = {0};
@@ -302,8 +310,7 @@ int sendmail_config_load(struct sendmail_config *config, const char *home, struc
 	*config = (struct sendmail_config){0};
 	if (home && home[0] == '/') {
 		buf_addf(&file, "%s/.relay-sendmail.conf", home);
-		/* servers keep the $HOME of root, who started them */
-		if (access(buf_text(&file), R_OK) == 0 || errno != EACCES || access(home, X_OK) == 0)
+		if (is_callers(buf_text(&file)))
 			result = read_one(config, buf_text(&file), why);
 		buf_free(&file);
 	}

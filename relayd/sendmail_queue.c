@@ -48,7 +48,7 @@ int sendmail_queue(const struct sendmail_config *config, const struct sendmail_o
 	if (options->mode == SENDMAIL_FLUSH)
 		n = add_flush(options, words, n);
 	else
-		words[n++] = "list";
+		words[n] = "list";
 	struct buf own = {0};
 	own_folder(&own);
 	const char *const folders[] = {buf_text(&own), "/usr/local/bin", "/usr/local/sbin",

@@ -460,6 +460,16 @@ class ToRelay(Sendmail):
         self.assertTrue(done.stdout.startswith(b"220 "))
         self.assertTrue(self.receiver.wait(1)[0].tls)
 
+    def test_the_home_of_somebody_else(self):
+        if os.getuid() != 0:
+            self.skipTest("only root can give files away")
+        self.conf(host="127.0.0.1", port=self.receiver.port, tls="none")
+        os.chown(os.path.join(self.home, ".relay-sendmail.conf"), 65534, 65534)
+        self.env["RELAY_SENDMAIL_DROP"] = self.home
+        self.env["RELAY_SENDMAIL_SOCKET"] = self.home + "/none.sock"
+        self.good("user@dest.test")
+        self.assertEqual(self.receiver.connections, 0)
+
     def test_mistakes_in_the_configuration(self):
         self.conf(host="127.0.0.1", prot=25)
         self.bad(78, r"\.relay-sendmail\.conf:2: prot: there is no such key", "user@dest.test")
