@@ -26,6 +26,7 @@
 #define STARTS_PER_TURN 256        /* then the loop does I/O first */
 #define LOOKS_PER_TURN 256
 #define EXPIRING_MAX 32 /* reports of expired batches under way at a time */
+#define LAST_CHANCE_MS (3600 * 1000) /* for what ran out of time while we were down */
 #define NOTICE_PATIENCE_MS (10 * 60 * 1000) /* first the attempt that is due, then the notice */
 #define NAMED_TIMES 5 /* attempts at times that replies name; then the ladder has a say */
 #define WAIT_MAX_MS (27 * 3600 * (int64_t)1000) /* no reply makes us wait longer (backoff.h) */
@@ -372,6 +373,9 @@ struct message *schedule_add(struct schedule *s, uint64_t id, struct spool_place
 	m->place = place;
 	m->arrived_ms = arrived_ms < now ? arrived_ms : now; /* the clock may have been wrong */
 	m->expires_ms = m->arrived_ms + (report ? s->conf.bounce_lifetime : s->conf.lifetime);
+	/* our own absence bounces nothing: an attempt first */
+	if (state && m->expires_ms < now + LAST_CHANCE_MS)
+		m->expires_ms = now + LAST_CHANCE_MS;
 	m->size = size;
 	m->recipient_count = (uint32_t)count;
 	m->report = report;

@@ -41,7 +41,9 @@ void schedule_set_conf(struct schedule *schedule, const struct conf_queue *conf)
 
 /* A message with a batch per distinct destination name. DESTINATIONS[i] is the
  * name for recipient i, NULL for one that is done already; at least one is not
- * NULL. STATE: from the spool, NULL for a new one. Nothing is started inside. */
+ * NULL. STATE: from the spool, NULL for a new one; what ran out of time while
+ * the daemon was down has an hour for a last attempt. Nothing is started
+ * inside. */
 struct message *schedule_add(struct schedule *schedule, uint64_t id, struct spool_place place,
     int64_t arrived_ms, uint64_t size, bool report, const char *const *destinations,
     size_t count, const struct spool_state *state);

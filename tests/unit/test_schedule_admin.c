@@ -30,15 +30,14 @@ static int end(void **state)
 /* Message 1 in the state that is wanted; attempts are ended by hand. */
 static struct message *bring_into(struct kit *kit, enum batch_state state)
 {
-	struct spool_state over = {.due_ms = 0};
 	struct message *m;
 	kit->took_ms = -1;
 	if (state == BATCH_EXPIRED) {
 		/* all hands that report ends are busy */
 		for (uint64_t id = 100; id < 140; id++)
-			kit_add_state(kit, id, "busy.test", clock_wall_ms() - 6 * KIT_DAY, &over);
+			kit_add_state(kit, id, "busy.test", clock_wall_ms() - 6 * KIT_DAY, NULL);
 		kit_run(kit, 0);
-		m = kit_add_state(kit, 1, "a.test", clock_wall_ms() - 6 * KIT_DAY, &over);
+		m = kit_add_state(kit, 1, "a.test", clock_wall_ms() - 6 * KIT_DAY, NULL);
 		kit_run(kit, 0);
 	} else {
 		m = kit_add_one(kit, 1, "a.test");
