@@ -129,18 +129,42 @@ static char unaccented(unsigned char low)
 	return letters[low & 0x3f];
 }
 
+/* The same for U+0100 to U+017F (Polish, Czech, Turkish ...). */
+static char unaccented_more(unsigned char high, unsigned char low)
+{
+	static const char letters[] = "aaaaaaccccccccddddeeeeeeeeeegggggggghhhhiiiiiiiiiiiijjkkkllllllllll"
+				      "nnnnnnnnnoooooooorrrrrrsssssssstttttt"
+				      "uuuuuuuuuuuuwwyyyzzzzzzs";
+	return letters[(high - 0xc4) * 64 + (low & 0x3f)];
+}
+
+/* Two bytes of UTF-8; false: they stay as they are. */
+static bool put_pair(struct scan *s, unsigned char high, unsigned char low)
+{
+	if (high == 0xc2) { /* signs, and the space that does not break */
+		s->gap = true;
+	} else if (high == 0xc3) {
+		put(s, unaccented(low));
+	} else if (high == 0xc4 || high == 0xc5) {
+		put(s, unaccented_more(high, low));
+	} else if (high == 0xd0 && low >= 0x90 && low < 0xb0) { /* Cyrillic capitals */
+		put(s, low < 0xa0 ? '\xd0' : '\xd1');
+		put(s, (char)(low < 0xa0 ? low + 0x20 : low - 0x20));
+	} else {
+		return false;
+	}
+	s->i++;
+	return true;
+}
+
 static void put_high(struct scan *s)
 {
 	const unsigned char *p = (const unsigned char *)s->in.p + s->i;
 	size_t left = s->in.n - s->i;
 	bool more = left > 1 && (p[1] & 0xc0) == 0x80;
-	if (p[0] == 0xc3 && more) {
-		put(s, unaccented(p[1]));
-		s->i++;
-	} else if (p[0] == 0xc2 && more) {
-		s->gap = true;
-		s->i++;
-	} else if (p[0] == 0xe2 && left > 2 && p[1] == 0x80 && (p[2] == 0x98 || p[2] == 0x99)) {
+	if (more && put_pair(s, p[0], p[1]))
+		return;
+	if (p[0] == 0xe2 && left > 2 && p[1] == 0x80 && (p[2] == 0x98 || p[2] == 0x99)) {
 		put(s, '\'');
 		s->i += 2;
 	} else if (p[0] >= 0xc0 && !more) { /* no UTF-8: Latin-1 */

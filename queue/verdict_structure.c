@@ -24,6 +24,7 @@ static const struct meaning {
     {2, 3, VERDICT_TOO_LARGE, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
     {2, -1, VERDICT_OTHER, VERDICT_SCOPE_RECIPIENT, VERDICT_BOUNCE},
     {3, 4, VERDICT_TOO_LARGE, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+    {3, 0, VERDICT_OTHER, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
     {3, -1, VERDICT_SERVER_BUSY, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
     {4, 4, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
     {4, 6, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
@@ -31,8 +32,8 @@ static const struct meaning {
     {4, -1, VERDICT_SERVER_BUSY, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
     /* too many recipients: with fewer it goes */
     {5, 3, VERDICT_RATE_LIMITED, VERDICT_SCOPE_MESSAGE, VERDICT_RETRY},
+    {5, 0, VERDICT_OTHER, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
     {5, -1, VERDICT_PROTOCOL, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
-    {6, 2, VERDICT_CONTENT, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
     {6, -1, VERDICT_PROTOCOL, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
     {7, 10, VERDICT_TLS_REQUIRED, VERDICT_SCOPE_CONNECTION, VERDICT_RETRY},
     {7, 25, VERDICT_RDNS, VERDICT_SCOPE_IP, VERDICT_HOLD},
@@ -75,7 +76,8 @@ static void judge_silence(const struct verdict_input *in, struct verdict *v)
 static void judge_temporary(const struct verdict_input *in, struct verdict *v)
 {
 	const struct meaning *m = in->klass == 4 ? meaning_of(in) : NULL;
-	v->klass = m && in->subject != 7 ? m->klass : VERDICT_SERVER_BUSY;
+	bool telling = m && in->subject != 7 && m->klass != VERDICT_OTHER;
+	v->klass = telling ? m->klass : VERDICT_SERVER_BUSY;
 	v->scope = in->stage == VERDICT_STAGE_RCPT ? VERDICT_SCOPE_RECIPIENT
 						   : VERDICT_SCOPE_DESTINATION;
 	if (m && m->scope == VERDICT_SCOPE_SENDER_DOMAIN)
@@ -95,6 +97,24 @@ static bool is_clear_early(enum verdict_stage stage, const struct meaning *m)
 	return m->scope == VERDICT_SCOPE_IP || m->scope == VERDICT_SCOPE_SENDER_DOMAIN ||
 	       m->klass == VERDICT_TLS_REQUIRED || m->klass == VERDICT_TOO_LARGE ||
 	       m->klass == VERDICT_PROTOCOL;
+}
+
+/* The few plain codes that say something by themselves (RFC 5321 section 4.2.2, RFC
+ * 7504); most are used for anything. */
+static enum verdict_class class_of_code(unsigned code)
+{
+	switch (code) {
+	case 502:
+	case 503:
+	case 555:
+		return VERDICT_PROTOCOL;
+	case 552:
+		return VERDICT_TOO_LARGE;
+	case 556:
+		return VERDICT_ROUTING;
+	default:
+		return VERDICT_OTHER;
+	}
 }
 
 static void judge_permanent(const struct verdict_input *in, struct verdict *v)
@@ -118,8 +138,9 @@ static void judge_permanent(const struct verdict_input *in, struct verdict *v)
 		    in->stage != VERDICT_STAGE_UNKNOWN)
 			v->action = VERDICT_BOUNCE;
 	} else {
-		v->klass = in->code == 552 ? VERDICT_TOO_LARGE : VERDICT_OTHER;
-		v->scope = VERDICT_SCOPE_MESSAGE;
+		v->klass = class_of_code(in->code);
+		v->scope = v->klass == VERDICT_ROUTING ? VERDICT_SCOPE_DESTINATION
+						       : VERDICT_SCOPE_MESSAGE;
 		v->action = VERDICT_BOUNCE;
 	}
 }

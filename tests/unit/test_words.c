@@ -31,6 +31,8 @@ static const struct {
     {"doesn't, doesn\xe2\x80\x99t", "doesn't doesn't", 0},
     {"Bo\xc3\xaete d\xc3\xa9sactiv\xc3\xa9\x65 \xc3\x9c\x62\x65r", "boite desactivee uber", 0},
     {"Bo\xeete pleine", "boite pleine", 0},
+    {"\xc5\xbc\xc4\x85 \xc5\xbe\xc5\xbf\xc4\x80", "za zsa", 0},
+    {"\xd0\x9f\xd0\xaf\xd0\xb0", "\xd0\xbf\xd1\x8f\xd0\xb0", 0},
     {"no\xc2\xa0such user", "no such user", 0},
     {"E-Mail e-mail pre-mail me-mail", "email email pre mail me mail", 0},
     {"BAD_RECIPIENT DT:SPM [TSS04]", "bad recipient dt spm tss04", 0},
