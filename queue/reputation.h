@@ -12,10 +12,14 @@
  *	any --ip verdict, or silence that only this source meets--> held
  *	held --probe answered well--> slowed (slow start 1, 2, 4, ...) --> open
  *	held --probe refused--> held, next step of the ladder
+ *	slowed --five refusals in a row, each after a longer wait--> held
+ *	any --silence, and nobody else was ever answered--> slowed for 5 minutes, so
+ *		that another way is tried; is that one answered, held
  *
  * Verdicts about a recipient or a message never move a path; a path's state
  * never says anything about a recipient. A verdict about the sender's domain
- * holds the pair (sender domain, provider) and no IP. Per address family: an
+ * holds the pair (sender domain, provider) and no IP (one that only says "slower",
+ * for the time it names and without an incident). Per address family: an
  * IPv6 verdict closes only IPv6 to that provider.
  *
  * Pure: time comes in as an argument (steady clock, ms), changes go out as
