@@ -159,11 +159,9 @@ static void skip_same_host(struct attempt *a)
 		a->host++;
 }
 
-/* A host has answered for all. Those it put off may ask the next one. */
+/* What a host had to say is said. Those it put off may ask the next one. */
 static void session_over(struct attempt *a)
 {
-	a->sessions++;
-	skip_same_host(a);
 	bool more = a->host + 1 < a->host_count && a->sessions < SESSIONS_PER_ATTEMPT;
 	if (!more || count_state(a, TRIED_LATER) == 0) {
 		settle(a);
@@ -186,6 +184,8 @@ static void on_done(void *arg)
 		return;
 	}
 	part_from_client(a);
+	a->sessions++;
+	skip_same_host(a);
 	session_over(a);
 }
 
@@ -203,10 +203,18 @@ static bool may_go_plain(const struct attempt *a, const struct client_result *re
 	return result->stage == CLIENT_TLS && optional && !a->plain;
 }
 
+/* A parked connection that took no new transaction; 421 says so in words. */
+static bool is_worn_out(const struct client_result *result, bool idle)
+{
+	if (result->reply)
+		return result->stage <= CLIENT_MAIL && result->reply->code == 421;
+	return idle || result->stage <= CLIENT_MAIL;
+}
+
 static void on_failed(void *arg, const struct client_result *result, bool idle)
 {
 	struct attempt *a = arg;
-	bool stale = a->reused && !result->reply && (idle || result->stage <= CLIENT_MAIL);
+	bool stale = a->reused && is_worn_out(result, idle);
 	a->client = NULL;
 	if (stale || may_go_plain(a, result)) {
 		/* the parked connection had died, or TLS does not work there: the same
@@ -219,10 +227,14 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 	for (size_t i = 0; i < a->tried_count; i++)
 		if (a->tried[i].state == TRIED_OPEN || a->tried[i].state == TRIED_SENT)
 			settle_reply(a, &a->tried[i], result);
-	/* a host that was never reached does not count as a session */
-	if (result->stage <= CLIENT_AUTH && a->sessions > 0)
-		a->sessions--;
-	session_over(a);
+	bool begun = result->stage > CLIENT_AUTH;
+	a->sessions += begun;
+	if (begun || result->reply) /* its other addresses would say the same */
+		skip_same_host(a);
+	if (result->stage == CLIENT_END && !result->reply)
+		settle(a); /* perhaps taken: another host would make sure of a duplicate */
+	else
+		session_over(a);
 }
 
 /* ---- hosts ---- */
