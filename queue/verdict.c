@@ -51,6 +51,12 @@ static struct verdict verdict_of(const struct rule *rule, const struct rule_repl
 	if (v.action == VERDICT_SUPPRESS && (in->code < 500 ||
 	    (in->stage != VERDICT_STAGE_RCPT && in->stage != VERDICT_STAGE_UNKNOWN)))
 		v.action = in->code < 500 ? VERDICT_RETRY : VERDICT_BOUNCE;
+	/* in the greeting nobody knows of a message yet: whatever the words, they are about us */
+	if (in->code >= 500 && (v.action == VERDICT_BOUNCE || v.action == VERDICT_SUPPRESS) &&
+	    (in->stage == VERDICT_STAGE_BANNER || in->stage == VERDICT_STAGE_EHLO)) {
+		v.action = VERDICT_HOLD;
+		v.scope = VERDICT_SCOPE_IP;
+	}
 	if (waits(v.action) && backoff_from_text(in->text, &named))
 		v.wait_ms = named;
 	v.family = family_of(rule, &v, reply->plain.marks);
