@@ -28,7 +28,7 @@
 #define UNSENT_MAX (256 * 1024)
 #define REQUEST_MS 60000
 #define STALLED_MS (10 * 60 * 1000) /* a reader that takes nothing is given up */
-#define LOOK_MS 1000                /* for room, should nothing wake the pager */
+#define LOOK_MS 50                  /* for room, where nothing tells of it (a half-closed client) */
 #define PAGE_MS 5                   /* of a turn for one request */
 #define ACCEPT_AGAIN_MS 1000        /* after running out of descriptors */
 

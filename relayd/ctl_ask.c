@@ -15,6 +15,8 @@
 #include "relayd/base/text.h"
 #include "relayd/ctl.h"
 
+#define WHY_SHOWN 3 /* messages in full: about a screen */
+
 /* How the rows of a command are shown. */
 struct output {
 	const struct ctl *ctl;
@@ -106,7 +108,8 @@ static void print_row(struct output *out, const char *line, const json_t *row)
 		puts(text);
 		fflush(stdout);
 	} else if (out->ctl->command == CMD_WHY && !error) {
-		ctl_why(row, out->rows == 1);
+		if (out->rows <= WHY_SHOWN)
+			ctl_why(row, out->rows == 1);
 	} else if (!error) {
 		ctl_table_add(&out->table, row);
 	}
@@ -159,6 +162,14 @@ static void print_nothing(const struct ctl *ctl)
 		puts("No message fits.");
 }
 
+static void print_more(const struct output *out)
+{
+	if (out->ctl->command != CMD_WHY || out->ctl->json || out->rows <= WHY_SHOWN)
+		return;
+	printf("\nand %zu more; see them with relayctl queue list --domain %s\n",
+	    out->rows - WHY_SHOWN, out->ctl->argv[0]);
+}
+
 int ctl_ask(const struct ctl *ctl)
 {
 	char *path = socket_path(ctl);
@@ -172,6 +183,7 @@ int ctl_ask(const struct ctl *ctl)
 	read_answer(&out, daemon);
 	if (!ctl->json && out.status == CTL_OK && out.rows == 0)
 		print_nothing(ctl);
+	print_more(&out);
 	ctl_table_print(&out.table);
 	ctl_table_clear(&out.table);
 	fclose(daemon);

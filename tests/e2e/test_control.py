@@ -205,6 +205,14 @@ class Queue(Control):
         relay.ctl("queue", "hold", ids[0])
         self.assertIn(f"relayctl queue release {ids[0]}", relay.run_ctl("why", ids[0]).stdout)
 
+    def test_why_of_many_is_one_screen(self):
+        relay, ids = self.waiting_relay(12)
+        shown = relay.run_ctl("why", "dest.test").stdout
+        self.assertIn("and 9 more; see them with relayctl queue list --domain dest.test", shown)
+        self.assertEqual([i for i in ids if i in shown], ids[:3])  # the oldest
+        self.assertLess(len(shown.splitlines()), 45)
+        self.assertEqual(len(relay.ctl("why", "dest.test")), 12)
+
     def test_why_names_a_pause(self):
         port = self.receiver.port
         self.receiver.close()
