@@ -4,6 +4,7 @@
  */
 #include "relayd/base/log.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 #include "relayd/base/clock.h"
 
 #define VALUE_MAX 600
+#define PIPE_WANTED (1 << 20)
 #define TEXT_MAX 4000 /* under PIPE_BUF with what stands in front */
 
 static enum log_target to = LOG_TO_STDERR;
@@ -42,6 +44,8 @@ void log_open(enum log_target target, enum log_level level)
 	to = target;
 	keep = level;
 	may_block = fstat(STDERR_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+	/* room for a burst; what the system does not give is no fault */
+	fcntl(STDERR_FILENO, F_SETPIPE_SZ, PIPE_WANTED);
 	if (target == LOG_TO_SYSLOG)
 		openlog("relayd", LOG_PID | LOG_NDELAY, LOG_MAIL);
 }
