@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * The control socket: a request is one line, a JSON array of words
  * (["queue","list","--domain","example.com"]); the answer is a status line, a
- * JSON object {"ok":true|false,...}, then rows, one JSON object a line, then
- * the end of the connection. Who asks is known from the socket (SO_PEERCRED):
- * root and the daemon's own user may do all, members of the daemon's group may
- * look, others nothing. Long lists are paged over loop turns.
+ * JSON object {"ok":true} or {"ok":false,"usage":BOOL,"error":TEXT}, then rows,
+ * one JSON object a line (one with "error" names something that failed), then
+ * {"end":true}, without which it was cut. Who asks is known from the socket
+ * (SO_PEERCRED): root and the daemon's own user may do all, members of the
+ * daemon's group may look, others nothing. Long lists are paged over loop turns.
  */
 #ifndef RELAYD_CONTROL_H
 #define RELAYD_CONTROL_H

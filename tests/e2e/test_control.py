@@ -54,6 +54,7 @@ class Queue(Control):
     def test_empty_list(self):
         relay = self.relay().start()
         self.assertEqual(relay.ctl("queue", "list"), [])
+        self.assertEqual(relay.ctl("destinations"), [])
         self.assertEqual(relay.run_ctl("queue", "list").stdout, "The queue is empty.\n")
         self.assertEqual(relay.run_ctl("queue", "delete", "--all").stdout, "No message fits.\n")
 
