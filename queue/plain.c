@@ -7,31 +7,61 @@
 
 #define ADDRESS_TEXT_MAX 45 /* of an IPv6 address */
 
-static bool is_word(unsigned char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c >= 0x80;
-}
+/* Asked for each byte, so these are one look into a table. */
+enum {
+	WORD = 1,      /* of words */
+	DELIMITER = 2, /* ends a URL, a mailbox's address or an IP address */
+	BEFORE = 4,    /* an address may begin behind it */
+	OF_IP = 8,     /* of IP addresses */
+};
 
-/* Where a URL, a mailbox's address or an IP address ends. */
-static bool is_delimiter(unsigned char c)
+static const unsigned char kinds[256] = {
+    [0 ... ' '] = DELIMITER | BEFORE,
+    [0x7f] = DELIMITER | BEFORE,
+    ['<'] = DELIMITER | BEFORE,
+    ['>'] = DELIMITER | BEFORE,
+    ['('] = DELIMITER | BEFORE,
+    [')'] = DELIMITER | BEFORE,
+    ['['] = DELIMITER | BEFORE,
+    [']'] = DELIMITER | BEFORE,
+    ['{'] = DELIMITER | BEFORE,
+    ['}'] = DELIMITER | BEFORE,
+    ['"'] = DELIMITER | BEFORE,
+    ['\''] = DELIMITER | BEFORE,
+    [','] = DELIMITER | BEFORE,
+    [';'] = DELIMITER | BEFORE,
+    ['|'] = DELIMITER | BEFORE,
+    ['='] = BEFORE,
+    [':'] = BEFORE | OF_IP,
+    ['.'] = OF_IP,
+    ['0' ... '9'] = WORD | OF_IP,
+    ['A' ... 'F'] = WORD | OF_IP,
+    ['G' ... 'Z'] = WORD,
+    ['a' ... 'f'] = WORD | OF_IP,
+    ['g' ... 'z'] = WORD,
+    [0x80 ... 0xff] = WORD,
+};
+
+static bool is(char c, unsigned char kind)
 {
-	return c <= ' ' || c == 0x7f || (c < 0x80 && strchr("<>()[]{}\"',;|", c));
+	return kinds[(unsigned char)c] & kind;
 }
 
 static bool begins_token(struct span s, size_t i)
 {
-	return i == 0 || is_delimiter((unsigned char)s.p[i - 1]) || s.p[i - 1] == ':' ||
-	       s.p[i - 1] == '=';
+	return i == 0 || is(s.p[i - 1], BEFORE);
 }
 
 static size_t url_at(struct span s, size_t i)
 {
 	struct span rest = {s.p + i, s.n - i};
 	size_t n = 0;
+	if ((*rest.p | 0x20) != 'h' && (*rest.p | 0x20) != 'w')
+		return 0;
 	if (!span_starts_nocase(rest, "http://") && !span_starts_nocase(rest, "https://") &&
 	    !span_starts_nocase(rest, "www."))
 		return 0;
-	while (n < rest.n && !is_delimiter((unsigned char)rest.p[n]))
+	while (n < rest.n && !is(rest.p[n], DELIMITER))
 		n++;
 	return n;
 }
@@ -42,19 +72,12 @@ static size_t mailbox_at(struct span s, size_t i)
 	size_t at = 0;
 	size_t n = 0;
 	for (; i + n < s.n; n++) {
-		unsigned char c = (unsigned char)s.p[i + n];
-		if (is_delimiter(c) || c == ':' || c == '=')
+		if (is(s.p[i + n], BEFORE))
 			break;
-		if (c == '@')
+		if (s.p[i + n] == '@')
 			at = n;
 	}
 	return at > 0 && at + 1 < n ? n : 0;
-}
-
-static bool is_ip_byte(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') ||
-	       c == ':' || c == '.';
 }
 
 /* The run of bytes at I that an IP address may have; *USED of them are one. */
@@ -64,7 +87,7 @@ static size_t ip_run(struct span s, size_t i, size_t *used, unsigned *marks)
 	unsigned char address[16];
 	size_t n = 0, dots = 0, colons = 0;
 	*used = 0;
-	for (; i + n < s.n && is_ip_byte(s.p[i + n]); n++) {
+	for (; i + n < s.n && is(s.p[i + n], OF_IP); n++) {
 		dots += s.p[i + n] == '.';
 		colons += s.p[i + n] == ':';
 	}
@@ -75,7 +98,7 @@ static size_t ip_run(struct span s, size_t i, size_t *used, unsigned *marks)
 	if (dots >= 3 && !six && memchr(s.p + i, ':', length)) /* a port */
 		length = (size_t)((const char *)memchr(s.p + i, ':', length) - (s.p + i));
 	if ((!six && dots < 3) || length == 0 || length > ADDRESS_TEXT_MAX ||
-	    (length == n && i + n < s.n && is_word((unsigned char)s.p[i + n])))
+	    (length == n && i + n < s.n && is(s.p[i + n], WORD)))
 		return n;
 	memcpy(copy, s.p + i, length);
 	copy[length] = '\0';
@@ -112,7 +135,7 @@ static void put(struct scan *s, char c)
 static size_t skip_address(struct scan *s)
 {
 	size_t used = 0;
-	if (s->i >= s->ip_end && is_ip_byte(s->in.p[s->i]))
+	if (s->i >= s->ip_end && is(s->in.p[s->i], OF_IP))
 		s->ip_end = s->i + ip_run(s->in, s->i, &used, &s->plain->marks);
 	if (used)
 		return used;
@@ -178,14 +201,14 @@ static void put_high(struct scan *s)
 static void put_mark(struct scan *s, char c)
 {
 	struct span rest = {s->in.p + s->i + 1, s->in.n - s->i - 1};
-	bool inside = s->i > 0 && rest.n && is_word((unsigned char)s->in.p[s->i - 1]) &&
-		      is_word((unsigned char)rest.p[0]);
+	bool inside = s->i > 0 && rest.n && is(s->in.p[s->i - 1], WORD) &&
+		      is(rest.p[0], WORD);
 	if ((c == '.' || c == '\'') && inside) {
 		put(s, c);
 		return;
 	}
 	bool e = c == '-' && inside && (s->in.p[s->i - 1] | 0x20) == 'e' &&
-		 (s->i == 1 || !is_word((unsigned char)s->in.p[s->i - 2]));
+		 (s->i == 1 || !is(s->in.p[s->i - 2], WORD));
 	if (!e || !span_starts_nocase(rest, "mail"))
 		s->gap = true;
 }
@@ -195,7 +218,7 @@ static void take(struct scan *s)
 	unsigned char c = (unsigned char)s->in.p[s->i];
 	if (c >= 0x80)
 		put_high(s);
-	else if (is_word(c))
+	else if (is((char)c, WORD))
 		put(s, (char)text_lower_byte(c));
 	else
 		put_mark(s, (char)c);

@@ -99,8 +99,8 @@ static void take_regex(struct reading *r, const config_setting_t *setting)
 	pcre2_pattern_info(r->rule->regex, PCRE2_INFO_BACKREFMAX, &references);
 	if (references)
 		reading_fault(r, setting, "regex: references such as \\1 are not allowed (they are slow)");
-	/* without JIT (no executable memory allowed) it is interpreted */
-	pcre2_jit_compile(r->rule->regex, PCRE2_JIT_COMPLETE);
+	/* never compiled to machine code: that does not count the steps of possessive
+	 * loops, and needs memory that is writable and executable */
 }
 
 static void take_category(struct reading *r, const config_setting_t *setting)

@@ -104,13 +104,15 @@ struct verdict {
 struct verdict_rules;
 
 /* Read the rules: files in order, the first rule that fits wins, so users' files
- * stand before ours. Every rule's own examples are run. NULL: ERRORS lists all
- * faults with file, line and rule id. */
+ * stand before ours (relayd/rules.h knows which files there are). Every rule's own
+ * examples are run. NULL: ERRORS lists all faults, a line each with file, line and
+ * rule id; the caller keeps the rules it has. */
 struct verdict_rules *verdict_load(const char *const *files, size_t count, struct buf *errors);
 void verdict_free(struct verdict_rules *rules);
 
 /* Judge. Strings of the result live as long as RULES. RULES may be NULL: by
- * structure only. */
+ * structure only. Of the text, the first 8 KiB count. RULES hold scratch memory, so
+ * one thread at a time. */
 struct verdict verdict_judge(const struct verdict_rules *rules, const struct verdict_input *input);
 
 /* The provider whose MX pattern fits NAME, "" none; its limits. */

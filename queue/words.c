@@ -216,8 +216,8 @@ static void note(struct words_set *found, unsigned number)
 }
 
 /* All phrases that end before END, where the automaton is in STATE. */
-static void note_phrases(
-    const struct words *w, const struct plain *plain, size_t end, uint16_t state, struct words_set *found)
+static void note_phrases(const struct words *w, const struct plain *plain, size_t end,
+    uint16_t state, struct words_set *found)
 {
 	for (; state != NONE; state = w->nodes[state].shorter)
 		for (uint16_t i = w->nodes[state].phrase; i != NONE; i = w->phrases[i].next) {
