@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "relayd/base/clock.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/daemon.h"
@@ -23,6 +24,7 @@
 #define FILES_PER_SCAN 50     /* then the loop does other things first */
 #define AT_A_TIME 8           /* messages of the folder on their way in */
 #define ENVELOPE_MAX (1 << 20)
+#define STALE_S (24 * 3600)
 
 struct drop {
 	struct daemon *daemon;
@@ -108,30 +110,20 @@ static bool next_line(struct span *s, struct span *line)
 	return true;
 }
 
-static void add_recipient(struct envelope *e, const struct address *to)
-{
-	e->recipients = mem_resize(e->recipients, e->recipient_count + 1, sizeof(char *));
-	e->recipients[e->recipient_count++] = span_dup(to->text);
-	e->smtputf8 |= to->utf8;
-}
-
-static int parse_rcpt(const struct command *c, struct envelope *e, struct reply *reply)
+static int parse_rcpt(const struct conf *conf, const struct command *c, struct envelope *e,
+    struct reply *reply)
 {
 	struct command_rcpt rcpt;
 	if (command_parse_rcpt(c->argument, e->smtputf8, &rcpt, reply) < 0)
 		return -1;
-	if (rcpt.to.form != ADDRESS_DOMAIN && rcpt.to.form != ADDRESS_LITERAL) {
-		reply_set(reply, 550, "5.1.3", "a recipient without domain");
-		return -1;
-	}
-	add_recipient(e, &rcpt.to);
-	return 0;
+	return intake_add_recipient(conf, e, &rcpt.to, reply);
 }
 
 /* The commands up to DATA. TEXT becomes what follows. */
-static int parse_commands(struct span *text, const struct conf_limits *limits,
-    struct envelope *e, struct reply *reply)
+static int parse_commands(struct span *text, const struct conf *conf, struct envelope *e,
+    struct reply *reply)
 {
+	const struct conf_limits *limits = &conf->limits;
 	struct command_offers offers = {.size = true, .eightbit = true, .smtputf8 = true,
 	    .max_size = (uint64_t)limits->message_size};
 	struct command_mail mail;
@@ -148,7 +140,7 @@ static int parse_commands(struct span *text, const struct conf_limits *limits,
 			e->smtputf8 = mail.smtputf8;
 		} else if (c.verb == COMMAND_RCPT && e->sender &&
 			   e->recipient_count < (size_t)limits->recipients) {
-			if (parse_rcpt(&c, e, reply) < 0)
+			if (parse_rcpt(conf, &c, e, reply) < 0)
 				return -1;
 		} else {
 			break;
@@ -204,10 +196,10 @@ static int read_file(struct drop *drop, const char *name, struct buf *content, s
 static int parse_file(struct drop *drop, struct span content, struct envelope *e,
     struct buf *message, struct reply *reply)
 {
-	const struct conf_limits *limits = &drop->daemon->settings->conf->limits;
-	if (parse_commands(&content, limits, e, reply) < 0)
+	const struct conf *conf = drop->daemon->settings->conf;
+	if (parse_commands(&content, conf, e, reply) < 0)
 		return -1;
-	return decode_text(content, limits, message, reply);
+	return decode_text(content, &conf->limits, message, reply);
 }
 
 static void take_file(struct drop *drop, const char *name)
@@ -244,6 +236,16 @@ static void take_file(struct drop *drop, const char *name)
 
 /* ---- the folder ---- */
 
+/* What a relay-sendmail that was killed has left. */
+static void remove_stale(struct drop *drop, const char *name)
+{
+	struct stat st;
+	if (strncmp(name, "tmp.", 4) == 0 &&
+	    fstatat(drop->folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    clock_wall_ms() / 1000 - st.st_mtime > STALE_S)
+		unlinkat(drop->folder, name, 0);
+}
+
 /* Only whole files: relay-sendmail gives the name "new.*" when all is written. */
 static bool is_ready(const struct drop *drop, const char *name)
 {
@@ -260,8 +262,10 @@ static void scan(void *arg)
 	if (!dir && fd >= 0)
 		close(fd);
 	for (struct dirent *entry; dir && !more && (entry = readdir(dir));) {
-		if (!is_ready(drop, entry->d_name))
+		if (!is_ready(drop, entry->d_name)) {
+			remove_stale(drop, entry->d_name);
 			continue;
+		}
 		more = drop->pending >= AT_A_TIME || ++seen > FILES_PER_SCAN;
 		if (!more)
 			take_file(drop, entry->d_name);

@@ -190,26 +190,31 @@ static bool refuse_rcpt(struct submission *sub, const struct address *to, struct
 }
 
 /* A recipient without domain (<postmaster>, cron's <root>) is one of the default
- * domain. NULL: there is none to put behind it. */
-static char *qualified(const struct conf *conf, const struct address *to)
+ * domain. */
+int intake_add_recipient(const struct conf *conf, struct envelope *e, const struct address *to,
+    struct reply *reply)
 {
+	const char *ours = conf->return_path.default_domain;
 	struct buf text = {0};
-	buf_add(&text, to->text.p, to->text.n);
-	if (to->form == ADDRESS_LOCAL) {
-		if (!conf->return_path.default_domain[0]) {
-			buf_free(&text);
-			return NULL;
-		}
-		buf_addf(&text, "@%s", conf->return_path.default_domain);
+	if (to->form == ADDRESS_DOMAIN && !memchr(to->domain.p, '.', to->domain.n)) {
+		reply_set(reply, 550, "5.1.2",
+		    "no mail leaves for a domain without a dot; use a full domain name");
+		return -1;
 	}
-	return buf_take(&text, NULL);
-}
-
-static bool may_go_out(const struct address *to)
-{
-	if (to->form == ADDRESS_LITERAL || to->form == ADDRESS_LOCAL)
-		return true;
-	return to->domain.n > 0 && memchr(to->domain.p, '.', to->domain.n);
+	if (to->form == ADDRESS_LOCAL && !ours[0]) {
+		reply_set(reply, 550, "5.1.3",
+		    "a recipient without domain needs return_path.default_domain to be set");
+		return -1;
+	}
+	buf_add(&text, to->text.p, to->text.n);
+	if (to->form == ADDRESS_LOCAL)
+		buf_addf(&text, "@%s", ours);
+	if ((e->recipient_count & (e->recipient_count - 1)) == 0)
+		e->recipients = mem_resize(e->recipients,
+		    e->recipient_count ? e->recipient_count * 2 : 1, sizeof(char *));
+	e->recipients[e->recipient_count++] = buf_take(&text, NULL);
+	e->smtputf8 |= to->utf8;
+	return 0;
 }
 
 static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *reply)
@@ -223,23 +228,8 @@ static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *re
 		    session->client);
 		return refuse_rcpt(sub, to, reply);
 	}
-	if (!may_go_out(to)) {
-		reply_set(reply, 550, "5.1.2",
-		    "no mail leaves for a domain without a dot; use a full domain name");
+	if (intake_add_recipient(session->settings->conf, &sub->envelope, to, reply) < 0)
 		return refuse_rcpt(sub, to, reply);
-	}
-	char *text = qualified(session->settings->conf, to);
-	if (!text) {
-		reply_set(reply, 550, "5.1.3",
-		    "a recipient without domain needs return_path.default_domain to be set");
-		return refuse_rcpt(sub, to, reply);
-	}
-	struct envelope *e = &sub->envelope;
-	if ((e->recipient_count & (e->recipient_count - 1)) == 0)
-		e->recipients = mem_resize(e->recipients,
-		    e->recipient_count ? e->recipient_count * 2 : 1, sizeof(char *));
-	e->recipients[e->recipient_count++] = text;
-	e->smtputf8 |= to->utf8;
 	return true;
 }
 

@@ -50,6 +50,11 @@ void intake_shut(struct intake *intake);
 size_t intake_sessions(const struct intake *intake);
 size_t intake_pending(const struct intake *intake); /* messages between end of text and answer */
 
+/* Put a recipient of a MAIL transaction into an envelope. -1: REPLY says why it
+ * can not be one (no domain and no default for it, a domain without a dot). */
+int intake_add_recipient(const struct conf *conf, struct envelope *envelope,
+    const struct address *to, struct reply *reply) ATTR_MUST_CHECK;
+
 /* A message from within (report, drop folder). ENVELOPE is taken over (emptied);
  * MESSAGE is header, empty line and body with CRLF line ends. A REPORT is not
  * repaired, since it is ours. DONE (never inside) gets the reply that a client
