@@ -479,12 +479,13 @@ static void rebuild(struct submission *sub, const struct return_path *path)
 	const struct conf *conf = sub->settings->conf;
 	const struct envelope *e = &sub->envelope;
 	char id[MESSAGE_ID_TEXT];
+	bool hide = conf->received == CONF_RECEIVED_HIDE || e->report;
 	struct fixup fixup = {
 	    .hostname = conf->hostname,
 	    .id = message_id_text(sub->id, id),
 	    .domain = path->domain ? path->domain->name : NULL,
 	    .helo = span_buf(&sub->helo),
-	    .client = conf->received == CONF_RECEIVED_HIDE ? NULL : e->client,
+	    .client = hide ? NULL : e->client,
 	    .protocol = buf_text(&sub->protocol),
 	    .recipient = e->recipient_count == 1 ? e->recipients[0] : NULL,
 	    .from = span_buf(&path->from),

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "relayd/base/conn.h"
 #include "relayd/base/mem.h"
 #include "relayd/base/random.h"
 
@@ -39,16 +40,17 @@ static void add_helo(struct buf *out, struct span helo)
 	}
 }
 
-/* "[192.0.2.1]", "[IPv6:2001:db8::1]" (RFC 5321 4.1.3); a Unix socket has no
- * address and is named without brackets. */
+/* "[192.0.2.1]", "[IPv6:2001:db8::1]" (RFC 5321 4.1.3); what came by a Unix
+ * socket or the drop folder has no address: "unix:1000" stands without brackets. */
 static void add_client(struct buf *out, const char *client)
 {
-	if (strchr(client, ':'))
-		buf_addf(out, "[IPv6:%s]", client);
-	else if (strchr(client, '.'))
-		buf_addf(out, "[%s]", client);
-	else
+	struct conn_address address;
+	if (conn_address_parse(&address, client, 0) < 0)
 		buf_add_text(out, client);
+	else if (address.addr.ss_family == AF_INET6)
+		buf_addf(out, "[IPv6:%s]", client);
+	else
+		buf_addf(out, "[%s]", client);
 }
 
 /* A recipient that could end the clause or the line is left out. */
