@@ -288,6 +288,7 @@ static size_t list_failures(const struct attempt *a, struct bounce_recipient *li
 		    .address = t->address,
 		    .status = t->status[0] ? t->status : "5.0.0",
 		    .mx = t->mx,
+		    .code = t->answered ? t->code : 0,
 		    .reply = buf_text(&t->text),
 		    .reason = explain_failure(t->verdict.klass),
 		    .last_attempt_ms = clock_wall_ms(),
@@ -351,12 +352,15 @@ void settle(struct attempt *a)
 		expire(a);
 	for (size_t i = 0; i < a->tried_count; i++)
 		failed += a->tried[i].state == TRIED_FAILED;
-	if (failed && a->envelope.sender[0] && !a->envelope.report) {
+	/* deleted by hand meanwhile: nobody is told, as relayctl says */
+	bool told = a->envelope.sender[0] && !a->envelope.report && !a->batch->doomed;
+	if (failed && told) {
 		send_report(a);
 		return;
 	}
 	if (failed) {
-		log_discard(a);
+		if (!a->batch->doomed)
+			log_discard(a);
 		give_up(a);
 	}
 	end_attempt(a);
