@@ -212,6 +212,22 @@ static void test_sender_domains(void **state)
 	assert_true(incident_find(kit->r, 2)->open);
 }
 
+/* An old one that is written again does not make its number the last. */
+static void test_numbers_go_on(void **state)
+{
+	struct paths *kit = *state;
+	struct reputation_way way = paths_way("ip1", "a");
+	struct reputation_way other = paths_way("ip1", "b");
+	report(kit, &way, &paths_blocked, 1, "550", T0);
+	report(kit, &other, &paths_blocked, 2, "550", T0);
+	incident_noticed(kit->r, 1);
+	paths_crash(kit);
+	way.provider = "c";
+	report(kit, &way, &paths_blocked, 3, "550", T0);
+	assert_string_equal(incident_find(kit->r, 3)->provider, "c");
+	assert_string_equal(incident_find(kit->r, 2)->provider, "b");
+}
+
 static void test_close(void **state)
 {
 	struct paths *kit = *state;
@@ -262,6 +278,7 @@ int main(void)
 	    TEST(test_slow_ones),
 	    TEST(test_slowed_in_vain),
 	    TEST(test_sender_domains),
+	    TEST(test_numbers_go_on),
 	    TEST(test_close),
 	    TEST(test_bounded),
 	};
