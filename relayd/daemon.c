@@ -100,6 +100,50 @@ static int make_folder(const char *path, mode_t mode, const struct passwd *user,
 	return 0;
 }
 
+/* The folder of a socket, which a service manager makes, and nobody else does
+ * (/run is empty after a boot). */
+static int make_socket_folder(const char *path, const struct passwd *user, struct why *why)
+{
+	char *folder = mem_text(path);
+	char *slash = strrchr(folder, '/');
+	int result = 0;
+	if (slash && slash != folder) {
+		*slash = '\0';
+		result = make_folder(folder, 0755, user, why);
+	}
+	mem_free(folder);
+	return result;
+}
+
+/* Started as root: the user to become. -1: there is no such user. */
+static int find_user(const struct conf *conf, const struct passwd **user, struct why *why)
+{
+	*user = NULL;
+	if (geteuid() != 0 || !conf->user[0])
+		return 0;
+	*user = getpwnam(conf->user);
+	if (*user)
+		return 0;
+	return why_set(why, WHY_LOCAL,
+	    "user: there is no user \"%s\" on this machine; make it, or set user = \"\" to stay root",
+	    conf->user);
+}
+
+static int make_folders(const struct conf *conf, const struct passwd *user, struct why *why)
+{
+	umask(077);
+	for (size_t i = 0; i < conf->listen_count; i++)
+		if (conf->listen[i].address[0] == '/' &&
+		    make_socket_folder(conf->listen[i].address, user, why) < 0)
+			return -1;
+	/* anybody may put a file into the drop folder, and see nothing there */
+	if (make_socket_folder(conf->control, user, why) < 0 ||
+	    make_folder(conf->spool.path, 0700, user, why) < 0 ||
+	    make_folder(conf->drop, 01733, user, why) < 0)
+		return -1;
+	return 0;
+}
+
 static int become(const struct passwd *user, struct why *why)
 {
 	if (initgroups(user->pw_name, user->pw_gid) < 0 ||
@@ -109,23 +153,8 @@ static int become(const struct passwd *user, struct why *why)
 	return 0;
 }
 
-/* Folders for the user that we will be, then be it. */
-static int drop_privileges(const struct conf *conf, struct why *why)
+static int drop_privileges(const struct passwd *user, struct why *why)
 {
-	struct passwd *user = NULL;
-	umask(077);
-	if (geteuid() == 0 && conf->user[0]) {
-		user = getpwnam(conf->user);
-		if (!user)
-			return why_set(why, WHY_LOCAL,
-			    "user: there is no user \"%s\" on this machine; make it, or set "
-			    "user = \"\" to stay root",
-			    conf->user);
-	}
-	/* anybody may put a file into the drop folder, and see nothing there */
-	if (make_folder(conf->spool.path, 0700, user, why) < 0 ||
-	    make_folder(conf->drop, 01733, user, why) < 0)
-		return -1;
 	if (user && become(user, why) < 0)
 		return -1;
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -194,11 +223,13 @@ static void start_stories(struct daemon *d)
 int daemon_start(struct daemon *d, const char *file, struct settings *settings, struct why *why)
 {
 	const struct conf *conf = settings->conf;
+	const struct passwd *user;
 	*d = (struct daemon){.file = file, .settings = settings};
 	d->stats.started_ms = clock_wall_ms();
 	d->loop = loop_new();
 	d->listen = listen_new(&(struct listen_options){d->loop, &d->stats});
-	if (listen_open(d->listen, settings, why) < 0 || drop_privileges(conf, why) < 0)
+	if (find_user(conf, &user, why) < 0 || make_folders(conf, user, why) < 0 ||
+	    listen_open(d->listen, settings, why) < 0 || drop_privileges(user, why) < 0)
 		return -1;
 	d->control = control_new(d, why);
 	if (!d->control || start_spool(d, why) < 0)
@@ -222,6 +253,29 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings, 
 
 /* ---- reload ---- */
 
+/* What is bound to the process keeps its value until the next start. */
+static void warn_of_fixed(const struct conf *old, const struct conf *fresh)
+{
+	const struct {
+		const char *key;
+		bool same;
+	} fixed[] = {
+	    {"control", strcmp(old->control, fresh->control) == 0},
+	    {"spool", strcmp(old->spool.path, fresh->spool.path) == 0},
+	    {"drop", strcmp(old->drop, fresh->drop) == 0},
+	    {"user", strcmp(old->user, fresh->user) == 0},
+	    {"log", strcmp(old->log, fresh->log) == 0},
+	    {"workers", old->workers == fresh->workers},
+	    {"dns", old->dns.timeout == fresh->dns.timeout &&
+			old->dns.dnssec == fresh->dns.dnssec &&
+			old->dns.server_count == fresh->dns.server_count},
+	};
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		if (!fixed[i].same)
+			log_text(LOG_LEVEL_WARN, "reload: %s changes with the next start only",
+			    fixed[i].key);
+}
+
 int daemon_reload(struct daemon *d, struct conf_errors *errors)
 {
 	struct settings *fresh = settings_load(d->file, errors);
@@ -234,6 +288,7 @@ int daemon_reload(struct daemon *d, struct conf_errors *errors)
 		settings_unref(fresh);
 		return -1;
 	}
+	warn_of_fixed(d->settings->conf, fresh->conf);
 	intake_set_settings(d->intake, fresh);
 	deliver_set_settings(d->deliver, fresh);
 	listen_set_settings(d->listen, fresh);
