@@ -75,13 +75,25 @@ void verdict_free(struct verdict_rules *rules)
 	mem_free(rules);
 }
 
+/* Can PATTERN fit at all? Names differ most before their last label, and a hundred
+ * patterns are asked for each reply. */
+static bool ends_alike(const char *pattern, const char *mx, size_t n)
+{
+	size_t m = strlen(pattern);
+	for (size_t back = 5; back <= 7; back++)
+		if (m > back + 1 && n > back &&
+		    text_lower_byte(pattern[m - back]) != text_lower_byte(mx[n - back]))
+			return false;
+	return true;
+}
+
 static bool mx_fits(char **patterns, size_t count, const char *mx)
 {
 	size_t n = strlen(mx);
 	if (n && mx[n - 1] == '.')
 		n--;
 	for (size_t i = 0; i < count; i++)
-		if (conf_pattern_fits(patterns[i], mx, n))
+		if (ends_alike(patterns[i], mx, n) && conf_pattern_fits(patterns[i], mx, n))
 			return true;
 	return false;
 }
