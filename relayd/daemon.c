@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -246,6 +247,8 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings, 
 		return -1;
 	control_start(d->control);
 	listen_start(d->listen, d->intake, settings);
+	/* reading rules, keys and the spool has left holes */
+	malloc_trim(0);
 	log_text(LOG_LEVEL_INFO, "relayd " RELAYD_VERSION " is ready: %zu messages in the queue",
 	    queued(d));
 	return 0;

@@ -12,6 +12,15 @@ static void add_error(struct conf_errors *errors, const struct conf *conf, const
 	errors->count++;
 }
 
+static bool needs_verification(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->smarthost_count; i++)
+		if (conf->smarthosts[i].tls == CONF_TLS_VERIFY ||
+		    conf->smarthosts[i].tls == CONF_TLS_IMPLICIT)
+			return true;
+	return false;
+}
+
 static void load_parts(struct settings *s, struct conf_errors *errors)
 {
 	const struct conf *conf = s->conf;
@@ -27,8 +36,10 @@ static void load_parts(struct settings *s, struct conf_errors *errors)
 	s->rules = rules_load(conf->file, &errors->text);
 	errors->count += s->rules == NULL;
 	s->client_tls = tls_client_new(0, &why);
-	s->client_tls_verify = tls_client_new(1, &why);
-	if (!s->client_tls || !s->client_tls_verify)
+	/* the system's CAs are a megabyte: only for who asks for them */
+	if (needs_verification(conf))
+		s->client_tls_verify = tls_client_new(1, &why);
+	if (!s->client_tls || (needs_verification(conf) && !s->client_tls_verify))
 		add_error(errors, conf, "tls", &why);
 }
 

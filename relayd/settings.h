@@ -18,7 +18,7 @@ struct settings {
 	struct verdict_rules *rules;
 	SSL_CTX *server_tls;        /* NULL: no certificate */
 	SSL_CTX *client_tls;        /* opportunistic */
-	SSL_CTX *client_tls_verify; /* certificate checked */
+	SSL_CTX *client_tls_verify; /* certificate checked; NULL: no smarthost wants it */
 	unsigned refs;
 };
 
