@@ -369,6 +369,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_repair_sender, reset),
 	    cmocka_unit_test_setup(test_modes, reset),
 	    cmocka_unit_test_setup(test_from, reset),
+	    cmocka_unit_test_setup(test_from_names, reset),
 	    cmocka_unit_test_setup(test_refused, reset),
 	    cmocka_unit_test_setup(test_refused_long, reset),
 	    cmocka_unit_test_setup(test_pass, reset),
