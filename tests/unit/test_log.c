@@ -154,7 +154,7 @@ static void test_full_pipe(void **state)
 	begin();
 	assert_int_equal(fcntl(out[1], F_SETFL, 0), 0);
 	log_open(LOG_TO_JOURNAL, LOG_LEVEL_INFO);
-	for (int i = 0; i < 10000; i++)
+	for (int i = 0; i < 100000; i++)
 		log_text(LOG_LEVEL_INFO, "a line that nobody reads");
 	while (read(out[0], drained, sizeof(drained)) > 0)
 		;
