@@ -220,8 +220,9 @@ class Reuse(Case):
         self.names.mail_host("other.test", "mx.dest.test")
         relay = self.relay(delivery={"reuse_idle": "30s"}, sources=Sources.SOURCES, routes=(
             {"match": "other.test", "via": ["two"]}, {"match": "*", "via": ["one"]})).start()
-        for domain in ("dest.test", "other.test") * 2:
+        for count, domain in enumerate(("dest.test", "other.test") * 2, 1):
             relay.send("a@example.jp", f"user@{domain}", TEXT)
+            relay.wait_log("result=delivered", count=count)
         messages = self.receiver.wait(4)
         self.assertEqual({(m.connection, m.peer) for m in messages},
                          {(1, messages[0].peer), (2, messages[1].peer)})
