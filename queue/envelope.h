@@ -18,7 +18,7 @@
 #define ENVELOPE_TEXT_MAX 4096 /* bytes of any one text */
 
 struct envelope {
-	int64_t arrived_ms; /* wall clock */
+	int64_t arrived_ms; /* steady clock (base/clock.h) */
 	char *sender;       /* as it will be sent, "" for <> */
 	char *sender_was;   /* as it came, when it was replaced; else "" */
 	char *sender_reason; /* "" or why it was replaced */

@@ -137,7 +137,7 @@ static json_t *list_row(const struct request *r, const struct message *m, const 
 	char id[MESSAGE_ID_TEXT];
 	bool why = r->command == CMD_WHY;
 	json_t *row = json_pack("{s:s,s:I,s:I,s:s,s:I,s:o,s:o,s:o}", "id", message_id_text(m->id, id),
-	    "age", (json_int_t)((clock_wall_ms() - m->arrived_ms) / 1000), "size",
+	    "age", (json_int_t)((clock_steady_ms() - m->arrived_ms) / 1000), "size",
 	    (json_int_t)m->size, "state", state_text(m), "next", (json_int_t)next_seconds(m), "from",
 	    json_safe(span_text(e->sender)), "to", recipients_of(m, e), why ? "said" : "last",
 	    last_answer(r, m));
@@ -186,7 +186,7 @@ static void look_at(struct request *r, struct message *m)
 	struct envelope e = {0};
 	struct why why = {0};
 	char id[MESSAGE_ID_TEXT];
-	int64_t now = clock_wall_ms();
+	int64_t now = clock_steady_ms();
 	bool only_look = r->command == CMD_QUEUE_LIST || r->command == CMD_WHY;
 	if (!selection_may_fit(s, m, now))
 		return;

@@ -58,7 +58,7 @@ void control_show(struct request *r)
 	}
 	request_ok(r);
 	request_fact(r, "id", json_string(r->argv[0]));
-	request_fact(r, "age_s", json_integer((clock_wall_ms() - m->arrived_ms) / 1000));
+	request_fact(r, "age_s", json_integer((clock_steady_ms() - m->arrived_ms) / 1000));
 	request_fact(r, "expires_s", json_integer((m->expires_ms - clock_steady_ms()) / 1000));
 	request_fact(r, "size", json_integer((json_int_t)m->size));
 	request_fact(r, "held", json_boolean(m->held));
@@ -149,7 +149,7 @@ static void fill_meaning(const struct request *r, const struct history_entry *la
 	json_object_set_new(row, "do", json_string(explain_remedy(verdict.klass)));
 	if (verdict.help && verdict.help[0])
 		json_object_set_new(row, "help", json_safe(span_text(verdict.help)));
-	json_object_set_new(row, "said_age", json_integer((clock_wall_ms() - last->when_ms) / 1000));
+	json_object_set_new(row, "said_age", json_integer((clock_steady_ms() - last->when_ms) / 1000));
 	verdict_text_clear(&text);
 	buf_free(&answer);
 }

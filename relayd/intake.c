@@ -107,7 +107,7 @@ static struct submission *submission_new(struct intake *intake, struct settings 
 	sub->settings = settings_ref(settings);
 	sub->id = random_u64();
 	sub->content = spool_content_new(intake->options.spool, sub->id, writable, sub);
-	sub->envelope.arrived_ms = clock_wall_ms();
+	sub->envelope.arrived_ms = clock_steady_ms();
 	return sub;
 }
 
@@ -384,7 +384,7 @@ static void sign_run(struct job *job, void *signer)
 	    .body_size = spool_content_size(sub->content),
 	    .read = spool_content_read,
 	    .arg = sub->content,
-	    .wall_ms = sub->envelope.arrived_ms,
+	    .wall_ms = clock_wall_ms(),
 	};
 	sub->why.kind = WHY_NONE;
 	if (dkim_sign_message(signer, sub->settings->keys, sub->envelope.domain, &input,
@@ -489,7 +489,7 @@ static void rebuild(struct submission *sub, const struct return_path *path)
 	    .protocol = buf_text(&sub->protocol),
 	    .recipient = e->recipient_count == 1 ? e->recipients[0] : NULL,
 	    .from = span_buf(&path->from),
-	    .wall_ms = e->arrived_ms,
+	    .wall_ms = clock_wall_ms(),
 	};
 	fixup_header(&fixup, &sub->header, &sub->rebuilt);
 	/* some clients ask for SMTPUTF8 by habit: what needs it is what has it */

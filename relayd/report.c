@@ -50,6 +50,8 @@ static void build(const struct conf *conf, const struct report *report, struct b
 	char id[MESSAGE_ID_TEXT];
 	char original_id[MESSAGE_ID_TEXT];
 	char *from = author(conf, e);
+	/* ages are on the steady clock; what people read is the wall clock */
+	int64_t shift = clock_wall_ms() - clock_steady_ms();
 	struct bounce bounce = {
 	    .kind = report->kind,
 	    .hostname = conf->hostname,
@@ -58,8 +60,8 @@ static void build(const struct conf *conf, const struct report *report, struct b
 	    .id = message_id_text(random_u64(), id),
 	    .original_id = message_id_text(report->message_id, original_id),
 	    .now_ms = clock_wall_ms(),
-	    .arrived_ms = e->arrived_ms,
-	    .expires_ms = report->expires_ms,
+	    .arrived_ms = e->arrived_ms + shift,
+	    .expires_ms = report->expires_ms + shift,
 	    .recipients = report->recipients,
 	    .recipient_count = report->recipient_count,
 	    .header = report->header,

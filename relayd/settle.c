@@ -83,7 +83,7 @@ static void log_result(const struct attempt *a, const struct tried *t, const cha
 		log_add_text(&line, "rule", t->verdict.rule);
 	}
 	log_add_number(&line, "attempts", a->batch->attempts + 1);
-	log_add_number(&line, "delay_ms", clock_wall_ms() - a->envelope.arrived_ms);
+	log_add_number(&line, "delay_ms", clock_steady_ms() - a->envelope.arrived_ms);
 	log_add_number(&line, "took_ms", clock_mono_ms() - a->started_ms);
 	if (text.n > REPLY_SHOWN)
 		text.n = REPLY_SHOWN;
@@ -134,7 +134,7 @@ static void note_answer(struct attempt *a, const struct tried *t)
 	if (t->code)
 		buf_addf(&text, "%u ", t->code);
 	text_escape(&text, span_buf(&t->text), REPLY_SHOWN);
-	history_note(a->deliver->history, a->id, clock_wall_ms(), t->status, t->mx, buf_text(&text));
+	history_note(a->deliver->history, a->id, clock_steady_ms(), t->status, t->mx, buf_text(&text));
 	buf_free(&text);
 }
 
@@ -378,6 +378,7 @@ static size_t list_waiting(struct deliver *deliver, const struct message *messag
     const struct envelope *e, struct bounce_recipient *list)
 {
 	const struct history_entry *last = history_find(deliver->history, message->id);
+	int64_t age = last ? clock_steady_ms() - last->when_ms : 0;
 	size_t n = 0;
 	for (const struct batch *b = message->batches; b; b = b->next_of_message)
 		for (uint32_t i = 0; i < b->count; i++)
@@ -388,7 +389,7 @@ static size_t list_waiting(struct deliver *deliver, const struct message *messag
 			    .reply = last ? last->text : "",
 			    .reason = "It has not been delivered yet. relayd keeps trying; there is "
 				      "nothing to do for now, and no need to send it again.",
-			    .last_attempt_ms = last ? last->when_ms : clock_wall_ms(),
+			    .last_attempt_ms = clock_wall_ms() - age,
 			};
 	return n;
 }
