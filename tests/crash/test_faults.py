@@ -46,7 +46,8 @@ class Faults(unittest.TestCase):
 class Syscalls(Faults):
     """One message's life, with a fault at the Nth call of one kind."""
 
-    CALLS = {"write": "pwritev,pwrite64,write,writev", "sync": "fdatasync,fsync",
+    CALLS = {"disk": "pwritev,pwrite64",
+             "write": "pwritev,pwrite64,write,writev", "sync": "fdatasync,fsync",
              "name": "openat,renameat,renameat2,unlinkat,ftruncate,fallocate",
              "net": "sendto,sendmsg,writev,connect,accept4"}
 
@@ -135,10 +136,10 @@ class Syscalls(Faults):
         self.sweep("sync", "error=EIO:when={}", share(400, 4))
 
     def test_io_error_at_write(self):
-        self.sweep("write", "error=EIO:when={}", share(400, 4))
+        self.sweep("disk", "error=EIO:when={}", share(400, 4))
 
     def test_no_space_at_write(self):
-        self.sweep("write", "error=ENOSPC:when={}", share(400, 4))
+        self.sweep("disk", "error=ENOSPC:when={}", share(400, 4))
 
 
 class FullDisk(Faults):
