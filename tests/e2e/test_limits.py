@@ -5,6 +5,7 @@ import resource
 import socket
 import unittest
 
+from harness.relay import release_dir
 from harness import HANG, Behaviour, RawClient, wait_until
 from harness.case import TEXT, Case
 
@@ -223,7 +224,6 @@ class Starved(Case):
         self.assertEqual(len(self.receiver.messages), count)
 
 
-@unittest.skipUnless("RELAYD_RELEASE_BUILD" in os.environ, "needs RELAYD_RELEASE_BUILD, a build without sanitizers")
 class Memory(Case):
     def peak(self, relay):
         with open(f"/proc/{relay.process.pid}/status") as f:
@@ -232,7 +232,7 @@ class Memory(Case):
     def test_a_message_of_100_MB(self):
         """In and out again without ever being in memory."""
         relay = self.relay(limits={"message_size": "200M", "text_line": "64M"})
-        relay.program = lambda name: os.path.join(os.environ["RELAYD_RELEASE_BUILD"], name)
+        relay.program = lambda name: os.path.join(release_dir(), name)
         relay.start()
         relay.send("a@example.jp", "user@dest.test", TEXT)
         self.receiver.wait(1)
