@@ -22,7 +22,8 @@ struct destination {
 	unsigned pauses;   /* in a row, for the ladder */
 	struct heap_node wake; /* end of a pause, or time to be forgotten */
 	bool paused;
-	bool in_turn; /* on the ring of those that may start something */
+	bool answers; /* it did, the last time that it was asked */
+	struct destination **ring; /* that it stands on; NULL: it may start nothing */
 	struct destination *prev;
 	struct destination *next;
 };

@@ -80,9 +80,18 @@ static bool may_expire(const struct schedule *s)
 	return s->expired && s->expiring < EXPIRING_MAX;
 }
 
+/* Destinations that have not answered get three quarters of the connections
+ * between them: a hundred that hang can not keep those waiting that do answer. */
+static bool may_try_doubtful(const struct schedule *s)
+{
+	size_t most = (size_t)s->conf.connections - (size_t)s->conf.connections / 4;
+	return s->doubtful && s->doubtful_running < most;
+}
+
 static bool may_start(const struct schedule *s)
 {
-	return s->ring && s->count[BATCH_RUNNING] - s->expiring < (size_t)s->conf.connections;
+	return (s->answering || may_try_doubtful(s)) &&
+	       s->count[BATCH_RUNNING] - s->expiring < (size_t)s->conf.connections;
 }
 
 void schedule_arm(struct schedule *s)
@@ -106,12 +115,16 @@ void schedule_arm(struct schedule *s)
 
 void schedule_update_turn(struct schedule *s, struct destination *d)
 {
-	bool may = destination_may_start(d);
-	if (may && !d->in_turn)
-		DL_APPEND(s->ring, d);
-	else if (!may && d->in_turn)
-		DL_DELETE(s->ring, d);
-	d->in_turn = may;
+	struct destination **ring = !destination_may_start(d) ? NULL
+				    : d->answers	      ? &s->answering
+							      : &s->doubtful;
+	if (ring == d->ring)
+		return;
+	if (d->ring)
+		DL_DELETE(*d->ring, d);
+	if (ring)
+		DL_APPEND(*ring, d);
+	d->ring = ring;
 }
 
 static struct batch **list_of(struct schedule *s, struct destination *d, enum batch_state state)
@@ -128,6 +141,8 @@ static void leave_state(struct schedule *s, struct batch *batch)
 	heap_remove(&s->due, &batch->due);
 	d->count[batch->state]--;
 	s->count[batch->state]--;
+	if (batch->state == BATCH_RUNNING && !d->answers)
+		s->doubtful_running--;
 }
 
 /* The time of its delay notice; INT64_MAX: none will be sent. */
@@ -166,6 +181,8 @@ static void enter_state(struct schedule *s, struct batch *batch, enum batch_stat
 		heap_add(&s->due, &batch->due, next_look(s, batch));
 	d->count[state]++;
 	s->count[state]++;
+	if (state == BATCH_RUNNING && !d->answers)
+		s->doubtful_running++;
 	schedule_update_turn(s, d);
 }
 
@@ -220,8 +237,22 @@ void schedule_pause(struct schedule *s, struct destination *d, int64_t until_ms)
 	schedule_arm(s);
 }
 
+static void set_answers(struct schedule *s, struct destination *d, bool answers)
+{
+	if (d->answers == answers)
+		return;
+	if (answers)
+		s->doubtful_running -= d->count[BATCH_RUNNING];
+	else
+		s->doubtful_running += d->count[BATCH_RUNNING];
+	d->answers = answers;
+	schedule_update_turn(s, d);
+}
+
 static void feed_back(struct schedule *s, struct destination *d, enum schedule_feedback feedback)
 {
+	if (feedback != SCHEDULE_NEUTRAL)
+		set_answers(s, d, feedback == SCHEDULE_WORKED);
 	if (feedback == SCHEDULE_WORKED) {
 		destination_worked(d, &s->conf);
 	} else if (feedback == SCHEDULE_FAILED && !d->paused && destination_failed(d)) {
@@ -278,11 +309,14 @@ static void expire_one(struct schedule *s)
 
 static void start_one(struct schedule *s)
 {
-	struct destination *d = s->ring;
+	bool doubtful = may_try_doubtful(s) && (s->doubtful_turn || !s->answering);
+	struct destination **ring = doubtful ? &s->doubtful : &s->answering;
+	struct destination *d = *ring;
 	struct batch *batch = d->ready;
+	s->doubtful_turn = !s->doubtful_turn;
 	/* to the end of the ring: the others come first */
-	DL_DELETE(s->ring, d);
-	DL_APPEND(s->ring, d);
+	DL_DELETE(*ring, d);
+	DL_APPEND(*ring, d);
 	schedule_move(s, batch, BATCH_RUNNING);
 	s->handler.start(s->handler.arg, batch);
 }

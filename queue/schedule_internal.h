@@ -14,7 +14,10 @@ struct schedule {
 	struct schedule_handler handler;
 	struct message *messages;         /* uthash */
 	struct destination *destinations; /* uthash */
-	struct destination *ring;         /* utlist: may start something */
+	struct destination *answering;    /* ring (utlist): may start something, and answers */
+	struct destination *doubtful;     /* ring: the same, new or silent */
+	size_t doubtful_running;          /* attempts at such */
+	bool doubtful_turn;
 	struct batch *expired;            /* utlist: EXPIRED batches */
 	size_t expiring;                  /* of those RUNNING, handed out for their report */
 	struct heap due;                  /* WAITING and READY batches */
