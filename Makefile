@@ -57,7 +57,7 @@ endif
 
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -DRELAYD_RULES='"$(PREFIX)/share/relayd/replies.conf"' -DRELAYD_VERSION='"$(VERSION)"' $(WARN) $(HARDEN) \
 	$(CFLAGS) $(PKG_CFLAGS) -MMD -MP
-LIBS = $(PKG_LIBS) -lopendkim -lcrypt -lpthread
+LIBS = $(PKG_LIBS) -lopendkim -lpthread
 # libopendkim's call of this function must find ours (dkim/keys.h)
 EXPORT := -Wl,--export-dynamic-symbol=PEM_read_bio_PrivateKey
 
