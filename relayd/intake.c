@@ -6,7 +6,7 @@
  *	end                      the text is complete
  *	judge                    header readable? loop? whose name does it carry?
  *	rebuild                  the header section that will leave
- *	settle                   the body can be read back
+ *	store                    the body can be read back
  *	sign                     in a worker
  *	append                   in the spool thread, synced
  *	answer                   into the queue, then 250
@@ -409,7 +409,7 @@ static void sign_done(struct job *job)
 	answer(sub);
 }
 
-static void settled(void *arg, bool failed)
+static void stored(void *arg, bool failed)
 {
 	struct submission *sub = arg;
 	if (failed) {
@@ -532,7 +532,7 @@ static void finish(struct submission *sub)
 	} else {
 		note_repair(sub, &path);
 		rebuild(sub, &path);
-		spool_content_finish(sub->content, settled, sub);
+		spool_content_finish(sub->content, stored, sub);
 	}
 	return_path_free(&path);
 }
