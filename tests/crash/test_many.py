@@ -1,0 +1,93 @@
+"""A spool with many waiting messages, started again after kill -9: nothing of it
+is lost, new mail does not wait behind it, and all of it arrives once."""
+import collections
+import os
+import shutil
+import subprocess
+import unittest
+
+from base import Behaviour, NameServer, Receiver, Relay, share, wait_until
+from harness.receiver import HANG
+from harness.relay import release_dir
+
+SOURCE = shutil.which("smtp-source", path=os.environ.get("PATH", "") + ":/usr/sbin")
+WINDOW = 4
+
+
+@unittest.skipUnless(SOURCE, "smtp-source (of Postfix) makes the load")
+class Many(unittest.TestCase):
+    def setUp(self):
+        self.names = NameServer()
+        self.addCleanup(self.names.close)
+        self.healthy = Receiver()
+        self.addCleanup(self.healthy.close)
+        self.names.mail_host("dest.test", "mx.dest.test", "127.0.0.1")
+        self.dead = Receiver("127.0.0.2", self.healthy.port,
+                             Behaviour(banner="421 4.3.2 not now"))
+        self.addCleanup(self.dead.close)
+        self.names.mail_host("dead.test", "mx.dead.test", "127.0.0.2")
+        # an hour: what is tried again is tried by its command alone
+        self.relay = Relay(self.names, delivery={"port": self.healthy.port},
+                           queue={"backoff": ["1h"], "window_max": WINDOW})
+        self.relay.program = lambda name: os.path.join(release_dir(), name)
+        self.addCleanup(self.relay.close)
+
+    def inject(self, count):
+        """COUNT messages, each to a recipient of its own: 1user@dead.test, 2user@..."""
+        subprocess.run([SOURCE, "-d", "-N", "-s", "40", "-l", "600", "-m", str(count), "-C", "10",
+                        "-M", "client.example.jp", "-f", "app@example.jp", "-t", "user@dead.test",
+                        f"127.0.0.1:{self.relay.port}"], check=True, capture_output=True,
+                       timeout=600)
+
+    def waiting(self):
+        facts = {row["what"]: row["value"] for row in self.relay.ctl("status")}
+        return int(facts["queue_messages"])
+
+    def wait_for_old(self, count):
+        wait_until(lambda: self.waiting() == count, what="a queue with the old messages only")
+
+    def assert_new_mail_passes(self, number):
+        with self.relay.smtp() as client:  # the greeting is awaited
+            client.sendmail("app@example.jp", ["user@dest.test"],
+                            f"From: app@example.jp\r\nSubject: {number}\r\n\r\nnew\r\n")
+        self.healthy.wait(number, timeout=60)
+
+    def test_many_waiting_messages_are_started_again(self):
+        count = share(100000, 15000)
+        relay = self.relay.start()
+        self.inject(count)
+        self.assertEqual(self.waiting(), count)
+        self.assert_new_mail_passes(1)
+        self.wait_for_old(count)
+        relay.kill()
+
+        relay.start()
+        self.assert_new_mail_passes(2)
+        self.wait_for_old(count)
+        self.assertEqual(self.dead.messages, [])
+        # it refuses: a few were tried in vain, not each message
+        self.assertLess(self.dead.connections, count // 100)
+
+        # it accepts connections and says nothing: these stand until they are ended
+        self.dead.behaviour = Behaviour(banner=HANG)
+        before = self.dead.connections
+        relay.ctl("queue", "retry", "--all")
+        self.dead.wait_for(lambda dead: dead.connections > before)
+        self.assert_new_mail_passes(3)
+        self.assertLessEqual(self.dead.open_now, WINDOW)
+        self.wait_for_old(count)
+
+        # it works again
+        self.dead.behaviour = Behaviour()
+        self.dead.hang_up()
+        wait_until(lambda: self.dead.open_now == 0, what="the end of the old connections")
+        relay.ctl("queue", "retry", "--all")
+        self.dead.wait(count, timeout=600)
+        wait_until(lambda: self.waiting() == 0, timeout=60, what="an empty queue")
+        copies = collections.Counter(r for m in self.dead.messages for r in m.recipients)
+        self.assertEqual({r: n for r, n in copies.items() if n > 1}, {})
+        self.assertEqual(len(copies), count)
+
+
+if __name__ == "__main__":
+    unittest.main()
