@@ -181,6 +181,7 @@ class FullDisk(Faults):
         self.assertEqual([n for n, times in arrived.items() if len(times) > 1], [])
         wait_until(lambda: self.send(relay, 1000), timeout=30, step=0.2, what="room again")
         wait_for_all(self.receiver, {1000})
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
         # nothing of it was only in memory
         relay.kill()
         relay.start()
