@@ -151,7 +151,7 @@ static struct span trim_fws(struct span s)
 /* Cut what is before the next SEPARATOR off S. */
 static struct span part_take(struct span *s, char separator)
 {
-	const char *end = memchr(s->p, separator, s->n);
+	const char *end = s->n ? memchr(s->p, separator, s->n) : NULL;
 	struct span part = {s->p, end ? (size_t)(end - s->p) : s->n};
 	size_t cut = part.n + (end != NULL);
 	s->p += cut;

@@ -11,15 +11,14 @@
 
 #define WORDS_MAX 8
 
-static int add_flush(const struct sendmail_options *options, const char **words, int n)
+static void add_flush(const struct sendmail_options *options, const char **words, int n)
 {
 	words[n++] = "retry";
 	if (options->flush == 'R')
 		words[n++] = "--domain";
 	else if (options->flush == 'S')
 		words[n++] = "--sender";
-	words[n++] = options->flush == 'f' ? "--all" : options->flush_what;
-	return n;
+	words[n] = options->flush == 'f' ? "--all" : options->flush_what;
 }
 
 /* The folder of this program, without a slash at its end. */
@@ -46,7 +45,7 @@ int sendmail_queue(const struct sendmail_config *config, const struct sendmail_o
 	}
 	words[n++] = "queue";
 	if (options->mode == SENDMAIL_FLUSH)
-		n = add_flush(options, words, n);
+		add_flush(options, words, n);
 	else
 		words[n] = "list";
 	struct buf own = {0};

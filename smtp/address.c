@@ -116,7 +116,7 @@ size_t domain_scan(struct span s)
 		}
 	}
 	if (i && i == label)
-		label = --i; /* the dot is the caller's to pass over */
+		i--; /* the dot is the caller's to pass over */
 	else if (i - label > DOMAIN_LABEL_MAX || (i && s.p[i - 1] == '-'))
 		return 0;
 	return i <= ADDRESS_DOMAIN_MAX ? i : 0;

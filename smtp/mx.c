@@ -323,6 +323,7 @@ static void take_mx(struct mx_query *q, const struct dns_answer *answer)
 	size_t count = answer->count < DNS_RECORDS_MAX ? answer->count : DNS_RECORDS_MAX;
 	for (size_t i = 0; i < count; i++) {
 		size_t k = random_below((uint32_t)i + 1);
+		order[i] = i;
 		order[i] = order[k];
 		order[k] = i;
 	}
