@@ -222,6 +222,8 @@ layers:
 	tests/layers.sh
 sizes:
 	tests/sizes.sh
+analyze:
+	tests/analyze.sh $(B)/analyze $(filter-out -MMD -MP $(WARN) $(HARDEN) $(CFLAGS),$(ALL_CFLAGS))
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
