@@ -44,6 +44,7 @@ struct batch {
 	uint8_t state; /* enum batch_state */
 	bool doomed : 1;  /* delete it when its attempt is over */
 	bool expired : 1; /* it was handed out for its report */
+	bool by_path : 1; /* it waits for a way out, not for its destination */
 };
 
 struct message {

@@ -29,6 +29,7 @@
 #define LAST_CHANCE_MS (3600 * 1000) /* for what ran out of time while we were down */
 #define NOTICE_PATIENCE_MS (10 * 60 * 1000) /* first the attempt that is due, then the notice */
 #define NAMED_TIMES 5 /* attempts at times that replies name; then the ladder has a say */
+#define HOLD_MAX_MS (3 * 24 * 3600 * (int64_t)1000) /* beyond its lifetime, on a held path */
 #define WAIT_MAX_MS (27 * 3600 * (int64_t)1000) /* no reply makes us wait longer (backoff.h) */
 
 static void run(void *arg);
@@ -318,6 +319,7 @@ static void start_one(struct schedule *s)
 	DL_DELETE(*ring, d);
 	DL_APPEND(*ring, d);
 	schedule_move(s, batch, BATCH_RUNNING);
+	batch->by_path = false;
 	s->handler.start(s->handler.arg, batch);
 }
 
@@ -475,9 +477,39 @@ void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feed
 	} else {
 		if (batch->attempts < UINT16_MAX)
 			batch->attempts++;
+		batch->by_path = feedback == SCHEDULE_BLOCKED;
 		batch->try_ms = next_try(s, batch, due_ms);
 		schedule_move(s, batch, m->held ? BATCH_HELD : BATCH_WAITING);
 	}
+	schedule_arm(s);
+}
+
+/* What waits for a held path does not lose its time. */
+static void prolong(const struct schedule *s, struct message *m, int64_t wait_ms)
+{
+	int64_t lifetime = m->report ? s->conf.bounce_lifetime : s->conf.lifetime;
+	int64_t last = m->arrived_ms + lifetime + HOLD_MAX_MS;
+	int64_t end = m->expires_ms + (wait_ms > 0 ? wait_ms : 0);
+	if (end > last)
+		end = last;
+	if (end > m->expires_ms)
+		m->expires_ms = end;
+}
+
+void schedule_put_off(struct schedule *s, struct batch *batch, int64_t due_ms, bool held)
+{
+	struct message *m = batch->message;
+	if (batch->doomed || batch->count == 0) {
+		schedule_finish(s, batch, SCHEDULE_NEUTRAL, 0);
+		return;
+	}
+	if (batch->state != BATCH_RUNNING || batch->expired)
+		bug("a batch is put off that was not to be tried");
+	if (held)
+		prolong(s, m, due_ms - clock_steady_ms());
+	batch->try_ms = due_ms;
+	batch->by_path = true;
+	schedule_move(s, batch, m->held ? BATCH_HELD : BATCH_WAITING);
 	schedule_arm(s);
 }
 

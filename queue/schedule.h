@@ -56,6 +56,7 @@ enum schedule_feedback {
 	SCHEDULE_WORKED,  /* the destination answered as it should */
 	SCHEDULE_FAILED,  /* could not be reached or did not speak: window shrinks */
 	SCHEDULE_NEUTRAL, /* says nothing about the destination */
+	SCHEDULE_BLOCKED, /* the same, and what is left waits for a way out */
 };
 
 /* The attempt is over. Recipients that are left wait until DUE_MS (steady clock;
@@ -63,6 +64,16 @@ enum schedule_feedback {
  * The batch is freed when none is left. */
 void schedule_finish(struct schedule *schedule, struct batch *batch,
     enum schedule_feedback feedback, int64_t due_ms);
+
+/* Nothing was tried after all, since no way out was free: the batch waits until
+ * DUE_MS (steady clock). That is no attempt and says nothing about the destination.
+ * HELD: the way is blocked and not merely busy; the message's end moves by the time
+ * that it waits, for each batch that does, to at most three days beyond its
+ * lifetime. */
+void schedule_put_off(struct schedule *schedule, struct batch *batch, int64_t due_ms, bool held);
+
+/* A way out may be free again: all that was put off or blocked is due now. */
+void schedule_resume(struct schedule *schedule);
 
 /* The destination as a whole is not tried before UNTIL_MS (steady clock). */
 void schedule_pause(struct schedule *schedule, struct destination *destination, int64_t until_ms);

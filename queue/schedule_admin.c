@@ -52,6 +52,17 @@ void schedule_retry(struct schedule *s, struct message *m)
 	schedule_arm(s);
 }
 
+void schedule_resume(struct schedule *s)
+{
+	for (struct message *m = s->messages; m; m = m->hh.next)
+		for (struct batch *b = m->batches; b; b = b->next_of_message)
+			if (b->by_path && b->state == BATCH_WAITING) {
+				b->try_ms = clock_steady_ms();
+				schedule_move(s, b, BATCH_WAITING);
+			}
+	schedule_arm(s);
+}
+
 void schedule_unpause(struct schedule *s, struct destination *d)
 {
 	if (d->paused)

@@ -218,6 +218,20 @@ void kit_land(struct kit *kit, uint64_t id, enum kit_answer answer, int64_t due_
 	fail_msg("message %u is not being tried", (unsigned)id);
 }
 
+void kit_put_off(struct kit *kit, uint64_t id, int64_t due_ms, bool held)
+{
+	struct kit_flight *flight;
+	DL_FOREACH (kit->flights, flight)
+		if (flight->id == id) {
+			struct batch *batch = flight->batch;
+			DL_DELETE(kit->flights, flight);
+			mem_free(flight);
+			schedule_put_off(kit->schedule, batch, due_ms, held);
+			return;
+		}
+	fail_msg("message %u is not being tried", (unsigned)id);
+}
+
 const struct kit_note *kit_note(const struct kit *kit, enum kit_event event, size_t n)
 {
 	for (size_t i = 0; i < kit->note_count; i++)

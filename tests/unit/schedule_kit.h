@@ -64,6 +64,9 @@ struct message *kit_add_state(struct kit *kit, uint64_t id, const char *name, in
 /* End the flight of message ID by hand. */
 void kit_land(struct kit *kit, uint64_t id, enum kit_answer answer, int64_t due_ms);
 
+/* The same, but it was not tried at all. */
+void kit_put_off(struct kit *kit, uint64_t id, int64_t due_ms, bool held);
+
 /* The Nth note of that kind; fails the test when there is none. */
 const struct kit_note *kit_note(const struct kit *kit, enum kit_event event, size_t n);
 

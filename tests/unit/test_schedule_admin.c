@@ -368,6 +368,77 @@ static void test_walk_in_order(void **state)
 	assert_int_equal(expected, 1001);
 }
 
+/* ---- put off: no way out was free ---- */
+
+static void test_put_off_is_no_attempt(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	kit_add_one(kit, 1, "a.test");
+	for (int n = 1; n <= 8; n++) {
+		kit_run(kit, 20 * KIT_SECOND);
+		assert_int_equal(kit->count[KIT_STARTED], n);
+		kit_put_off(kit, 1, clock_steady_ms() + 20 * KIT_SECOND, false);
+	}
+	struct message *m = schedule_find(kit->schedule, 1);
+	assert_int_equal(m->batches->attempts, 0);
+	assert_int_equal(m->expires_ms, m->arrived_ms + 5 * KIT_DAY);
+	struct destination_stats stats;
+	assert_true(schedule_destination(kit->schedule, "a.test", &stats));
+	assert_int_equal(stats.paused_until_ms, 0);
+}
+
+/* Time on a held path does not count, for three days; then it does. */
+static void test_put_off_by_a_held_path(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	kit_add_one(kit, 1, "a.test");
+	kit_run(kit, 0);
+	struct message *m = schedule_find(kit->schedule, 1);
+	int64_t end = m->expires_ms;
+	kit_put_off(kit, 1, clock_steady_ms() + KIT_HOUR, true);
+	assert_int_equal(m->expires_ms, end + KIT_HOUR);
+	for (int n = 0; n < 4; n++) {
+		kit_run(kit, KIT_DAY);
+		kit_put_off(kit, 1, clock_steady_ms() + KIT_DAY, true);
+	}
+	assert_int_equal(m->expires_ms, end + 3 * KIT_DAY);
+}
+
+static void test_put_off_and_resumed(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	kit_add_one(kit, 1, "a.test");
+	kit_run(kit, 0);
+	kit_put_off(kit, 1, clock_steady_ms() + KIT_HOUR, true);
+	kit_add_one(kit, 2, "b.test");
+	kit_run(kit, 0);
+	kit_land(kit, 2, KIT_DEFERRED, clock_steady_ms() + KIT_HOUR);
+	kit_run(kit, KIT_MINUTE);
+	assert_int_equal(kit->count[KIT_STARTED], 2);
+	schedule_resume(kit->schedule);
+	kit_run(kit, 0);
+	assert_int_equal(kit->count[KIT_STARTED], 3); /* what was tried keeps its time */
+	assert_int_equal(kit_note(kit, KIT_STARTED, 2)->id, 1);
+}
+
+static void test_put_off_while_held_or_deleted(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	kit_add_one(kit, 1, "a.test");
+	kit_add_one(kit, 2, "b.test");
+	kit_run(kit, 0);
+	schedule_hold(kit->schedule, schedule_find(kit->schedule, 1));
+	schedule_delete(kit->schedule, schedule_find(kit->schedule, 2));
+	kit_put_off(kit, 1, clock_steady_ms() + KIT_HOUR, true);
+	kit_put_off(kit, 2, clock_steady_ms() + KIT_HOUR, true);
+	assert_int_equal(schedule_stats(kit->schedule).held, 1);
+	assert_null(schedule_find(kit->schedule, 2));
+}
+
 /* Everything at once; the sanitizer sees what is lost. */
 static void test_free_with_everything_in_flight(void **state)
 {
@@ -403,6 +474,10 @@ int main(void)
 	    T(test_reload_changes_the_lifetime_of_new_mail_only),
 	    T(test_counts),
 	    T(test_walk_in_order),
+	    T(test_put_off_is_no_attempt),
+	    T(test_put_off_by_a_held_path),
+	    T(test_put_off_and_resumed),
+	    T(test_put_off_while_held_or_deleted),
 	    T(test_free_with_everything_in_flight),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
