@@ -199,7 +199,7 @@ static int start_spool(struct daemon *d, struct why *why)
 	return d->spool ? 0 : -1;
 }
 
-static void start_stories(struct daemon *d)
+static int start_stories(struct daemon *d, struct why *why)
 {
 	struct intake_options in = {
 	    .loop = d->loop,
@@ -211,14 +211,19 @@ static void start_stories(struct daemon *d)
 	    .arg = d,
 	};
 	d->intake = intake_new(&in, d->settings);
+	d->paths = paths_new(d->loop, d->intake, d->settings, why);
+	if (!d->paths)
+		return -1;
 	struct deliver_options out = {
 	    .loop = d->loop,
 	    .spool = d->spool,
 	    .dns = d->dns,
 	    .intake = d->intake,
 	    .stats = &d->stats,
+	    .paths = d->paths,
 	};
 	d->deliver = deliver_new(&out, d->settings);
+	return 0;
 }
 
 int daemon_start(struct daemon *d, const char *file, struct settings *settings, struct why *why)
@@ -239,8 +244,7 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings, 
 	if (!d->dns)
 		return -1;
 	start_signers(d);
-	start_stories(d);
-	if (spool_recover(d->spool, recovered, d, why) < 0)
+	if (start_stories(d, why) < 0 || spool_recover(d->spool, recovered, d, why) < 0)
 		return -1;
 	d->drop = drop_new(d, why);
 	if (!d->drop)
@@ -293,6 +297,7 @@ int daemon_reload(struct daemon *d, struct conf_errors *errors)
 	}
 	warn_of_fixed(d->settings->conf, fresh->conf);
 	intake_set_settings(d->intake, fresh);
+	paths_set_settings(d->paths, fresh);
 	deliver_set_settings(d->deliver, fresh);
 	listen_set_settings(d->listen, fresh);
 	settings_unref(d->settings);
@@ -340,5 +345,6 @@ void daemon_end(struct daemon *d)
 	control_free(d->control);
 	pool_free(d->signers);
 	spool_close(d->spool);
+	paths_free(d->paths); /* the last answers of the spool may go there */
 	log_text(LOG_LEVEL_INFO, "ended");
 }

@@ -22,6 +22,7 @@ struct daemon {
 	struct pool *signers;
 	struct dns *dns;
 	struct intake *intake;
+	struct paths *paths;
 	struct deliver *deliver;
 	struct control *control;
 	struct drop *drop;

@@ -11,6 +11,7 @@
 #include "queue/verdict.h"
 #include "relayd/history.h"
 #include "relayd/intake.h"
+#include "relayd/paths.h"
 #include "relayd/settings.h"
 #include "relayd/stats.h"
 #include "smtp/dns.h"
@@ -23,6 +24,7 @@ struct deliver_options {
 	struct dns *dns;
 	struct intake *intake; /* for reports */
 	struct stats *stats;
+	struct paths *paths;
 };
 
 struct deliver *deliver_new(const struct deliver_options *options, struct settings *settings);

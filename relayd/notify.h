@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * Telling the administrator of an incident: notify.command gets it as JSON on its
+ * standard input, notify.mail gets a message. Nothing here waits: the command runs
+ * beside the daemon, a few at a time, and is killed when it takes too long.
+ */
+#ifndef RELAYD_NOTIFY_H
+#define RELAYD_NOTIFY_H
+
+#include <jansson.h>
+
+#include "queue/reputation.h"
+#include "relayd/base/loop.h"
+#include "relayd/intake.h"
+
+struct notify;
+
+/* TOLD is called once for each incident, perhaps inside notify_incident: somebody
+ * knows of it, or (OK is false: too many commands run, no room in the queue) nobody
+ * could be told now and the caller may try again later. */
+struct notify_options {
+	struct loop *loop;
+	struct intake *intake;
+	void (*told)(void *arg, unsigned number, bool ok);
+	void *arg;
+};
+
+struct notify *notify_new(const struct notify_options *options);
+/* Commands that still run are left to themselves. */
+void notify_free(struct notify *notify);
+
+void notify_incident(struct notify *notify, const struct conf *conf,
+    const struct incident *incident);
+
+/* All of an incident; its texts are plain ASCII, escaped. */
+json_t *notify_json(const struct incident *incident);
+
+#endif

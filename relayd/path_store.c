@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+#include "relayd/path_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "relayd/base/log.h"
+#include "relayd/base/mem.h"
+
+#define NAME "reputation"
+#define NAME_NEW "reputation.new"
+#define LINE_MAX_BYTES 65536
+#define PIECE 65536
+#define PENDING_MAX (4 << 20)  /* while the disk takes nothing; then a new file is due */
+#define GROWTH_MIN (4 << 20)   /* appended bytes before the file is written anew */
+
+struct path_store {
+	struct loop *loop;
+	struct reputation *reputation; /* NULL before it was loaded */
+	char *folder;
+	int dir;
+	int fd;             /* for appending */
+	struct buf pending; /* lines of this turn, and those that could not be written */
+	bool flushing;      /* at the end of the turn */
+	bool lost;          /* lines were dropped: only a new file is whole */
+	bool failing;       /* said so in the log */
+	size_t written;     /* of the new file */
+	size_t appended;    /* since then */
+};
+
+struct path_store *path_store_new(struct loop *loop, const char *folder)
+{
+	struct path_store *store = mem_zero(sizeof(*store));
+	store->loop = loop;
+	store->folder = mem_text(folder);
+	store->dir = -1;
+	store->fd = -1;
+	return store;
+}
+
+/* ---- reading ---- */
+
+/* A line without its end was cut by a crash: what it says is unknown. */
+static size_t replay_lines(struct path_store *store, struct buf *text)
+{
+	size_t skipped = 0;
+	size_t at = 0;
+	while (at < text->len) {
+		const char *line = text->data + at;
+		const char *end = memchr(line, '\n', text->len - at);
+		if (!end)
+			break;
+		size_t n = (size_t)(end - line);
+		skipped += n && !reputation_replay(store->reputation, (struct span){line, n});
+		at += n + 1;
+	}
+	buf_drop(text, at);
+	if (text->len > LINE_MAX_BYTES) {
+		skipped++;
+		buf_clear(text);
+	}
+	return skipped;
+}
+
+static int replay(struct path_store *store, size_t *skipped, struct why *why)
+{
+	struct buf text = {0};
+	ssize_t n;
+	int fd = openat(store->dir, NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return errno == ENOENT
+		    ? 0
+		    : why_errno(why, WHY_LOCAL, errno, "%s/" NAME, store->folder);
+	while ((n = read(fd, buf_room(&text, PIECE), PIECE)) > 0) {
+		text.len += (size_t)n;
+		*skipped += replay_lines(store, &text);
+	}
+	int error = errno;
+	*skipped += text.len > 0;
+	buf_free(&text);
+	close(fd);
+	return n < 0 ? why_errno(why, WHY_LOCAL, error, "%s/" NAME, store->folder) : 0;
+}
+
+/* ---- writing ---- */
+
+static int write_all(int fd, struct span s)
+{
+	while (s.n) {
+		ssize_t n = write(fd, s.p, s.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -1;
+		s.p += n;
+		s.n -= (size_t)n;
+	}
+	return 0;
+}
+
+static void add_line(void *arg, const char *line)
+{
+	struct buf *text = arg;
+	buf_add_text(text, line);
+	buf_add_byte(text, '\n');
+}
+
+static int put_in_place(struct path_store *store, int fd, struct span text, struct why *why)
+{
+	if (write_all(fd, text) < 0 || fsync(fd) < 0 ||
+	    renameat(store->dir, NAME_NEW, store->dir, NAME) < 0 || fsync(store->dir) < 0)
+		return why_errno(why, WHY_LOCAL, errno, "%s/" NAME_NEW, store->folder);
+	return 0;
+}
+
+/* The whole state as a new file; the old one stays where that fails. */
+static int write_anew(struct path_store *store, struct why *why)
+{
+	struct buf text = {0};
+	int fd = openat(store->dir, NAME_NEW,
+	    O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return why_errno(why, WHY_LOCAL, errno, "%s/" NAME_NEW, store->folder);
+	reputation_dump(store->reputation, add_line, &text);
+	int result = put_in_place(store, fd, span_buf(&text), why);
+	if (result < 0) {
+		close(fd);
+	} else {
+		if (store->fd >= 0)
+			close(store->fd);
+		store->fd = fd;
+		store->written = text.len;
+		store->appended = 0;
+		store->lost = false;
+		buf_clear(&store->pending);
+	}
+	buf_free(&text);
+	return result;
+}
+
+int path_store_load(struct path_store *store, struct reputation *reputation, size_t *skipped,
+    struct why *why)
+{
+	*skipped = 0;
+	store->reputation = reputation;
+	store->dir = open(store->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->dir < 0)
+		return why_errno(why, WHY_LOCAL, errno, "%s", store->folder);
+	if (replay(store, skipped, why) < 0)
+		return -1;
+	return write_anew(store, why);
+}
+
+static void complain(struct path_store *store, const char *text)
+{
+	if (!store->failing)
+		log_text(LOG_LEVEL_ERROR,
+		    "what is learnt of paths can not be written down, and would be lost by a "
+		    "restart: %s", text);
+	store->failing = true;
+}
+
+static void append(struct path_store *store)
+{
+	ssize_t n = write(store->fd, store->pending.data, store->pending.len);
+	if (n > 0) {
+		buf_drop(&store->pending, (size_t)n);
+		store->appended += (size_t)n;
+	}
+	if (store->pending.len == 0) {
+		store->failing = false;
+		return;
+	}
+	/* the rest goes with the next turn's lines */
+	complain(store, n < 0 ? strerror(errno) : "the disk took only a part of it");
+	if (store->pending.len > PENDING_MAX) {
+		store->lost = true;
+		buf_free(&store->pending);
+	}
+}
+
+static void flush(void *arg)
+{
+	struct path_store *store = arg;
+	struct why why = {0};
+	store->flushing = false;
+	bool grown = store->appended > GROWTH_MIN && store->appended > 2 * store->written;
+	if (!grown && !store->lost) {
+		append(store);
+		return;
+	}
+	if (write_anew(store, &why) == 0) {
+		store->failing = false;
+		return;
+	}
+	complain(store, why.text);
+	store->appended = 0; /* not again at once */
+	if (!store->lost)
+		append(store);
+}
+
+void path_store_add(struct path_store *store, const char *line)
+{
+	if (store->fd < 0)
+		return;
+	add_line(&store->pending, line);
+	if (store->flushing)
+		return;
+	store->flushing = true;
+	loop_defer(store->loop, flush, store);
+}
+
+/* The loop has ended: what was deferred does not run any more. */
+void path_store_free(struct path_store *store)
+{
+	if (!store)
+		return;
+	if (store->pending.len)
+		append(store);
+	if (store->fd >= 0)
+		close(store->fd);
+	if (store->dir >= 0)
+		close(store->dir);
+	buf_free(&store->pending);
+	mem_free(store->folder);
+	mem_free(store);
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT
+ * The file in which paths survive: after a restart, after a crash in the middle of
+ * a line, and when it has grown.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "relayd/base/loop.h"
+#include "relayd/base/mem.h"
+#include "relayd/path_store.h"
+
+#define NOW INT64_C(1795000000000)
+
+struct kit {
+	char folder[64];
+	char file[96];
+	struct loop *loop;
+	struct reputation *reputation;
+	struct path_store *store;
+	size_t skipped;
+};
+
+static void on_event(void *arg, const char *line)
+{
+	struct kit *kit = arg;
+	path_store_add(kit->store, line);
+}
+
+static void kit_open(struct kit *kit)
+{
+	struct reputation_options options = {
+	    .ladder = {900000}, .ladder_count = 1, .window_start = 2, .event = on_event, .arg = kit};
+	struct why why = {0};
+	kit->loop = loop_new();
+	kit->store = path_store_new(kit->loop, kit->folder);
+	kit->reputation = reputation_new(&options);
+	assert_int_equal(path_store_load(kit->store, kit->reputation, &kit->skipped, &why), 0);
+}
+
+static void kit_close(struct kit *kit)
+{
+	loop_free(kit->loop);
+	path_store_free(kit->store);
+	reputation_free(kit->reputation);
+}
+
+static int start(void **state)
+{
+	struct kit *kit = mem_zero(sizeof(*kit));
+	snprintf(kit->folder, sizeof(kit->folder), "/tmp/relayd-test-XXXXXX");
+	assert_non_null(mkdtemp(kit->folder));
+	snprintf(kit->file, sizeof(kit->file), "%s/reputation", kit->folder);
+	kit_open(kit);
+	*state = kit;
+	return 0;
+}
+
+static int end(void **state)
+{
+	struct kit *kit = *state;
+	kit_close(kit);
+	unlink(kit->file);
+	assert_int_equal(rmdir(kit->folder), 0); /* nothing else was left there */
+	mem_free(kit);
+	return 0;
+}
+
+static struct reputation_way way_of(const char *source)
+{
+	return (struct reputation_way){
+	    .source = source, .since = "", .provider = "p.test", .sender_domain = ""};
+}
+
+static enum permit_answer ask(struct kit *kit, const char *source)
+{
+	struct reputation_way way = way_of(source);
+	struct permit permit = reputation_ask(kit->reputation, &way, NOW);
+	if (permit.answer == PERMIT_GO || permit.answer == PERMIT_PROBE)
+		reputation_give_back(kit->reputation, &way, permit.answer == PERMIT_PROBE);
+	return permit.answer;
+}
+
+static void hold(struct kit *kit, const char *source)
+{
+	ask(kit, source); /* the path is made by the first question */
+	assert_true(reputation_hold(kit->reputation, "p.test", source, NOW));
+}
+
+static long file_size(const struct kit *kit)
+{
+	struct stat st;
+	assert_int_equal(stat(kit->file, &st), 0);
+	return (long)st.st_size;
+}
+
+static void add_to_file(const struct kit *kit, const char *text)
+{
+	int fd = open(kit->file, O_WRONLY | O_APPEND);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void test_one_write_a_turn(void **state)
+{
+	struct kit *kit = *state;
+	hold(kit, "one");
+	hold(kit, "two");
+	assert_int_equal(file_size(kit), 0);
+	loop_turn(kit->loop, false);
+	assert_true(file_size(kit) > 0);
+}
+
+static void test_restart(void **state)
+{
+	struct kit *kit = *state;
+	hold(kit, "one");
+	kit_close(kit);
+	kit_open(kit);
+	assert_int_equal(kit->skipped, 0);
+	assert_int_equal(ask(kit, "one"), PERMIT_HELD);
+	assert_int_equal(ask(kit, "two"), PERMIT_GO);
+}
+
+/* The machine died while a line was written, or somebody wrote nonsense. */
+static void test_torn_and_foreign_lines(void **state)
+{
+	struct kit *kit = *state;
+	hold(kit, "one");
+	kit_close(kit);
+	add_to_file(kit, "what is this\npath\tsource=two\tprovider=p.test\theld=1\tby_hand=1");
+	kit_open(kit);
+	assert_int_equal(kit->skipped, 2);
+	assert_int_equal(ask(kit, "one"), PERMIT_HELD);
+	assert_int_equal(ask(kit, "two"), PERMIT_GO);
+	kit_close(kit);
+	kit_open(kit);
+	assert_int_equal(kit->skipped, 0); /* the new file has none of it */
+}
+
+static void test_a_line_without_end(void **state)
+{
+	struct kit *kit = *state;
+	char text[4096];
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	hold(kit, "one");
+	kit_close(kit);
+	for (int i = 0; i < 100; i++)
+		add_to_file(kit, text);
+	add_to_file(kit, "\n");
+	kit_open(kit);
+	assert_true(kit->skipped > 0);
+	assert_int_equal(ask(kit, "one"), PERMIT_HELD);
+}
+
+static void test_it_does_not_grow_for_ever(void **state)
+{
+	struct kit *kit = *state;
+	long most = 0;
+	hold(kit, "one");
+	for (int i = 0; i < 4000; i++) {
+		for (int k = 0; k < 20; k++)
+			hold(kit, "one");
+		loop_turn(kit->loop, false);
+		if (file_size(kit) > most)
+			most = file_size(kit);
+	}
+	assert_in_range(most, 1 << 20, 5 << 20);
+	assert_true(file_size(kit) < most);
+	kit_close(kit);
+	kit_open(kit);
+	assert_int_equal(ask(kit, "one"), PERMIT_HELD);
+}
+
+static void test_a_folder_that_is_not_there(void **state)
+{
+	struct why why = {0};
+	size_t skipped;
+	struct kit *kit = *state;
+	struct path_store *store = path_store_new(kit->loop, "/nowhere/at/all");
+	assert_int_equal(path_store_load(store, kit->reputation, &skipped, &why), -1);
+	assert_non_null(strstr(why.text, "/nowhere/at/all"));
+	path_store_add(store, "path");
+	path_store_free(store);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    T(test_one_write_a_turn),
+	    T(test_restart),
+	    T(test_torn_and_foreign_lines),
+	    T(test_a_line_without_end),
+	    T(test_it_does_not_grow_for_ever),
+	    T(test_a_folder_that_is_not_there),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
