@@ -27,6 +27,14 @@ enum command_id {
 	CMD_DKIM_RECORD,
 	CMD_DKIM_TEST,
 	CMD_EXPLAIN,
+	CMD_REPUTATION_HOLD,
+	CMD_REPUTATION_OPEN,
+	CMD_REPUTATION_RESET,
+	CMD_REPUTATION_PROBE,
+	CMD_REPUTATION,
+	CMD_INCIDENTS_SHOW,
+	CMD_INCIDENTS_CLOSE,
+	CMD_INCIDENTS,
 	CMD_COMPLETION,
 	CMD_MANUAL,
 	CMD_COUNT,
@@ -48,7 +56,8 @@ struct command_row {
 
 extern const struct command_row command_table[CMD_COUNT];
 
-/* The command that the words at the start of ARGV name, and how many words that
+/* Rows with more words stand before those that begin with the same, fewer ones. The
+ * command that the words at the start of ARGV name, and how many words that
  * is. -1: none. */
 int command_find(const char *const *argv, size_t argc, size_t *used);
 

@@ -51,6 +51,7 @@ static void request_free(void *arg)
 	selection_clear(&r->selection);
 	control_words_clear(&r->words);
 	mem_free(r->rows);
+	json_decref(r->list);
 	mem_free(r);
 }
 
@@ -244,6 +245,22 @@ static void run_command(struct request *r)
 		break;
 	case CMD_DESTINATIONS:
 		control_destinations(r);
+		break;
+	case CMD_REPUTATION:
+		control_reputation(r);
+		break;
+	case CMD_REPUTATION_HOLD:
+	case CMD_REPUTATION_OPEN:
+	case CMD_REPUTATION_RESET:
+	case CMD_REPUTATION_PROBE:
+		control_path_change(r);
+		break;
+	case CMD_INCIDENTS:
+		control_incidents(r);
+		break;
+	case CMD_INCIDENTS_SHOW:
+	case CMD_INCIDENTS_CLOSE:
+		control_incident(r);
 		break;
 	case CMD_CONFIG_CHECK:
 	case CMD_CONFIG_SHOW:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A request on the control socket, shared by control.c (socket, rights, answers),
- * control_commands.c (small commands), control_queue.c (lists and changes) and
- * control_show.c (one message).
+ * control_commands.c (small commands), control_queue.c (lists and changes),
+ * control_show.c (one message) and control_reputation.c (paths and incidents).
  */
 #ifndef RELAYD_CONTROL_INTERNAL_H
 #define RELAYD_CONTROL_INTERNAL_H
@@ -33,6 +33,7 @@ struct request {
 	struct spool_reader *reader; /* queue cat */
 	uint64_t read_to;
 	struct destination_row *rows; /* destinations: a copy, since they come and go */
+	json_t *list;       /* reputation, incidents: likewise */
 	size_t row_count;
 	size_t row_at;
 	uint64_t log_at;    /* number of the next line */
@@ -73,6 +74,12 @@ void control_each_follower(struct control *control, void (*fn)(struct request *r
 void control_status(struct request *request);
 void control_reload(struct request *request);
 void control_destinations(struct request *request);
+
+/* control_reputation.c */
+void control_reputation(struct request *request);
+void control_path_change(struct request *request); /* hold, open, reset, probe */
+void control_incidents(struct request *request);
+void control_incident(struct request *request); /* show, close */
 
 /* control_log.c: the last lines, from its making on. */
 struct control_log *control_log_new(struct control *control);

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ * Paths to providers and the incidents on them: lists, and what a person may change.
+ * Lists are copied when they are asked for, since paths come and go while the reader
+ * takes its time.
+ */
+#include <stdio.h>
+
+#include "relayd/base/clock.h"
+#include "relayd/control_internal.h"
+#include "relayd/notify.h"
+
+static struct reputation *reputation_of(const struct request *r)
+{
+	return paths_reputation(r->daemon->paths);
+}
+
+static json_t *text_json(const char *text)
+{
+	return json_safe(span_text(text));
+}
+
+static json_int_t seconds_to(int64_t at_ms)
+{
+	int64_t left = (at_ms - clock_steady_ms()) / 1000;
+	return at_ms && left > 0 ? (json_int_t)left : 0;
+}
+
+static bool list_page(struct request *r)
+{
+	if (r->row_at == json_array_size(r->list))
+		return false;
+	request_row(r, json_incref(json_array_get(r->list, r->row_at++)));
+	return true;
+}
+
+/* ---- paths ---- */
+
+static json_t *budget_json(const struct path_view *view)
+{
+	char text[64] = "";
+	if (view->budget)
+		snprintf(text, sizeof(text), "%u/%u day %u", view->budget_used, view->budget,
+		    view->warm_day);
+	return json_string(text);
+}
+
+static void add_path(void *arg, const struct path_view *view)
+{
+	json_t *row = json_pack("{s:o,s:o,s:s,s:b,s:f,s:f,s:o,s:I,s:s,s:o,s:I}", "provider",
+	    text_json(view->provider), "source", text_json(view->source), "state",
+	    path_state_name(view->state), "ipv6_closed", (int)view->ipv6_closed, "window",
+	    view->window, "rate", view->per_minute, "budget", budget_json(view), "running",
+	    (json_int_t)view->running, "rule", view->last_rule, "last",
+	    json_string(view->last_reply), "next", seconds_to(view->until_ms));
+	json_array_append_new(arg, row);
+}
+
+static void add_domain(void *arg, const struct domain_view *view)
+{
+	char last[48];
+	snprintf(last, sizeof(last), "see incident %u", view->incident);
+	json_array_append_new(arg,
+	    json_pack("{s:o,s:o,s:s,s:s,s:I}", "provider", text_json(view->provider), "source",
+		text_json(view->sender_domain), "state", "domain held", "last",
+		view->incident ? last : "", "next", seconds_to(view->until_ms)));
+}
+
+void control_reputation(struct request *r)
+{
+	r->list = json_array();
+	reputation_each(reputation_of(r), clock_steady_ms(), add_path, r->list);
+	reputation_each_domain(reputation_of(r), add_domain, r->list);
+	request_ok(r);
+	request_pages(r, list_page);
+}
+
+void control_path_change(struct request *r)
+{
+	struct reputation *reputation = reputation_of(r);
+	int64_t now = clock_steady_ms();
+	bool done = false;
+	if (r->argc < 1 || r->argc > 2) {
+		request_misused(r, "give a provider and, if need be, a source, as relayctl "
+				   "reputation lists them");
+		return;
+	}
+	const char *provider = r->argv[0];
+	const char *source = r->argc == 2 ? r->argv[1] : NULL;
+	if (r->command == CMD_REPUTATION_HOLD)
+		done = reputation_hold(reputation, provider, source, now);
+	else if (r->command == CMD_REPUTATION_OPEN)
+		done = reputation_open(reputation, provider, source, now);
+	else if (r->command == CMD_REPUTATION_RESET)
+		done = reputation_reset(reputation, provider, source, now);
+	else if (r->command == CMD_REPUTATION_PROBE)
+		done = reputation_probe_now(reputation, provider, source, now);
+	if (!done) {
+		request_fail(r, "no such path; see relayctl reputation");
+		return;
+	}
+	if (r->command != CMD_REPUTATION_HOLD)
+		schedule_resume(deliver_schedule(r->daemon->deliver));
+	request_ok(r);
+	request_end(r);
+}
+
+/* ---- incidents ---- */
+
+static void add_incident(void *arg, const struct incident *i)
+{
+	json_int_t age = (json_int_t)((clock_steady_ms() - i->last_ms) / 1000);
+	const char *source = i->sender_domain[0] ? i->sender_domain : i->source;
+	json_array_append_new(arg,
+	    json_pack("{s:I,s:s,s:o,s:o,s:s,s:I,s:I,s:I,s:o}", "number", (json_int_t)i->number,
+		"state", i->open ? "open" : "closed", "provider", text_json(i->provider),
+		"source", text_json(source), "class", verdict_class_name(i->klass), "age",
+		age > 0 ? age : 0, "met", (json_int_t)i->met, "rerouted",
+		(json_int_t)i->rerouted, "last",
+		json_string(i->reply_count ? i->replies[0].text : "")));
+}
+
+void control_incidents(struct request *r)
+{
+	r->list = json_array();
+	incident_each(reputation_of(r), add_incident, r->list);
+	request_ok(r);
+	request_pages(r, list_page);
+}
+
+static void show_incident(struct request *r, const struct incident *i)
+{
+	json_t *all = notify_json(i);
+	const char *key;
+	json_t *value;
+	size_t n;
+	request_ok(r);
+	json_object_foreach (all, key, value)
+		if (!json_is_array(value))
+			request_fact(r, key, json_incref(value));
+	json_array_foreach (json_object_get(all, "replies"), n, value)
+		request_fact(r, "reply", json_incref(value));
+	json_decref(all);
+	request_end(r);
+}
+
+void control_incident(struct request *r)
+{
+	uint64_t number;
+	if (r->argc != 1 || !span_number(span_text(r->argv[0]), UINT32_MAX, &number)) {
+		request_misused(r, "give the number of one incident");
+		return;
+	}
+	const struct incident *i = incident_find(reputation_of(r), (unsigned)number);
+	if (!i) {
+		request_fail(r, "no incident %s; see relayctl incidents", r->argv[0]);
+		return;
+	}
+	if (r->command == CMD_INCIDENTS_SHOW) {
+		show_incident(r, i);
+		return;
+	}
+	incident_close(reputation_of(r), i->number, clock_steady_ms());
+	request_ok(r);
+	request_end(r);
+}
