@@ -3,18 +3,17 @@
  *
  *	start        the schedule hands out a batch
  *	read         its envelope and content, from the spool
- *	route        by which source or smarthost
- *	find         the hosts of the destination
+ *	way_choose   (way.c) by which source or smarthost, and whether it may go now
  *	next_host    one after the other: a parked connection, or a new one
  *	send         a transaction; results come per recipient
  *	session_over those put off may try the next host
+ *	way_over     (way.c) and those that a block met, the next way
  *	settle       (settle.c) verdicts into the spool, reports, end of the attempt
  *
  * What a reply means is decided in queue/verdict, never here.
  */
 #include "relayd/deliver_internal.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <utlist.h>
@@ -22,15 +21,10 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
-#include "smtp/address.h"
 
-#define HOSTS_PER_ATTEMPT 5    /* addresses tried in one attempt */
 #define SESSIONS_PER_ATTEMPT 2 /* of them, how many may put recipients off */
 #define PARKED_MAX 200
 #define HISTORY_MAX 20000
-#define DESTINATION_MAX 300
-
-static void next_host(struct attempt *attempt);
 
 /* ---- life ---- */
 
@@ -44,6 +38,7 @@ void attempt_free(struct attempt *a)
 		client_close(a->client);
 	if (a->reader)
 		spool_reader_close(a->reader);
+	way_clear(a);
 	for (size_t i = 0; i < a->tried_count; i++)
 		buf_free(&a->tried[i].text);
 	DL_DELETE(deliver->attempts, a);
@@ -58,7 +53,7 @@ void attempt_free(struct attempt *a)
 }
 
 /* All recipients that have no result yet get this one, and it is over. */
-static void end_all(struct attempt *a, enum verdict_stage stage, bool permanent,
+void attempt_end_all(struct attempt *a, enum verdict_stage stage, bool permanent,
     const char *status, const char *text)
 {
 	for (size_t i = 0; i < a->tried_count; i++)
@@ -144,7 +139,8 @@ static void part_from_client(struct attempt *a)
 	a->client = NULL;
 	connection_key(a, key, sizeof(key));
 	struct client_info info = client_info(client);
-	bool worn = info.transactions >= (unsigned)a->settings->conf->delivery.reuse_messages;
+	bool worn = info.transactions >= (unsigned)a->settings->conf->delivery.reuse_messages ||
+	    way_is_worn(a, info.transactions);
 	if (worn || a->deliver->stopping || a->settings != a->deliver->settings)
 		client_close(client);
 	else
@@ -163,17 +159,20 @@ static void skip_same_host(struct attempt *a)
 static void session_over(struct attempt *a)
 {
 	bool more = a->host + 1 < a->host_count && a->sessions < SESSIONS_PER_ATTEMPT;
-	if (!more || count_state(a, TRIED_LATER) == 0) {
-		settle(a);
+	size_t again = 0;
+	for (size_t i = 0; more && i < a->tried_count; i++)
+		if (a->tried[i].state == TRIED_LATER && !a->tried[i].rests) {
+			a->tried[i].state = TRIED_OPEN;
+			again++;
+		}
+	if (again == 0) {
+		way_over(a);
 		return;
 	}
-	for (size_t i = 0; i < a->tried_count; i++)
-		if (a->tried[i].state == TRIED_LATER)
-			a->tried[i].state = TRIED_OPEN;
 	a->host++;
 	a->plain = false;
 	a->reused = false;
-	next_host(a);
+	attempt_next_host(a);
 }
 
 static void on_done(void *arg)
@@ -221,7 +220,7 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 		 * host again, freshly, and in the clear in the second case */
 		a->plain |= !stale;
 		reopen(a);
-		next_host(a);
+		attempt_next_host(a);
 		return;
 	}
 	for (size_t i = 0; i < a->tried_count; i++)
@@ -232,7 +231,7 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 	if (begun || result->reply) /* its other addresses would say the same */
 		skip_same_host(a);
 	if (result->stage == CLIENT_END && !result->reply)
-		settle(a); /* perhaps taken: another host would make sure of a duplicate */
+		way_over(a); /* perhaps taken: another host would make sure of a duplicate */
 	else
 		session_over(a);
 }
@@ -286,7 +285,7 @@ static void connect_host(struct attempt *a)
 }
 
 /* Try HOSTS[host]: a connection that waits for mail like this, or a new one. */
-static void next_host(struct attempt *a)
+void attempt_next_host(struct attempt *a)
 {
 	char key[512];
 	connection_key(a, key, sizeof(key));
@@ -299,140 +298,6 @@ static void next_host(struct attempt *a)
 	}
 	client_set_handler(a->client, &client_handler, a);
 	on_ready(a);
-}
-
-/* A source with only one family can not reach the other. */
-static void keep_reachable(struct attempt *a)
-{
-	size_t kept = 0;
-	bool only4 = a->source && a->source->ipv4[0] && !a->source->ipv6[0];
-	bool only6 = a->source && a->source->ipv6[0] && !a->source->ipv4[0];
-	for (size_t i = 0; i < a->host_count && kept < HOSTS_PER_ATTEMPT; i++) {
-		int family = a->hosts[i].address.addr.ss_family;
-		if ((only4 && family != AF_INET) || (only6 && family != AF_INET6))
-			continue;
-		a->hosts[kept++] = a->hosts[i];
-	}
-	a->host_count = kept;
-}
-
-static const struct {
-	bool permanent;
-	const char *status;
-} mx_failures[] = {
-    [MX_OK] = {false, ""},
-    [MX_NULL] = {true, "5.1.10"},
-    [MX_NONE] = {true, "5.1.2"},
-    [MX_REFUSED] = {true, "5.4.4"},
-    [MX_LOOP] = {true, "5.4.6"},
-    [MX_TEMP] = {false, "4.4.3"},
-};
-
-static void on_hosts(const struct mx_answer *answer, void *arg)
-{
-	struct attempt *a = arg;
-	a->query = NULL;
-	if (answer->status != MX_OK) {
-		end_all(a, VERDICT_STAGE_DNS, mx_failures[answer->status].permanent,
-		    mx_failures[answer->status].status, answer->text);
-		return;
-	}
-	a->hosts = mem_array(answer->count, sizeof(*a->hosts));
-	memcpy(a->hosts, answer->hosts, answer->count * sizeof(*a->hosts));
-	a->host_count = answer->count;
-	keep_reachable(a);
-	if (a->host_count == 0)
-		end_all(a, VERDICT_STAGE_DNS, false, "4.4.4",
-		    "no mail host has an address of the family that this source has");
-	else
-		next_host(a);
-}
-
-/* ---- route ---- */
-
-static struct span domain_of(const char *address)
-{
-	const char *at = strrchr(address, '@');
-	return span_text(at ? at + 1 : "");
-}
-
-static const struct conf_route *route_for(const struct conf *conf, const char *sender,
-    const char *recipient)
-{
-	struct span from = domain_of(sender);
-	struct span to = domain_of(recipient);
-	for (size_t i = 0; i < conf->route_count; i++) {
-		const struct conf_route *r = &conf->routes[i];
-		if (conf_pattern_fits(r->match, to.p, to.n) &&
-		    conf_pattern_fits(r->sender, from.p, from.n))
-			return r;
-	}
-	return NULL;
-}
-
-/* The name under which mail for RECIPIENT shares fate and limits. */
-static void destination_for(const struct conf *conf, const char *sender, const char *recipient,
-    struct buf *name)
-{
-	const struct conf_route *route = route_for(conf, sender, recipient);
-	struct span domain = domain_of(recipient);
-	buf_clear(name);
-	if (route && route->via[0].smarthost)
-		buf_addf(name, "smarthost:%s", route->via[0].smarthost->name);
-	else if (!domain_to_ascii(domain, name))
-		buf_add(name, domain.p, domain.n < DESTINATION_MAX ? domain.n : DESTINATION_MAX);
-	if (name->len)
-		text_lower(name->data, name->len);
-}
-
-static void own_addresses(const struct conf *conf, struct conn_address own[], size_t max,
-    size_t *count)
-{
-	uint16_t port = (uint16_t)conf->delivery.port;
-	*count = 0;
-	for (size_t i = 0; i < conf->listen_count && *count < max; i++)
-		if (conf->listen[i].port == port &&
-		    conn_address_parse(&own[*count], conf->listen[i].address, port) == 0)
-			(*count)++;
-	for (size_t i = 0; i < conf->source_count && *count + 1 < max; i++) {
-		*count += conn_address_parse(&own[*count], conf->sources[i].ipv4, port) == 0;
-		*count += conn_address_parse(&own[*count], conf->sources[i].ipv6, port) == 0;
-	}
-}
-
-static void find_hosts(struct attempt *a)
-{
-	const struct conf *conf = a->settings->conf;
-	struct conn_address own[32];
-	struct mx_options options = {
-	    .port = (uint16_t)(a->smarthost ? a->smarthost->port : conf->delivery.port),
-	    .ipv4 = conf->delivery.ipv4,
-	    .ipv6 = conf->delivery.ipv6,
-	    /* a smarthost is named by the administrator: it may be in the next rack */
-	    .allow_private = conf->delivery.allow_private || a->smarthost,
-	    .own = own,
-	};
-	if (!a->smarthost) {
-		options.hostname = conf->hostname;
-		own_addresses(conf, own, sizeof(own) / sizeof(own[0]), &options.own_count);
-	}
-	const char *name = a->smarthost ? a->smarthost->host : destination_name(a->batch->destination);
-	a->query = mx_find(a->deliver->options.dns, a->deliver->options.loop, name,
-	    a->smarthost != NULL, &options, on_hosts, a);
-}
-
-static void choose_route(struct attempt *a)
-{
-	const struct conf_route *route =
-	    route_for(a->settings->conf, a->envelope.sender, a->tried[0].address);
-	if (!route) {
-		end_all(a, VERDICT_STAGE_DNS, true, "5.4.4",
-		    "no entry of routes in the configuration fits this recipient");
-		return;
-	}
-	a->source = route->via[0].source;
-	a->smarthost = route->via[0].smarthost;
-	find_hosts(a);
 }
 
 /* ---- start ---- */
@@ -484,7 +349,7 @@ static void begin(void *arg)
 	if (a->expired)
 		settle(a);
 	else
-		choose_route(a);
+		way_choose(a);
 }
 
 static struct attempt *attempt_new(struct deliver *deliver, struct batch *batch)
@@ -575,7 +440,7 @@ void deliver_add(struct deliver *deliver, uint64_t id, struct spool_place place,
 	for (size_t i = 0; i < e->recipient_count; i++) {
 		if (done && done[i / 8] >> (i % 8) & 1)
 			continue;
-		destination_for(deliver->settings->conf, e->sender, e->recipients[i], &texts[i]);
+		way_destination(deliver->settings->conf, e->sender, e->recipients[i], &texts[i]);
 		names[i] = buf_text(&texts[i]);
 	}
 	schedule_add(deliver->schedule, id, place, e->arrived_ms, size, e->report, names,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What deliver.c (the way out) and settle.c (what the answers mean) share.
+ * What deliver.c (the dialogue), way.c (by which source or smarthost) and settle.c
+ * (what the answers mean) share.
  */
 #ifndef RELAYD_DELIVER_INTERNAL_H
 #define RELAYD_DELIVER_INTERNAL_H
@@ -39,6 +40,37 @@ struct tried {
 	struct buf text;     /* of the reply, or why there is none */
 	char mx[256];        /* who said it */
 	bool answered;       /* by a reply, not by a failure of ours or the network */
+	bool rests;          /* LATER, and no other way may help: not in this attempt */
+};
+
+/* What the hosts of one way have said; its path hears of it when that is over. */
+struct way_result {
+	unsigned weight;      /* of the worst verdict; 0: none */
+	struct verdict worst;
+	enum verdict_stage stage;
+	struct buf reply;     /* code in front */
+	size_t delivered;     /* recipients */
+	size_t answers;       /* of all: with a reply */
+	size_t silences;      /* and without any, before a recipient was named */
+	int family;
+};
+
+/* Where an attempt stands among the ways of its route (way.c). */
+struct way {
+	const struct conf_route *route;
+	size_t via;             /* the entry that is tried */
+	size_t held;            /* the first one that is held; via_count: none */
+	struct mx_host *found;  /* of the destination, whatever the source; NULL: not known */
+	size_t found_count;
+	struct reputation_way path; /* provider NULL: none was asked yet */
+	struct buf name;        /* of a smarthost's path */
+	bool taken;             /* it may go, and the path has not heard of its end */
+	bool probe;
+	bool switching;         /* recipients wait for a way after one that was tried */
+	int64_t until_ms;       /* no way goes before; 0: none has said so */
+	bool pacing;            /* that is soon */
+	bool busy;              /* some way is not held, but has to wait */
+	struct way_result result;
 };
 
 /* One attempt at one batch: one message, one destination, one host at a time. */
@@ -52,6 +84,7 @@ struct attempt {
 	struct spool_reader *reader;
 	const struct conf_source *source;       /* by which we go out; NULL for a smarthost */
 	const struct conf_smarthost *smarthost; /* NULL for direct delivery */
+	struct way way;
 	struct mx_query *query;
 	struct mx_host *hosts;
 	size_t host_count;
@@ -89,7 +122,39 @@ void settle(struct attempt *attempt);
 /* The delay notice for MESSAGE is due. */
 void settle_delay_notice(struct deliver *deliver, struct message *message);
 
+/* way.c */
+
+/* The name under which mail for RECIPIENT shares fate and limits. */
+void way_destination(const struct conf *conf, const char *sender, const char *recipient,
+    struct buf *name);
+
+/* Find the route and its first way that goes, then the hosts; put the batch off
+ * when none goes. */
+void way_choose(struct attempt *attempt);
+
+/* A recipient has its result from a host of this way. */
+void way_note(struct attempt *attempt, const struct tried *tried, enum verdict_stage stage,
+    const struct client_result *result);
+
+/* The last host has answered: the path hears of it. Whom a block has met goes the
+ * next way, in the same attempt; when nobody does, it is settled. */
+void way_over(struct attempt *attempt);
+
+/* Has a connection carried as many messages as the provider likes? */
+bool way_is_worn(const struct attempt *attempt, unsigned transactions);
+
+/* The attempt ends: what was taken goes back, or is reported. */
+void way_clear(struct attempt *attempt);
+
 /* deliver.c */
+
+/* Try HOSTS[host]: a connection that waits for mail like this, or a new one. */
+void attempt_next_host(struct attempt *attempt);
+
+/* All recipients that have no result yet get this one, and it is over. */
+void attempt_end_all(struct attempt *attempt, enum verdict_stage stage, bool permanent,
+    const char *status, const char *text);
+
 struct spool_state message_state(const struct message *message);
 void attempt_free(struct attempt *attempt);
 

@@ -53,6 +53,8 @@ static void log_route(struct log_line *line, const struct attempt *a)
 		log_add_text(line, "source", a->source->name);
 	if (a->smarthost)
 		log_add_text(line, "smarthost", a->smarthost->name);
+	if (a->way.path.provider)
+		log_add_text(line, "path", a->way.path.provider);
 	if (a->host < a->host_count) {
 		char address[CONN_ADDRESS_TEXT];
 		log_add_text(line, "mx", a->hosts[a->host].name);
@@ -180,6 +182,7 @@ void settle_reply(struct attempt *a, struct tried *t, const struct client_result
 		buf_add_text(&t->text, result->why->text);
 	}
 	take_result(a, t, stages[result->stage], &enhanced, client_stage_name(result->stage));
+	way_note(a, t, stages[result->stage], result);
 }
 
 void settle_local(struct attempt *a, struct tried *t, enum verdict_stage stage, bool permanent,
@@ -196,10 +199,20 @@ void settle_local(struct attempt *a, struct tried *t, enum verdict_stage stage, 
 
 /* ---- the end of an attempt ---- */
 
+/* Then it is the path that has to wait, and not the destination. */
+static bool is_about_us(const struct verdict *v)
+{
+	return v->action == VERDICT_HOLD || v->action == VERDICT_HOLD_DOMAIN ||
+	       v->action == VERDICT_SLOW;
+}
+
 static enum schedule_feedback feedback(const struct attempt *a)
 {
 	if (a->expired)
 		return SCHEDULE_NEUTRAL;
+	for (size_t i = 0; i < a->tried_count; i++)
+		if (a->tried[i].state == TRIED_LATER && is_about_us(&a->tried[i].verdict))
+			return SCHEDULE_BLOCKED;
 	if (a->reached)
 		return SCHEDULE_WORKED;
 	/* a domain that does not exist is an answer too */

@@ -70,6 +70,9 @@ class Fates(Case):
         """The receivers become well: each message arrives once."""
         for receiver in self.others.values():
             receiver.behaviour = Behaviour()
+        for row in relay.ctl("reputation"):
+            if row["state"] in ("held", "slowed"):
+                relay.ctl("reputation", "open", row["provider"])
         relay.ctl("queue", "retry", "--all")
         for name, receiver in self.others.items():
             with self.subTest(name):

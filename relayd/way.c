@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: MIT
+ * By which way does an attempt go out? The entries of its route's `via`, one after
+ * the other:
+ *
+ *	way_choose   the route
+ *	next_way     the hosts of the destination, which tell the provider; then ask
+ *	             the path of each entry, until one may go
+ *	put_off      none may: the batch waits, which is no attempt
+ *	way_over     its hosts have answered: tell the path; those that a block has met
+ *	             go the next way
+ *
+ * What paths are and when they may go is queue/reputation's.
+ */
+#include <netinet/in.h>
+#include <string.h>
+
+#include "relayd/base/clock.h"
+#include "relayd/base/log.h"
+#include "relayd/base/mem.h"
+#include "relayd/deliver_internal.h"
+#include "smtp/address.h"
+
+#define HOSTS_PER_ATTEMPT 5 /* addresses tried in one attempt */
+#define DESTINATION_MAX 300
+#define PACING_MS 10000     /* a wait that is shorter is no reason for another way */
+
+static void next_way(struct attempt *a);
+
+static struct reputation *reputation_of(const struct attempt *a)
+{
+	return paths_reputation(a->deliver->options.paths);
+}
+
+/* ---- route ---- */
+
+static struct span domain_of(const char *address)
+{
+	const char *at = strrchr(address, '@');
+	return span_text(at ? at + 1 : "");
+}
+
+static const struct conf_route *route_for(const struct conf *conf, const char *sender,
+    const char *recipient)
+{
+	struct span from = domain_of(sender);
+	struct span to = domain_of(recipient);
+	for (size_t i = 0; i < conf->route_count; i++) {
+		const struct conf_route *r = &conf->routes[i];
+		if (conf_pattern_fits(r->match, to.p, to.n) &&
+		    conf_pattern_fits(r->sender, from.p, from.n))
+			return r;
+	}
+	return NULL;
+}
+
+/* A route that may use the recipient domain's own hosts needs batches by domain. */
+static bool is_smarthosts_only(const struct conf_route *route)
+{
+	for (size_t i = 0; i < route->via_count; i++)
+		if (!route->via[i].smarthost)
+			return false;
+	return true;
+}
+
+void way_destination(const struct conf *conf, const char *sender, const char *recipient,
+    struct buf *name)
+{
+	const struct conf_route *route = route_for(conf, sender, recipient);
+	struct span domain = domain_of(recipient);
+	buf_clear(name);
+	if (route && is_smarthosts_only(route))
+		buf_addf(name, "smarthost:%s", route->via[0].smarthost->name);
+	else if (!domain_to_ascii(domain, name))
+		buf_add(name, domain.p, domain.n < DESTINATION_MAX ? domain.n : DESTINATION_MAX);
+	if (name->len)
+		text_lower(name->data, name->len);
+}
+
+/* ---- hosts ---- */
+
+/* The hosts that this source (one with only one family can not reach the other)
+ * and this path may use. */
+static void take_hosts(struct attempt *a, int family)
+{
+	size_t kept = 0;
+	bool only4 = a->source->ipv4[0] && !a->source->ipv6[0];
+	bool only6 = a->source->ipv6[0] && !a->source->ipv4[0];
+	mem_free(a->hosts);
+	a->hosts = mem_array(HOSTS_PER_ATTEMPT, sizeof(*a->hosts));
+	for (size_t i = 0; i < a->way.found_count && kept < HOSTS_PER_ATTEMPT; i++) {
+		int its = a->way.found[i].address.addr.ss_family;
+		if ((only4 && its != AF_INET) || (only6 && its != AF_INET6) ||
+		    (family && its != family))
+			continue;
+		a->hosts[kept++] = a->way.found[i];
+	}
+	a->host_count = kept;
+}
+
+static const struct {
+	bool permanent;
+	const char *status;
+} mx_failures[] = {
+    [MX_OK] = {false, ""},
+    [MX_NULL] = {true, "5.1.10"},
+    [MX_NONE] = {true, "5.1.2"},
+    [MX_REFUSED] = {true, "5.4.4"},
+    [MX_LOOP] = {true, "5.4.6"},
+    [MX_TEMP] = {false, "4.4.3"},
+};
+
+static void on_hosts(const struct mx_answer *answer, void *arg)
+{
+	struct attempt *a = arg;
+	size_t n = answer->count < HOSTS_PER_ATTEMPT ? answer->count : HOSTS_PER_ATTEMPT;
+	a->query = NULL;
+	if (answer->status != MX_OK) {
+		/* the second way's bad name is no reason to give a message up */
+		bool second = a->smarthost && a->way.via > 0;
+		attempt_end_all(a, VERDICT_STAGE_DNS,
+		    mx_failures[answer->status].permanent && !second,
+		    second ? "4.4.4" : mx_failures[answer->status].status, answer->text);
+	} else if (a->smarthost) {
+		mem_free(a->hosts);
+		a->hosts = mem_array(n, sizeof(*a->hosts));
+		memcpy(a->hosts, answer->hosts, n * sizeof(*a->hosts));
+		a->host_count = n;
+		attempt_next_host(a);
+	} else {
+		a->way.found = mem_array(answer->count, sizeof(*a->way.found));
+		memcpy(a->way.found, answer->hosts, answer->count * sizeof(*a->way.found));
+		a->way.found_count = answer->count;
+		next_way(a);
+	}
+}
+
+static void own_addresses(const struct conf *conf, struct conn_address own[], size_t max,
+    size_t *count)
+{
+	uint16_t port = (uint16_t)conf->delivery.port;
+	*count = 0;
+	for (size_t i = 0; i < conf->listen_count && *count < max; i++)
+		if (conf->listen[i].port == port &&
+		    conn_address_parse(&own[*count], conf->listen[i].address, port) == 0)
+			(*count)++;
+	for (size_t i = 0; i < conf->source_count && *count + 1 < max; i++) {
+		*count += conn_address_parse(&own[*count], conf->sources[i].ipv4, port) == 0;
+		*count += conn_address_parse(&own[*count], conf->sources[i].ipv6, port) == 0;
+	}
+}
+
+static void find_hosts(struct attempt *a)
+{
+	const struct conf *conf = a->settings->conf;
+	struct conn_address own[32];
+	struct mx_options options = {
+	    .port = (uint16_t)(a->smarthost ? a->smarthost->port : conf->delivery.port),
+	    .ipv4 = conf->delivery.ipv4,
+	    .ipv6 = conf->delivery.ipv6,
+	    /* a smarthost is named by the administrator: it may be in the next rack */
+	    .allow_private = conf->delivery.allow_private || a->smarthost,
+	    .own = own,
+	};
+	if (!a->smarthost) {
+		options.hostname = conf->hostname;
+		own_addresses(conf, own, sizeof(own) / sizeof(own[0]), &options.own_count);
+	}
+	const char *name = a->smarthost ? a->smarthost->host : destination_name(a->batch->destination);
+	a->query = mx_find(a->deliver->options.dns, a->deliver->options.loop, name,
+	    a->smarthost != NULL, &options, on_hosts, a);
+}
+
+/* ---- asking ---- */
+
+/* The host whose name stands for all of the destination's: of the best ones, the
+ * first by name, so that shuffling does not change it. */
+static const char *best_name(const struct attempt *a)
+{
+	const struct mx_host *found = a->way.found;
+	const struct mx_host *best = &found[0];
+	for (size_t i = 1; i < a->way.found_count; i++)
+		if (found[i].preference < best->preference ||
+		    (found[i].preference == best->preference &&
+			strcmp(found[i].name, best->name) < 0))
+			best = &found[i];
+	return best->name;
+}
+
+/* The path of an entry; NAME holds that of a smarthost. */
+static struct reputation_way path_of(const struct attempt *a, const struct conf_via *via,
+    struct buf *name)
+{
+	struct reputation_way path = {.since = "", .sender_domain = a->envelope.domain};
+	if (via->smarthost) {
+		buf_clear(name);
+		buf_addf(name, "smarthost:%s", via->smarthost->name);
+		path.source = buf_text(name);
+		path.provider = path.source;
+		return path;
+	}
+	const char *host = best_name(a);
+	const struct provider *known = verdict_provider(a->settings->rules, host);
+	path.limits = known && known->id[0] ? known : NULL;
+	path.provider = path.limits ? path.limits->id : host;
+	path.source = via->source->name;
+	path.since = via->source->since;
+	return path;
+}
+
+static int common_family(const struct attempt *a)
+{
+	int family = a->hosts[0].address.addr.ss_family;
+	for (size_t i = 1; i < a->host_count; i++)
+		if (a->hosts[i].address.addr.ss_family != family)
+			return 0;
+	return family;
+}
+
+enum answer { ANSWER_GO, ANSWER_NEXT, ANSWER_STOP };
+
+static void wait_until(struct way *w, int64_t at_ms)
+{
+	if (!w->until_ms || at_ms < w->until_ms)
+		w->until_ms = at_ms;
+}
+
+static enum answer ask(struct attempt *a)
+{
+	struct way *w = &a->way;
+	int64_t now = clock_steady_ms();
+	w->path = path_of(a, &w->route->via[w->via], &w->name);
+	w->path.family = a->source ? common_family(a) : 0;
+	struct permit permit = reputation_ask(reputation_of(a), &w->path, now);
+	switch (permit.answer) {
+	case PERMIT_GO:
+	case PERMIT_PROBE:
+		w->taken = true;
+		w->probe = permit.answer == PERMIT_PROBE;
+		if (a->source)
+			take_hosts(a, permit.family);
+		return ANSWER_GO;
+	case PERMIT_WAIT:
+		w->busy = true;
+		w->pacing = permit.at_ms - now < PACING_MS;
+		if (w->pacing)
+			w->until_ms = permit.at_ms;
+		else
+			wait_until(w, permit.at_ms);
+		return w->pacing ? ANSWER_STOP : ANSWER_NEXT;
+	case PERMIT_HELD:
+		if (w->held > w->via)
+			w->held = w->via;
+		wait_until(w, permit.at_ms);
+		return ANSWER_NEXT;
+	case PERMIT_DOMAIN_HELD:
+		w->busy = false;
+		w->until_ms = permit.at_ms;
+		return ANSWER_STOP;
+	}
+	return ANSWER_NEXT;
+}
+
+/* ---- one after the other ---- */
+
+static void note_why(const struct attempt *a)
+{
+	struct history *history = a->deliver->history;
+	struct buf text = {0};
+	if (history_find(history, a->id))
+		return; /* the last answer says more */
+	buf_addf(&text, "not tried: the path to %s %s; see relayctl reputation",
+	    a->way.path.provider, a->way.busy ? "has to wait" : "is held");
+	history_note(history, a->id, clock_wall_ms(), "", "", buf_text(&text));
+	buf_free(&text);
+}
+
+/* What has to wait for a moment only stays ready, and its destination pauses: the
+ * end of another transaction lets it go on. */
+static void put_off(struct attempt *a)
+{
+	struct schedule *schedule = a->deliver->schedule;
+	struct batch *batch = a->batch;
+	int64_t until = a->way.until_ms;
+	bool pacing = a->way.pacing;
+	bool held = !a->way.busy;
+	if (!pacing)
+		note_why(a);
+	attempt_free(a);
+	if (pacing)
+		schedule_pause(schedule, batch->destination, until);
+	schedule_put_off(schedule, batch, pacing ? clock_steady_ms() : until, held);
+}
+
+static void none_goes(struct attempt *a)
+{
+	if (a->way.switching)
+		settle(a);
+	else if (a->way.until_ms)
+		put_off(a);
+	else
+		attempt_end_all(a, VERDICT_STAGE_DNS, false, "4.4.4",
+		    "no mail host has an address of the family that this source has");
+}
+
+/* It is taken: those who left the way before go on, and start anew. */
+static void go(struct attempt *a)
+{
+	struct way *w = &a->way;
+	for (size_t i = 0; i < a->tried_count; i++)
+		if (a->tried[i].state == TRIED_LATER && !a->tried[i].rests)
+			a->tried[i].state = TRIED_OPEN;
+	if (w->held < w->via) {
+		struct buf name = {0};
+		struct reputation_way held = path_of(a, &w->route->via[w->held], &name);
+		incident_rerouted(reputation_of(a), &held);
+		buf_free(&name);
+	}
+	buf_free(&w->result.reply);
+	w->result = (struct way_result){0};
+	w->switching = false;
+	a->host = 0;
+	a->sessions = 0;
+	a->plain = false;
+	a->reused = false;
+	if (a->smarthost)
+		find_hosts(a);
+	else
+		attempt_next_host(a);
+}
+
+static void next_way(struct attempt *a)
+{
+	struct way *w = &a->way;
+	for (; w->via < w->route->via_count; w->via++) {
+		a->source = w->route->via[w->via].source;
+		a->smarthost = w->route->via[w->via].smarthost;
+		if (a->source && !w->found) {
+			find_hosts(a);
+			return;
+		}
+		if (a->source)
+			take_hosts(a, 0);
+		if (a->source && a->host_count == 0)
+			continue;
+		enum answer answer = ask(a);
+		if (answer == ANSWER_GO) {
+			go(a);
+			return;
+		}
+		if (answer == ANSWER_STOP)
+			break;
+	}
+	none_goes(a);
+}
+
+void way_choose(struct attempt *a)
+{
+	a->way.route = route_for(a->settings->conf, a->envelope.sender, a->tried[0].address);
+	if (!a->way.route) {
+		attempt_end_all(a, VERDICT_STAGE_DNS, true, "5.4.4",
+		    "no entry of routes in the configuration fits this recipient");
+		return;
+	}
+	a->way.held = a->way.route->via_count;
+	next_way(a);
+}
+
+/* ---- what came of it ---- */
+
+/* The greater, the more it says about the path. */
+static unsigned weight(const struct verdict *v)
+{
+	if (v->scope == VERDICT_SCOPE_RECIPIENT || v->scope == VERDICT_SCOPE_MESSAGE)
+		return 1;
+	if (v->action == VERDICT_HOLD)
+		return 5;
+	if (v->action == VERDICT_HOLD_DOMAIN)
+		return 4;
+	return v->action == VERDICT_SLOW ? 3 : 2;
+}
+
+/* Reset, timeout or close before a recipient was named. */
+static bool is_silence(enum verdict_stage stage, const struct client_result *result)
+{
+	return !result->reply && result->why->kind == WHY_TEMP &&
+	       (stage == VERDICT_STAGE_CONNECT || stage == VERDICT_STAGE_BANNER ||
+		   stage == VERDICT_STAGE_EHLO || stage == VERDICT_STAGE_MAIL);
+}
+
+void way_note(struct attempt *a, const struct tried *t, enum verdict_stage stage,
+    const struct client_result *result)
+{
+	struct way_result *r = &a->way.result;
+	r->answers += result->reply != NULL;
+	r->silences += is_silence(stage, result);
+	r->family = a->hosts[a->host].address.addr.ss_family;
+	if (t->state == TRIED_DELIVERED) {
+		r->delivered++;
+		return;
+	}
+	if (weight(&t->verdict) <= r->weight)
+		return;
+	r->weight = weight(&t->verdict);
+	r->worst = t->verdict;
+	r->stage = stage;
+	buf_clear(&r->reply);
+	if (t->answered)
+		buf_addf(&r->reply, "%u ", t->code);
+	buf_add(&r->reply, t->text.data, t->text.len);
+	for (char *p = r->reply.data; p && p < r->reply.data + r->reply.len; p++)
+		if (*p == '\0')
+			*p = ' '; /* it goes on as a string */
+}
+
+static bool was_silent(const struct way_result *r)
+{
+	return r->silences > 0 && r->answers == 0;
+}
+
+static void report(struct attempt *a)
+{
+	struct way *w = &a->way;
+	struct way_result *r = &w->result;
+	/* of one that was refused for its own sake nothing is left where others went */
+	bool good = r->weight == 0 || (r->weight == 1 && r->delivered);
+	const char *at = strrchr(a->tried[0].address, '@');
+	struct reputation_report report = {
+	    .verdict = good || was_silent(r) ? NULL : &r->worst,
+	    .stage = good ? VERDICT_STAGE_END : r->stage,
+	    .reply = buf_text(&r->reply),
+	    .recipient_domain = at ? at + 1 : "",
+	    .message_id = a->id,
+	    .delivered = r->delivered,
+	    .family = r->family,
+	    .probe = w->probe,
+	    .silence = was_silent(r),
+	};
+	w->taken = false;
+	reputation_report(reputation_of(a), &w->path, &report, clock_steady_ms());
+	if (r->answers) /* a slot is free again: others may wait for it */
+		schedule_unpause(a->deliver->schedule, a->batch->destination);
+}
+
+/* A block or silence by this way may be none by the next one. All else, greylisting
+ * above all, is no reason to come from elsewhere. */
+static bool may_switch(const struct attempt *a, const struct tried *t)
+{
+	if (t->state != TRIED_LATER || t->rests)
+		return false;
+	return (t->verdict.action == VERDICT_HOLD && t->verdict.scope == VERDICT_SCOPE_IP) ||
+	       was_silent(&a->way.result);
+}
+
+void way_over(struct attempt *a)
+{
+	struct way *w = &a->way;
+	size_t switching = 0;
+	report(a);
+	for (size_t i = 0; i < a->tried_count; i++) {
+		struct tried *t = &a->tried[i];
+		bool may = may_switch(a, t);
+		t->rests |= t->state == TRIED_LATER && !may;
+		switching += may;
+	}
+	if (switching == 0 || a->deliver->stopping || w->via + 1 >= w->route->via_count) {
+		settle(a);
+		return;
+	}
+	if (w->held > w->via)
+		w->held = w->via;
+	w->switching = true;
+	w->via++;
+	next_way(a);
+}
+
+bool way_is_worn(const struct attempt *a, unsigned transactions)
+{
+	const struct provider *limits = a->way.path.limits;
+	return limits && limits->messages_per_connection > 0 &&
+	       (int64_t)transactions >= limits->messages_per_connection;
+}
+
+void way_clear(struct attempt *a)
+{
+	struct way *w = &a->way;
+	bool tried = w->result.weight || w->result.delivered;
+	if (w->taken && tried)
+		report(a);
+	else if (w->taken)
+		reputation_give_back(reputation_of(a), &w->path, w->probe);
+	w->taken = false;
+	buf_free(&w->result.reply);
+	buf_free(&w->name);
+	mem_free(w->found);
+}
