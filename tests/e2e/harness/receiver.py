@@ -4,7 +4,8 @@ A Behaviour says what to answer at each stage; None means the usual positive
 answer. An answer is text ("550 5.1.1 no such user"), bytes to send raw, an iterator
 of such bytes (endless ones go on until the relay has had enough), or one of
 DROP (close without a word), RESET (TCP reset), HANG (say nothing, keep open).
-A callable gets the receiver's connection number and the argument.
+A callable gets the receiver's connection number (Receiver.peers tells the address
+behind it) and the argument.
 """
 import base64
 import socket
@@ -63,6 +64,7 @@ class Receiver:
         self.behaviour = behaviour or Behaviour()
         self.messages = []
         self.connections = 0
+        self.peers = {}  # the address that each connection came from, by its number
         self.commands = []
         self.pipelined = 0  # commands that came before the answer to the one before
         self.open_now = 0
@@ -112,7 +114,7 @@ class Receiver:
     def _accept(self):
         while True:
             try:
-                sock, _ = self.listener.accept()
+                sock, peer = self.listener.accept()
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -122,6 +124,7 @@ class Receiver:
                 self.open_now += 1
                 self.open_most = max(self.open_most, self.open_now)
                 number = self.connections
+                self.peers[number] = peer[0]
                 self.changed.notify_all()
             threading.Thread(target=self._run, args=(sock, number), daemon=True).start()
 
