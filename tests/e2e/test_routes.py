@@ -262,7 +262,7 @@ class Reuse(Case):
             relay.send("a@example.jp", f"user{i}@dest.test", TEXT)
             relay.wait_log(f"to=user{i}@dest.test .*result=delivered")
             self.receiver.hang_up()
-        self.assertEqual(len(self.receiver.messages), 3)
+        self.assertEqual(len(self.receiver.wait(3)), 3)
 
 
 if __name__ == "__main__":
