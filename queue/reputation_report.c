@@ -140,11 +140,12 @@ static bool is_smarthost(const struct path *p)
 }
 
 /* Does only this source meet silence? Another one was answered since it began;
- * or somebody was not long before, and no other source is silent as well, which
- * would say that the provider is down for all. */
-static bool is_only_ours(const struct path *p)
+ * or, at a provider that is LISTED, somebody was not long before, and no other
+ * source is silent as well, which would say that it is down for all. A small
+ * host that answered an hour ago and is silent now is most likely just down. */
+static bool is_only_ours(const struct path *p, bool listed)
 {
-	bool recent = p->answered_ms && p->silent_ms - p->answered_ms <= PATH_RECENT;
+	bool recent = listed && p->answered_ms && p->silent_ms - p->answered_ms <= PATH_RECENT;
 	bool others_silent = false;
 	for (const struct path *q = p->group->paths; q; q = q->next) {
 		if (q == p || is_smarthost(q))
@@ -153,7 +154,7 @@ static bool is_only_ours(const struct path *p)
 			return true;
 		if (q->silences && q->silent_last_ms >= p->silent_ms)
 			others_silent = true;
-		if (q->answered_ms && p->silent_ms - q->answered_ms <= PATH_RECENT)
+		if (listed && q->answered_ms && p->silent_ms - q->answered_ms <= PATH_RECENT)
 			recent = true;
 	}
 	return recent && !others_silent;
@@ -164,7 +165,7 @@ static void silent(const struct event *e)
 	struct path *p = e->p;
 	if (p->held || !path_silent(p, e->now_ms))
 		return;
-	if (!is_smarthost(p) && is_only_ours(p)) {
+	if (!is_smarthost(p) && is_only_ours(p, e->way->limits)) {
 		hold(e, VERDICT_IP_BLOCKED, "silence", VERDICT_STAGE_BANNER, false);
 		return;
 	}

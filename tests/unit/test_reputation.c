@@ -229,14 +229,30 @@ static void test_silence_while_another_source_is_answered(void **state)
 	assert_int_equal(paths_state(kit, "ip1", "au", T0 + 17 * MINUTE), PATH_SLOWED);
 }
 
+/* A provider that the rules list, with limits of its own. */
+static const struct provider listed = {.id = "listed", .connections = 5};
+
 static void test_silence_after_an_answer(void **state)
 {
 	struct paths *kit = *state;
 	struct reputation_way way = paths_way("ip1", "au");
+	way.limits = &listed;
 	paths_send(kit, &way, NULL, VERDICT_STAGE_END, "250 ok", T0);
 	for (int i = 1; i <= 3; i++)
 		paths_silence(kit, &way, T0 + 30 * MINUTE + i * MINUTE);
 	assert_int_equal(paths_state(kit, "ip1", "au", T0 + 33 * MINUTE), PATH_HELD);
+}
+
+/* A small host that goes silent is down, and costs no incident. */
+static void test_silence_of_a_small_host(void **state)
+{
+	struct paths *kit = *state;
+	struct reputation_way way = paths_way("ip1", "mx.small.example");
+	paths_send(kit, &way, NULL, VERDICT_STAGE_END, "250 ok", T0);
+	for (int i = 1; i <= 3; i++)
+		paths_silence(kit, &way, T0 + 30 * MINUTE + i * MINUTE);
+	assert_int_equal(paths_state(kit, "ip1", "mx.small.example", T0 + 33 * MINUTE), PATH_SLOWED);
+	assert_int_equal(kit->incidents, 0);
 }
 
 /* Nobody was ever answered: a dead provider, not our IP. The path pauses, so that
@@ -327,6 +343,7 @@ static void test_mute_421(void **state)
 	    .help = ""};
 	struct paths *kit = *state;
 	struct reputation_way way = paths_way("ip1", "softbank");
+	way.limits = &listed;
 	paths_send(kit, &way, NULL, VERDICT_STAGE_END, "250 ok", T0);
 	for (int i = 1; i <= 3; i++)
 		paths_send(kit, &way, &busy, VERDICT_STAGE_BANNER, "421", T0 + i * MINUTE);
@@ -616,6 +633,7 @@ int main(void)
 	    TEST(test_recipients_and_messages_move_nothing),
 	    TEST(test_silence_while_another_source_is_answered),
 	    TEST(test_silence_after_an_answer),
+	    TEST(test_silence_of_a_small_host),
 	    TEST(test_silence_of_a_dead_provider),
 	    TEST(test_silence_of_all_sources),
 	    TEST(test_hiccup),
