@@ -24,6 +24,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from place import Place, enter_namespace, run, write_out  # noqa: E402
 from systems import Postfix, Relayd, Sink, favour, free_port, source  # noqa: E402
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
 PARTS = ["mail", "memory", "start", "sign", "more"]
 COLUMNS = ["accepted/s", "delivered/s", "CPU us/msg", "busy cores", "RSS MiB", "PSS MiB"]
 SETTLE = 0.5
@@ -294,8 +296,8 @@ def signing(say, options):
 
 def more(say, options, place):
     """The benches of single parts, where they were built."""
-    for name, arguments in (("bench_spool", [os.path.join(place.path, "part")]),
-                            ("bench_verdict", [])):
+    for name, arguments in (("bench_spool", [os.path.join(place.path, "part"), "20000", "64", "4096"]),
+                            ("bench_verdict", [os.path.join(ROOT, "conf", "replies.conf")])):
         if os.path.exists(tool(options, name)):
             say(f"\n{name}")
             say(output([tool(options, name), *arguments]).rstrip())

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * How many messages a second the spool takes, and how fast it starts. Build:
- *	make B=/tmp/b /tmp/b/libqueue.a /tmp/b/libbase.a
- *	cc -O2 -D_GNU_SOURCE -I. -o bench_spool tests/bench/bench_spool.c \
- *	    /tmp/b/libqueue.a /tmp/b/libconf.a /tmp/b/libbase.a \
- *	    -levent_core -levent_pthreads -lpthread
+ * How many messages a second the spool takes, and how fast it starts. Built by
+ * `make bench-build`.
  * Usage: bench_spool FOLDER MESSAGES GROUP BYTES [keep]; the folder must not
  * exist or hold an earlier "keep". GROUP messages are on their way at a time;
  * with "keep" they stay in the queue and the start over them is measured.
