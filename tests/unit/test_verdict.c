@@ -248,6 +248,9 @@ static const struct {
     {"rules = ( 1 );", "rules: expected groups"},
     {"\n\nrules = ( { code = \"550\"; category = \"policy\"; examples = [ \"550 x\" ]; } );",
 	"x.conf:3: has no id"},
+    {"providers = ( { mx = [ \"*.x.jp\" ]; } );\nrules = ( { id = \"a\"; provider = \"p\"; code = \"550\";"
+     " category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"rule a: there is no provider p"},
     {"rules = ( { id = \"A b\"; code = \"550\"; category = \"policy\"; examples = [ \"550 x\" ]; } );",
 	"id: \"A b\": expected small letters"},
     {"rules = ( { id = \"a\"; code = \"550\"; examples = [ \"550 x\" ]; } );",
