@@ -9,9 +9,8 @@
 
 static bool provider_known(const struct verdict_rules *rules, const char *id)
 {
-	/* one without an id is a fault that has been told */
 	for (size_t i = 0; i < rules->provider_count; i++)
-		if (rules->providers[i].id && strcmp(rules->providers[i].id, id) == 0)
+		if (strcmp(rules->providers[i].id, id) == 0)
 			return true;
 	return false;
 }

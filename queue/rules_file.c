@@ -39,8 +39,10 @@ static void read_provider(struct reading *r, const config_setting_t *group)
 		read_limits(r, config_setting_get_elem(group, (unsigned)i), provider);
 	if (!provider->id || provider->mx_count == 0)
 		reading_fault(r, group, "a provider needs an id and mx = [ \"*.example.com\" ]");
-	else
-		provider->limits.id = provider->id;
+	/* a faulty one stays in the list while the other faults are sought */
+	if (!provider->id)
+		provider->id = mem_text("");
+	provider->limits.id = provider->id;
 }
 
 static void read_rule(struct reading *r, const config_setting_t *group)
