@@ -13,6 +13,7 @@
 
 #include "relayd/base/mem.h"
 
+#define WORD_MAX 900 /* of a mended From:; a line has room for 998 */
 #define FROM_MAILBOXES_MAX 100 /* more in one From: are refused */
 #define SHOWN_VALUE_MAX 56     /* bytes of a field shown in a refusal */
 #define SHOWN_DOMAINS_MAX 40   /* likewise for the list of our domains */
@@ -381,6 +382,20 @@ static void decide_sender(struct decision *d)
 		result->sender_reason = reason;
 }
 
+/* A word that fills a line can only be folded within itself, and then reads
+ * otherwise: an address, or the end of an encoded name, may be cut in two. */
+static bool has_wide_word(struct span value)
+{
+	size_t word = 0;
+	for (size_t i = 0; i < value.n; i++) {
+		bool space = value.p[i] == ' ' || value.p[i] == '\t';
+		word = space ? 0 : word + 1;
+		if (word > WORD_MAX)
+			return true;
+	}
+	return false;
+}
+
 int return_path_decide(const struct conf *conf, const struct address *sender,
     const struct header *header, struct return_path *result, struct why *why)
 {
@@ -389,6 +404,10 @@ int return_path_decide(const struct conf *conf, const struct address *sender,
 	d.home = is_ours(conf, sender) ? examine(conf, sender).domain : default_domain(conf);
 	if (decide_from(&d, header, why) != 0)
 		return -1;
+	if (has_wide_word(span_buf(&result->from)))
+		return why_set(why, WHY_PERM,
+		    "the From: field needs mending and holds a word of more than %d bytes",
+		    WORD_MAX);
 	decide_sender(&d);
 	return 0;
 }

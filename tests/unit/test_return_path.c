@@ -319,6 +319,25 @@ static void test_refused_long(void **state)
 	refused("<a@example.jp>", header, "visitor's address in Reply-To:");
 }
 
+/* A From: that must be mended is written anew, and a word that fills a line could
+ * only be folded within itself, so that it would read otherwise. */
+static void test_refused_wide_word(void **state)
+{
+	char header[1200] = "From: ";
+	(void)state;
+	memset(header + 6, 'x', 1000);
+	memcpy(header + 1006, " <www@web01>\r\n", 15);
+	refused("<a@example.jp>", header, "a word of more than 900 bytes");
+	/* one that needs no mending keeps its bytes */
+	memcpy(header + 1006, " <a@example.jp>\r\n", 18);
+	struct row row = {.story = "left alone",
+	    .sender = "<a@example.jp>",
+	    .header = header,
+	    .new_sender = "a@example.jp",
+	    .domain = "example.jp"};
+	check_row(&row);
+}
+
 static void test_pass(void **state)
 {
 	static const struct row rows[] = {
@@ -372,6 +391,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_from_names, reset),
 	    cmocka_unit_test_setup(test_refused, reset),
 	    cmocka_unit_test_setup(test_refused_long, reset),
+	    cmocka_unit_test_setup(test_refused_wide_word, reset),
 	    cmocka_unit_test_setup(test_pass, reset),
 	    cmocka_unit_test_setup(test_no_domains, reset),
 	};
