@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The story of a message on its way out. Read from top to bottom:
+ * The story of a message on its way out. Its steps, in their order; in the file a
+ * step stands below those that it leads to, so begin at its end:
  *
  *	start        the schedule hands out a batch
  *	read         its envelope and content, from the spool
@@ -22,7 +23,7 @@
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 
-#define SESSIONS_PER_ATTEMPT 2 /* of them, how many may put recipients off */
+#define SESSIONS_PER_ATTEMPT 2 /* hosts that may put recipients off before we wait */
 #define PARKED_MAX 200
 #define HISTORY_MAX 20000
 

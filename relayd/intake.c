@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The story of a message on its way in. Read from top to bottom; there is no
- * step back:
+ * The story of a message on its way in. Its steps, in their order; there is none
+ * back. In the file a step stands below the one that it leads to:
  *
  *	mail, rcpt, data, text   the client's dialogue fills a submission
  *	end                      the text is complete
