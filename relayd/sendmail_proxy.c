@@ -19,6 +19,8 @@
 struct proxy {
 	struct sendmail_session session;
 	char piece[PIECE];
+	char code[3];    /* of the relay's last line */
+	size_t line_len; /* of it, so far */
 	bool input_open; /* of the caller */
 	bool over;
 };
@@ -35,6 +37,21 @@ static int write_out(const char *p, size_t n)
 	return 0;
 }
 
+static void note_codes(struct proxy *p, const char *at, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (p->line_len < sizeof(p->code))
+			p->code[p->line_len] = at[i];
+		p->line_len = at[i] == '\n' ? 0 : p->line_len + 1;
+	}
+}
+
+/* Behind "221" the relay closes, and where it had not read all yet that is a reset. */
+static bool relay_said_goodbye(const struct proxy *p)
+{
+	return memcmp(p->code, "221", sizeof(p->code)) == 0;
+}
+
 /* The caller is done: the relay may still have replies to send. TLS can not be
  * closed halfway, so there the relay is left to close. */
 static void end_input(struct proxy *p)
@@ -46,7 +63,7 @@ static void end_input(struct proxy *p)
 		shutdown(link->fd, SHUT_WR);
 	else if (sendmail_link_write(link, span_text("QUIT\r\n"),
 		     clock_mono_ms() + p->session.config->timeout_ms, &why) < 0)
-		p->over = true;
+		return; /* it has closed already: what it said last waits to be read */
 }
 
 static void from_caller(struct proxy *p)
@@ -66,9 +83,11 @@ static void from_relay(struct proxy *p)
 	int64_t deadline = clock_mono_ms() + p->session.config->timeout_ms;
 	int64_t n = sendmail_link_read(&p->session.link, p->piece, PIECE, deadline, &why);
 	p->over = n <= 0;
-	if (n < 0)
+	if (n > 0)
+		note_codes(p, p->piece, (size_t)n);
+	if (n < 0 && !relay_said_goodbye(p))
 		sendmail_fail(p->session.report, EX_TEMPFAIL, "the relay: %s", why.text);
-	else if (write_out(p->piece, (size_t)n) < 0)
+	else if (n > 0 && write_out(p->piece, (size_t)n) < 0)
 		p->over = true; /* the caller has gone */
 }
 

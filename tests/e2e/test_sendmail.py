@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import unittest
 
-from harness import DROP, HANG, Behaviour, build_dir, free_port
+from harness import DROP, HANG, RESET, Behaviour, build_dir, free_port
 from harness.case import Case
 from harness.relay import setting
 
@@ -459,6 +459,20 @@ class ToRelay(Sendmail):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertTrue(done.stdout.startswith(b"220 "))
         self.assertTrue(self.receiver.wait(1)[0].tls)
+
+    def test_a_reset_behind_the_goodbye_is_no_failure(self):
+        goodbye = lambda number, argument: iter((b"221 2.0.0 bye\r\n", RESET))
+        self.receiver.behaviour = Behaviour(tls=self.context_ip, quit=goodbye)
+        self.conf(**self.settings())
+        done = self.call("-bs", input=b"EHLO me\r\nQUIT\r\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(done.stdout.endswith(b"221 2.0.0 bye\r\n"), done.stdout)
+
+    def test_a_reset_before_the_goodbye_is_a_failure(self):
+        self.receiver.behaviour = Behaviour(tls=self.context_ip, mail=RESET)
+        self.conf(**self.settings())
+        done = self.call("-bs", input=b"EHLO me\r\nMAIL FROM:<a@example.jp>\r\nQUIT\r\n")
+        self.assertEqual(done.returncode, 75, done.stderr)
 
     def test_the_home_of_somebody_else(self):
         if os.getuid() != 0:

@@ -2,8 +2,9 @@
 
 A Behaviour says what to answer at each stage; None means the usual positive
 answer. An answer is text ("550 5.1.1 no such user"), bytes to send raw, an iterator
-of such bytes (endless ones go on until the relay has had enough), or one of
-DROP (close without a word), RESET (TCP reset), HANG (say nothing, keep open).
+of such bytes (endless ones go on until the relay has had enough; one may end with
+RESET), or one of DROP (close without a word), RESET (TCP reset), HANG (say nothing,
+keep open).
 A callable gets the receiver's connection number (Receiver.peers tells the address
 behind it) and the argument.
 """
@@ -184,6 +185,10 @@ class _Dialogue:
         finally:
             self.sock.setblocking(True)
 
+    def reset(self):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise _Over()
+
     def say(self, stage, argument, usual):
         answer = self.receiver.behaviour.at(stage, self.number, argument)
         if answer is None:
@@ -191,13 +196,14 @@ class _Dialogue:
         if answer is DROP:
             raise _Over()
         if answer is RESET:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            raise _Over()
+            self.reset()
         if answer is HANG:
             self.file.read()
             raise _Over()
         if hasattr(answer, "__next__"):
             for piece in answer:
+                if piece is RESET:
+                    self.reset()
                 self.sock.sendall(piece)
             raise _Over()
         if isinstance(answer, bytes):
