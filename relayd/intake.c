@@ -2,7 +2,7 @@
  * The story of a message on its way in. Its steps, in their order; there is none
  * back. In the file a step stands below the one that it leads to:
  *
- *	mail, rcpt, data, text   the client's dialogue fills a submission
+ *	mail, rcpt, data, text   the client's dialogue (intake_session.c)
  *	end                      the text is complete
  *	judge                    header readable? loop? whose name does it carry?
  *	rebuild                  the header section that will leave
@@ -11,10 +11,9 @@
  *	append                   in the spool thread, synced
  *	answer                   into the queue, then 250
  */
-#include "relayd/intake.h"
+#include "relayd/intake_internal.h"
 
 #include <string.h>
-#include <utlist.h>
 
 #include "dkim/sign.h"
 #include "queue/message.h"
@@ -23,53 +22,7 @@
 #include "relayd/base/mem.h"
 #include "relayd/base/random.h"
 #include "smtp/fixup.h"
-#include "smtp/header.h"
 #include "smtp/return_path.h"
-
-struct intake {
-	struct intake_options options;
-	struct settings *settings;
-	struct session *sessions; /* utlist */
-	size_t session_count;
-	size_t pending;
-};
-
-/* A client's session. */
-struct session {
-	struct intake *intake;
-	struct settings *settings;
-	struct server *server;
-	struct intake_peer peer;
-	char *client;
-	struct submission *submission; /* in the dialogue, or waiting for its answer */
-	struct session *prev;
-	struct session *next;
-};
-
-/* A message on its way in. */
-struct submission {
-	struct intake *intake;
-	struct settings *settings;
-	struct session *session; /* who waits for the answer; NULL: nobody, or gone */
-	intake_done *done;       /* the same for intake_submit */
-	void *done_arg;
-	uint64_t id;
-	struct envelope envelope;
-	struct buf protocol;    /* for Received */
-	struct buf helo;
-	struct buf head;        /* text until the body begins */
-	size_t head_scanned;
-	bool in_body;
-	struct header header;   /* of head */
-	struct buf rebuilt;     /* signature, header section, empty line */
-	size_t signed_from;     /* the part of it that is signed */
-	struct spool_content *content;
-	struct reply reply;     /* the answer; a refusal once its code is not 0 */
-	struct buf signature;
-	struct why why;
-	struct job job;
-	struct spool_append append;
-};
 
 /* ---- life ---- */
 
@@ -100,7 +53,7 @@ static void writable(void *arg)
 		server_resume(sub->session->server);
 }
 
-static struct submission *submission_new(struct intake *intake, struct settings *settings)
+struct submission *submission_new(struct intake *intake, struct settings *settings)
 {
 	struct submission *sub = mem_zero(sizeof(*sub));
 	sub->intake = intake;
@@ -111,7 +64,7 @@ static struct submission *submission_new(struct intake *intake, struct settings 
 	return sub;
 }
 
-static void submission_free(struct submission *sub)
+void submission_free(struct submission *sub)
 {
 	if (sub->content)
 		spool_content_free(sub->content);
@@ -127,41 +80,16 @@ static void submission_free(struct submission *sub)
 	mem_free(sub);
 }
 
-/* ---- the dialogue ---- */
+/* ---- what the dialogue asks for ---- */
 
-static bool has_room(struct intake *intake, const struct conf *conf, struct reply *reply)
+void submission_refuse(struct submission *sub, unsigned code, const char *enhanced,
+    const char *text)
 {
-	if (spool_is_full(intake->options.spool)) {
-		reply_set(reply, 452, "4.3.1", "the spool's disk is full, try again later");
-		return false;
-	}
-	if (intake->options.queued(intake->options.arg) >= (size_t)conf->limits.queue_messages) {
-		reply_set(reply, 452, "4.3.2", "the queue is full (limits.queue_messages), try again later");
-		return false;
-	}
-	return true;
+	if (sub->reply.code == 0)
+		reply_set(&sub->reply, code, enhanced, "%s", text);
 }
 
-static bool on_mail(void *arg, const struct command_mail *mail, struct reply *reply)
-{
-	struct session *session = arg;
-	struct intake *intake = session->intake;
-	if (!has_room(intake, session->settings->conf, reply))
-		return false;
-	struct submission *sub = submission_new(intake, session->settings);
-	struct server_info info = server_info(session->server);
-	sub->session = session;
-	sub->envelope.sender = span_dup(mail->from.text);
-	sub->envelope.client = mem_text(session->client);
-	sub->envelope.user = mem_text(info.user ? info.user : "");
-	sub->envelope.smtputf8 = mail->smtputf8;
-	buf_add_text(&sub->protocol, info.protocol);
-	buf_add(&sub->helo, info.helo.p, info.helo.n);
-	session->submission = sub;
-	return true;
-}
-
-static void log_refusal(struct submission *sub, const char *recipient)
+void submission_log_refusal(struct submission *sub, const char *recipient)
 {
 	struct log_line line;
 	struct buf text = {0};
@@ -178,80 +106,13 @@ static void log_refusal(struct submission *sub, const char *recipient)
 	buf_free(&text);
 }
 
-static bool refuse_rcpt(struct submission *sub, const struct address *to, struct reply *reply)
-{
-	char *text = span_dup(to->text);
-	struct reply kept = sub->reply;
-	sub->reply = *reply;
-	log_refusal(sub, text);
-	sub->reply = kept;
-	mem_free(text);
-	return false;
-}
-
-/* A recipient without domain (<postmaster>, cron's <root>) is one of the default
- * domain. */
-int intake_add_recipient(const struct conf *conf, struct envelope *e, const struct address *to,
-    struct reply *reply)
-{
-	const char *ours = conf->return_path.default_domain;
-	struct buf text = {0};
-	if (to->form == ADDRESS_DOMAIN && !memchr(to->domain.p, '.', to->domain.n)) {
-		reply_set(reply, 550, "5.1.2",
-		    "no mail leaves for a domain without a dot; use a full domain name");
-		return -1;
-	}
-	if (to->form == ADDRESS_LOCAL && !ours[0]) {
-		reply_set(reply, 550, "5.1.3",
-		    "a recipient without domain needs return_path.default_domain to be set");
-		return -1;
-	}
-	buf_add(&text, to->text.p, to->text.n);
-	if (to->form == ADDRESS_LOCAL)
-		buf_addf(&text, "@%s", ours);
-	if ((e->recipient_count & (e->recipient_count - 1)) == 0)
-		e->recipients = mem_resize(e->recipients,
-		    e->recipient_count ? e->recipient_count * 2 : 1, sizeof(char *));
-	e->recipients[e->recipient_count++] = buf_take(&text, NULL);
-	e->smtputf8 |= to->utf8;
-	return 0;
-}
-
-static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *reply)
-{
-	struct session *session = arg;
-	struct submission *sub = session->submission;
-	const struct address *to = &rcpt->to;
-	if (!session->peer.trusted) {
-		reply_set(reply, 554, "5.7.1",
-		    "relay access denied: %s is not in trusted_networks and has not logged in",
-		    session->client);
-		return refuse_rcpt(sub, to, reply);
-	}
-	if (intake_add_recipient(session->settings->conf, &sub->envelope, to, reply) < 0)
-		return refuse_rcpt(sub, to, reply);
-	return true;
-}
-
-static bool on_data(void *arg, struct reply *reply)
-{
-	struct session *session = arg;
-	return has_room(session->intake, session->settings->conf, reply);
-}
-
-static void refuse(struct submission *sub, unsigned code, const char *enhanced, const char *text)
-{
-	if (sub->reply.code == 0)
-		reply_set(&sub->reply, code, enhanced, "%s", text);
-}
-
 /* The header section is complete (or will never be longer): read it, and give
  * what follows it to the body. */
 static void begin_body(struct submission *sub)
 {
 	sub->in_body = true;
 	if (header_parse(span_buf(&sub->head), &sub->header, &sub->why) < 0) {
-		refuse(sub, 550, "5.6.0", sub->why.text);
+		submission_refuse(sub, 550, "5.6.0", sub->why.text);
 		return;
 	}
 	struct span rest = {sub->head.data + sub->header.body_start,
@@ -259,9 +120,7 @@ static void begin_body(struct submission *sub)
 	spool_content_add(sub->content, rest);
 }
 
-/* Text belongs to the head until the empty line has come. False: the disk
- * needs a moment. */
-static bool take_text(struct submission *sub, struct span piece)
+bool submission_text(struct submission *sub, struct span piece)
 {
 	const struct conf_limits *limits = &sub->settings->conf->limits;
 	if (sub->reply.code != 0)
@@ -275,21 +134,8 @@ static bool take_text(struct submission *sub, struct span piece)
 	if (body > 0 && body <= (size_t)limits->header_size)
 		begin_body(sub);
 	else if (sub->head.len > (size_t)limits->header_size)
-		refuse(sub, 552, "5.3.4", "the header section is over limits.header_size");
+		submission_refuse(sub, 552, "5.3.4", "the header section is over limits.header_size");
 	return true;
-}
-
-static bool on_text(void *arg, struct span piece)
-{
-	struct session *session = arg;
-	return take_text(session->submission, piece);
-}
-
-static void on_abort(void *arg)
-{
-	struct session *session = arg;
-	submission_free(session->submission);
-	session->submission = NULL;
 }
 
 /* ---- the way in, step by step ---- */
@@ -298,7 +144,7 @@ static void answer(struct submission *sub)
 {
 	sub->intake->pending--;
 	if (sub->reply.code >= 400)
-		log_refusal(sub, NULL);
+		submission_log_refusal(sub, NULL);
 	if (sub->session) {
 		sub->session->submission = NULL;
 		server_answer(sub->session->server, &sub->reply);
@@ -347,11 +193,11 @@ static void appended(struct spool_append *append)
 		reply_set(&sub->reply, 250, "2.0.0", "queued as %s", message_id_text(sub->id, id));
 		break;
 	case SPOOL_FULL:
-		refuse(sub, 452, "4.3.1", "the spool's disk is full, try again later");
+		submission_refuse(sub, 452, "4.3.1", "the spool's disk is full, try again later");
 		break;
 	case SPOOL_FAILED:
 		log_text(LOG_LEVEL_ERROR, "spool: %s", append->why.text);
-		refuse(sub, 451, "4.3.0", "the message could not be written to disk, try again later");
+		submission_refuse(sub, 451, "4.3.0", "the message could not be written to disk, try again later");
 		break;
 	}
 	answer(sub);
@@ -401,10 +247,10 @@ static void sign_done(struct job *job)
 		return;
 	}
 	if (sub->why.kind == WHY_PERM) {
-		refuse(sub, 550, "5.6.0", sub->why.text);
+		submission_refuse(sub, 550, "5.6.0", sub->why.text);
 	} else {
 		log_text(LOG_LEVEL_ERROR, "dkim: %s: %s", sub->envelope.domain, sub->why.text);
-		refuse(sub, 451, "4.3.0", "the message could not be signed, try again later");
+		submission_refuse(sub, 451, "4.3.0", "the message could not be signed, try again later");
 	}
 	answer(sub);
 }
@@ -413,7 +259,7 @@ static void stored(void *arg, bool failed)
 {
 	struct submission *sub = arg;
 	if (failed) {
-		refuse(sub, 452, "4.3.1", "the message could not be written to disk, try again later");
+		submission_refuse(sub, 452, "4.3.1", "the message could not be written to disk, try again later");
 		answer(sub);
 	} else if (dkim_keys_has(sub->settings->keys, sub->envelope.domain)) {
 		sub->job = (struct job){.run = sign_run, .done = sign_done};
@@ -506,22 +352,21 @@ static int judge(struct submission *sub, struct return_path *path)
 	if (sub->reply.code != 0)
 		return -1;
 	if (header_count(&sub->header, "Received") > (size_t)conf->limits.hops) {
-		refuse(sub, 554, "5.4.6", "too many hops: this message runs in a circle (limits.hops)");
+		submission_refuse(sub, 554, "5.4.6", "too many hops: this message runs in a circle (limits.hops)");
 		return -1;
 	}
 	if (sub->envelope.sender[0] && !address_parse(span_text(sub->envelope.sender), &sender)) {
-		refuse(sub, 553, "5.1.7", "the envelope sender is not an address");
+		submission_refuse(sub, 553, "5.1.7", "the envelope sender is not an address");
 		return -1;
 	}
 	if (return_path_decide(conf, &sender, &sub->header, path, &sub->why) < 0) {
-		refuse(sub, 550, "5.7.1", sub->why.text);
+		submission_refuse(sub, 550, "5.7.1", sub->why.text);
 		return -1;
 	}
 	return 0;
 }
 
-/* The text is complete. */
-static void finish(struct submission *sub)
+void submission_end(struct submission *sub)
 {
 	struct return_path path = {0};
 	sub->intake->pending++;
@@ -537,74 +382,6 @@ static void finish(struct submission *sub)
 	return_path_free(&path);
 }
 
-static void on_end(void *arg)
-{
-	struct session *session = arg;
-	finish(session->submission);
-}
-
-/* ---- sessions ---- */
-
-static void on_closed(void *arg)
-{
-	struct session *session = arg;
-	struct intake *intake = session->intake;
-	/* a message whose answer is owed goes on without its client */
-	if (session->submission)
-		session->submission->session = NULL;
-	DL_DELETE(intake->sessions, session);
-	intake->session_count--;
-	if (session->peer.gone)
-		session->peer.gone(session->peer.arg);
-	settings_unref(session->settings);
-	mem_free(session->client);
-	mem_free(session);
-}
-
-void intake_session(struct intake *intake, struct conn *conn, const struct conf_listen *listen,
-    const struct intake_peer *peer)
-{
-	static const struct server_handler handler = {
-	    .mail = on_mail,
-	    .rcpt = on_rcpt,
-	    .data = on_data,
-	    .text = on_text,
-	    .end = on_end,
-	    .abort = on_abort,
-	    .closed = on_closed,
-	};
-	const struct conf *conf = intake->settings->conf;
-	struct session *session = mem_zero(sizeof(*session));
-	session->intake = intake;
-	session->settings = settings_ref(intake->settings);
-	session->peer = *peer;
-	session->client = mem_text(peer->client);
-	session->peer.client = session->client;
-	DL_APPEND(intake->sessions, session);
-	intake->session_count++;
-	struct server_options options = {
-	    .hostname = conf->hostname,
-	    .limits = &conf->limits,
-	    .bare_newline = conf->bare_newline,
-	    .tls = listen->tls == CONF_LISTEN_TLS_NONE ? NULL : intake->settings->server_tls,
-	    .tls_now = listen->tls == CONF_LISTEN_TLS_IMPLICIT,
-	    .auth = listen->auth,
-	};
-	session->server = server_new(conn, &options, &handler, session);
-}
-
-void intake_shut(struct intake *intake)
-{
-	struct session *session;
-	DL_FOREACH (intake->sessions, session)
-		server_shut(session->server, "4.3.2", "relayd is shutting down");
-}
-
-size_t intake_sessions(const struct intake *intake)
-{
-	return intake->session_count;
-}
-
 size_t intake_pending(const struct intake *intake)
 {
 	return intake->pending;
@@ -614,7 +391,7 @@ size_t intake_pending(const struct intake *intake)
 
 static void submit_later(void *arg)
 {
-	finish(arg);
+	submission_end(arg);
 }
 
 void intake_submit(struct intake *intake, struct envelope *envelope, struct span message,
@@ -628,6 +405,6 @@ void intake_submit(struct intake *intake, struct envelope *envelope, struct span
 	sub->done = done;
 	sub->done_arg = arg;
 	buf_add_text(&sub->protocol, "local");
-	take_text(sub, message);
+	submission_text(sub, message);
 	loop_defer(intake->options.loop, submit_later, sub);
 }

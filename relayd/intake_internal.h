@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ * What intake_session.c (the client's dialogue) and intake.c (the way of a message
+ * whose text is complete) share.
+ */
+#ifndef RELAYD_INTAKE_INTERNAL_H
+#define RELAYD_INTAKE_INTERNAL_H
+
+#include "relayd/intake.h"
+#include "smtp/header.h"
+
+struct intake {
+	struct intake_options options;
+	struct settings *settings;
+	struct session *sessions; /* utlist */
+	size_t session_count;
+	size_t pending;
+};
+
+/* A client's session (intake_session.c). */
+struct session {
+	struct intake *intake;
+	struct settings *settings;
+	struct server *server;
+	struct intake_peer peer;
+	char *client;
+	struct submission *submission; /* in the dialogue, or waiting for its answer */
+	struct session *prev;
+	struct session *next;
+};
+
+/* A message on its way in. */
+struct submission {
+	struct intake *intake;
+	struct settings *settings;
+	struct session *session; /* who waits for the answer; NULL: nobody, or gone */
+	intake_done *done;       /* the same for intake_submit */
+	void *done_arg;
+	uint64_t id;
+	struct envelope envelope;
+	struct buf protocol;    /* for Received */
+	struct buf helo;
+	struct buf head;        /* text until the body begins */
+	size_t head_scanned;
+	bool in_body;
+	struct header header;   /* of head */
+	struct buf rebuilt;     /* signature, header section, empty line */
+	size_t signed_from;     /* the part of it that is signed */
+	struct spool_content *content;
+	struct reply reply;     /* the answer; a refusal once its code is not 0 */
+	struct buf signature;
+	struct why why;
+	struct job job;
+	struct spool_append append;
+};
+
+/* A message begins; it is owned by who called until submission_end. */
+struct submission *submission_new(struct intake *intake, struct settings *settings);
+void submission_free(struct submission *submission);
+
+/* A piece of its text. Text belongs to the head until the empty line has come.
+ * False: the disk needs a moment. */
+bool submission_text(struct submission *submission, struct span piece);
+
+/* The text is complete: the way in begins, and ends with the answer. */
+void submission_end(struct submission *submission);
+
+/* It will not be taken: the first reason counts, and is the reply to its end. */
+void submission_refuse(struct submission *submission, unsigned code, const char *enhanced,
+    const char *text);
+void submission_log_refusal(struct submission *submission, const char *recipient);
+
+#endif

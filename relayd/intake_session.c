@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT
+ * The client's dialogue: what MAIL, RCPT, DATA and the text are answered, and how
+ * they fill a submission. Where the text is complete intake.c takes over.
+ */
+#include "relayd/intake_internal.h"
+
+#include <utlist.h>
+
+#include "relayd/base/log.h"
+#include "relayd/base/mem.h"
+
+static bool has_room(struct intake *intake, const struct conf *conf, struct reply *reply)
+{
+	if (spool_is_full(intake->options.spool)) {
+		reply_set(reply, 452, "4.3.1", "the spool's disk is full, try again later");
+		return false;
+	}
+	if (intake->options.queued(intake->options.arg) >= (size_t)conf->limits.queue_messages) {
+		reply_set(reply, 452, "4.3.2", "the queue is full (limits.queue_messages), try again later");
+		return false;
+	}
+	return true;
+}
+
+static bool on_mail(void *arg, const struct command_mail *mail, struct reply *reply)
+{
+	struct session *session = arg;
+	struct intake *intake = session->intake;
+	if (!has_room(intake, session->settings->conf, reply))
+		return false;
+	struct submission *sub = submission_new(intake, session->settings);
+	struct server_info info = server_info(session->server);
+	sub->session = session;
+	sub->envelope.sender = span_dup(mail->from.text);
+	sub->envelope.client = mem_text(session->client);
+	sub->envelope.user = mem_text(info.user ? info.user : "");
+	sub->envelope.smtputf8 = mail->smtputf8;
+	buf_add_text(&sub->protocol, info.protocol);
+	buf_add(&sub->helo, info.helo.p, info.helo.n);
+	session->submission = sub;
+	return true;
+}
+
+static bool refuse_rcpt(struct submission *sub, const struct address *to, struct reply *reply)
+{
+	char *text = span_dup(to->text);
+	struct reply kept = sub->reply;
+	sub->reply = *reply;
+	submission_log_refusal(sub, text);
+	sub->reply = kept;
+	mem_free(text);
+	return false;
+}
+
+/* A recipient without domain (<postmaster>, cron's <root>) is one of the default
+ * domain. */
+int intake_add_recipient(const struct conf *conf, struct envelope *e, const struct address *to,
+    struct reply *reply)
+{
+	const char *ours = conf->return_path.default_domain;
+	struct buf text = {0};
+	if (to->form == ADDRESS_DOMAIN && !memchr(to->domain.p, '.', to->domain.n)) {
+		reply_set(reply, 550, "5.1.2",
+		    "no mail leaves for a domain without a dot; use a full domain name");
+		return -1;
+	}
+	if (to->form == ADDRESS_LOCAL && !ours[0]) {
+		reply_set(reply, 550, "5.1.3",
+		    "a recipient without domain needs return_path.default_domain to be set");
+		return -1;
+	}
+	buf_add(&text, to->text.p, to->text.n);
+	if (to->form == ADDRESS_LOCAL)
+		buf_addf(&text, "@%s", ours);
+	if ((e->recipient_count & (e->recipient_count - 1)) == 0)
+		e->recipients = mem_resize(e->recipients,
+		    e->recipient_count ? e->recipient_count * 2 : 1, sizeof(char *));
+	e->recipients[e->recipient_count++] = buf_take(&text, NULL);
+	e->smtputf8 |= to->utf8;
+	return 0;
+}
+
+static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *reply)
+{
+	struct session *session = arg;
+	struct submission *sub = session->submission;
+	const struct address *to = &rcpt->to;
+	if (!session->peer.trusted) {
+		reply_set(reply, 554, "5.7.1",
+		    "relay access denied: %s is not in trusted_networks and has not logged in",
+		    session->client);
+		return refuse_rcpt(sub, to, reply);
+	}
+	if (intake_add_recipient(session->settings->conf, &sub->envelope, to, reply) < 0)
+		return refuse_rcpt(sub, to, reply);
+	return true;
+}
+
+static bool on_data(void *arg, struct reply *reply)
+{
+	struct session *session = arg;
+	return has_room(session->intake, session->settings->conf, reply);
+}
+
+static bool on_text(void *arg, struct span piece)
+{
+	struct session *session = arg;
+	return submission_text(session->submission, piece);
+}
+
+static void on_abort(void *arg)
+{
+	struct session *session = arg;
+	submission_free(session->submission);
+	session->submission = NULL;
+}
+
+static void on_end(void *arg)
+{
+	struct session *session = arg;
+	submission_end(session->submission);
+}
+
+static void on_closed(void *arg)
+{
+	struct session *session = arg;
+	struct intake *intake = session->intake;
+	/* a message whose answer is owed goes on without its client */
+	if (session->submission)
+		session->submission->session = NULL;
+	DL_DELETE(intake->sessions, session);
+	intake->session_count--;
+	if (session->peer.gone)
+		session->peer.gone(session->peer.arg);
+	settings_unref(session->settings);
+	mem_free(session->client);
+	mem_free(session);
+}
+
+void intake_session(struct intake *intake, struct conn *conn, const struct conf_listen *listen,
+    const struct intake_peer *peer)
+{
+	static const struct server_handler handler = {
+	    .mail = on_mail,
+	    .rcpt = on_rcpt,
+	    .data = on_data,
+	    .text = on_text,
+	    .end = on_end,
+	    .abort = on_abort,
+	    .closed = on_closed,
+	};
+	const struct conf *conf = intake->settings->conf;
+	struct session *session = mem_zero(sizeof(*session));
+	session->intake = intake;
+	session->settings = settings_ref(intake->settings);
+	session->peer = *peer;
+	session->client = mem_text(peer->client);
+	session->peer.client = session->client;
+	DL_APPEND(intake->sessions, session);
+	intake->session_count++;
+	struct server_options options = {
+	    .hostname = conf->hostname,
+	    .limits = &conf->limits,
+	    .bare_newline = conf->bare_newline,
+	    .tls = listen->tls == CONF_LISTEN_TLS_NONE ? NULL : intake->settings->server_tls,
+	    .tls_now = listen->tls == CONF_LISTEN_TLS_IMPLICIT,
+	    .auth = listen->auth,
+	};
+	session->server = server_new(conn, &options, &handler, session);
+}
+
+void intake_shut(struct intake *intake)
+{
+	struct session *session;
+	DL_FOREACH (intake->sessions, session)
+		server_shut(session->server, "4.3.2", "relayd is shutting down");
+}
+
+size_t intake_sessions(const struct intake *intake)
+{
+	return intake->session_count;
+}
