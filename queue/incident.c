@@ -189,8 +189,8 @@ static void add_reply(struct incident *i, const struct reputation_report *report
 	buf_free(&text);
 }
 
-unsigned incident_meet(struct reputation *r, const struct incident_about *about,
-    const struct reputation_report *report, int64_t now_ms)
+static struct incident_entry *find_about(const struct reputation *r,
+    const struct incident_about *about)
 {
 	struct buf key = {0};
 	char *source = mem_copy(about->source, strnlen(about->source, REPUTATION_SOURCE_MAX));
@@ -201,6 +201,13 @@ unsigned incident_meet(struct reputation *r, const struct incident_about *about,
 	buf_free(&key);
 	mem_free(source);
 	mem_free(provider);
+	return e;
+}
+
+unsigned incident_meet(struct reputation *r, const struct incident_about *about,
+    const struct reputation_report *report, int64_t now_ms)
+{
+	struct incident_entry *e = find_about(r, about);
 	if (!e)
 		e = entry_new(r, about, now_ms);
 	struct incident *i = &e->incident;
@@ -273,6 +280,45 @@ bool incident_close(struct reputation *r, unsigned number, int64_t now_ms)
 	if (e->incident.open)
 		close_it(r, &e->incident);
 	return true;
+}
+
+/* ---- those without a path ---- */
+
+static struct incident_about about_cause(const struct incident_cause *cause)
+{
+	return (struct incident_about){
+	    .source = cause->source,
+	    .provider = cause->provider,
+	    .sender_domain = "",
+	    .klass = cause->klass,
+	    .rule = cause->rule,
+	    .help = cause->help,
+	};
+}
+
+unsigned incident_open(struct reputation *r, const struct incident_cause *cause, int64_t now_ms)
+{
+	struct incident_about about = about_cause(cause);
+	struct incident_entry *e = find_about(r, &about);
+	struct reputation_report report = {
+	    .reply = cause->text,
+	    .recipient_domain = "",
+	    .message_id = cause->message_id,
+	};
+	if (!e || !e->incident.open || !e->incident.noticed ||
+	    now_ms - e->incident.last_ms >= REPUTATION_SAVE_MS || now_ms < e->incident.last_ms)
+		return incident_meet(r, &about, &report, now_ms);
+	if (!cause->message_id || cause->message_id != e->last_message)
+		e->incident.met++;
+	e->last_message = cause->message_id;
+	return e->incident.number;
+}
+
+bool incident_end(struct reputation *r, const struct incident_cause *cause, int64_t now_ms)
+{
+	struct incident_about about = about_cause(cause);
+	struct incident_entry *e = find_about(r, &about);
+	return e && e->incident.open && incident_close(r, e->incident.number, now_ms);
 }
 
 /* ---- the administrator's side ---- */

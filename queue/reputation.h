@@ -200,6 +200,29 @@ struct incident {
 void reputation_on_incident(struct reputation *reputation,
     void (*fn)(void *arg, const struct incident *incident), void *arg);
 void incident_noticed(struct reputation *reputation, unsigned number);
+
+/* What is no provider's verdict, and so has no path: a sender of ours who was
+ * stopped, above all. */
+struct incident_cause {
+	const char *source;   /* "login:web1", "client:192.0.2.7", "script:mail.php" */
+	const char *provider; /* "" none */
+	enum verdict_class klass;
+	const char *rule;     /* a short name of what was exceeded; 64 bytes count */
+	const char *help;     /* what the administrator can do, a sentence */
+	const char *text;     /* what happened; escaped and cut like a reply */
+	uint64_t message_id;  /* 0: none in particular */
+};
+
+/* Open the incident of (source, provider, class), open it again, or note that it
+ * goes on; the function given to reputation_on_incident is called as for others,
+ * and it is stored as they are. May be called for each message: what comes within
+ * ten seconds is only counted. Result: its number. */
+unsigned incident_open(struct reputation *reputation, const struct incident_cause *cause,
+    int64_t now_ms);
+/* It is over. False: there is none that is open. */
+bool incident_end(struct reputation *reputation, const struct incident_cause *cause,
+    int64_t now_ms);
+
 void incident_rerouted(struct reputation *reputation, const struct reputation_way *way);
 const struct incident *incident_find(const struct reputation *reputation, unsigned number);
 bool incident_close(struct reputation *reputation, unsigned number, int64_t now_ms);

@@ -64,6 +64,12 @@ static json_t *json_text(const char *text)
 	return value;
 }
 
+/* One that no provider made (a sender of ours was stopped) brings its own advice. */
+static const char *advice(const struct incident *i)
+{
+	return i->provider[0] ? explain_remedy(i->klass) : i->help;
+}
+
 static json_t *replies_json(const struct incident *i)
 {
 	json_t *list = json_array();
@@ -76,11 +82,11 @@ static json_t *replies_json(const struct incident *i)
 
 json_t *notify_json(const struct incident *i)
 {
-	return json_pack("{s:I,s:b,s:o,s:o,s:s,s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:o}",
+	return json_pack("{s:I,s:b,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:o}",
 	    "number", (json_int_t)i->number, "open", (int)i->open, "source", json_text(i->source),
 	    "provider", json_text(i->provider), "class", verdict_class_name(i->klass),
 	    "sender_domain", json_text(i->sender_domain), "rule", json_text(i->rule),
-	    "help", json_text(i->help), "do", explain_remedy(i->klass), "family",
+	    "help", json_text(i->help), "do", json_text(advice(i)), "family",
 	    i->family ? "ipv6" : "", "first_ms", (json_int_t)i->first_ms, "last_ms",
 	    (json_int_t)i->last_ms, "next_probe_ms", (json_int_t)i->next_probe_ms, "met",
 	    (json_int_t)i->met, "rerouted", (json_int_t)i->rerouted, "replies", replies_json(i));
@@ -243,16 +249,19 @@ static void write_header(struct buf *out, const struct conf *conf, const struct 
 
 static void write_body(struct buf *out, const struct incident *i)
 {
-	buf_add_text(out, "A provider refuses our mail. It waits, or leaves another way.\r\n\r\n");
+	buf_add_text(out, i->provider[0]
+		? "A provider refuses our mail. It waits, or leaves another way.\r\n\r\n"
+		: "Mail of one of our own senders is held back.\r\n\r\n");
 	add_field(out, "Provider", i->provider);
 	add_field(out, "Source", i->source);
 	add_field(out, "Sender domain", i->sender_domain);
 	add_field(out, "Class", verdict_class_name(i->klass));
 	add_field(out, "Rule", i->rule);
-	add_field(out, "Help", i->help);
-	add_field(out, "What to do", explain_remedy(i->klass));
+	if (i->provider[0])
+		add_field(out, "Help", i->help);
+	add_field(out, "What to do", advice(i));
 	for (size_t n = 0; n < i->reply_count; n++)
-		add_field(out, "Reply", i->replies[n].text);
+		add_field(out, i->provider[0] ? "Reply" : "Cause", i->replies[n].text);
 	buf_addf(out, "\r\nSee relayctl incidents show %u\r\n", i->number);
 }
 

@@ -240,6 +240,44 @@ static void test_close(void **state)
 	paths_ask(kit, &way, T0, PERMIT_HELD); /* the path is not opened by that */
 }
 
+/* A sender of ours who is stopped has an incident like a provider's, without a path. */
+static void test_without_a_path(void **state)
+{
+	struct paths *kit = *state;
+	struct incident_cause cause = {.source = "login:web1", .provider = "",
+	    .klass = VERDICT_RATE_LIMITED, .rule = "brake-rate", .help = "change its password",
+	    .text = "300 messages\x1b in an hour", .message_id = 1};
+	struct reputation_way way = paths_way("login:web1", "google");
+	assert_false(incident_end(kit->r, &cause, T0));
+	assert_int_equal(incident_open(kit->r, &cause, T0), 1);
+	assert_int_equal(kit->incidents, 1);
+	incident_noticed(kit->r, 1);
+	for (cause.message_id = 2; cause.message_id <= 9; cause.message_id++)
+		assert_int_equal(incident_open(kit->r, &cause, T0 + 1), 1);
+	cause.message_id = 9;
+	assert_int_equal(incident_open(kit->r, &cause, T0 + MINUTE), 1);
+	assert_int_equal(kit->incidents, 1); /* told once */
+	paths_crash(kit);
+	const struct incident *i = incident_find(kit->r, 1);
+	assert_string_equal(i->source, "login:web1");
+	assert_string_equal(i->help, "change its password");
+	assert_string_equal(i->replies[1].text, "300 messages\\x1b in an hour");
+	assert_int_equal(i->met, 9);
+	assert_int_equal(i->last_ms, T0 + MINUTE);
+	assert_true(i->open && i->noticed);
+	/* it has nothing to do with a path that bears the same name */
+	paths_send(kit, &way, NULL, VERDICT_STAGE_END, "250", T0);
+	assert_true(reputation_open(kit->r, "google", NULL, T0));
+	assert_true(incident_find(kit->r, 1)->open);
+	cause.klass = VERDICT_UNKNOWN_RECIPIENT;
+	assert_int_equal(incident_open(kit->r, &cause, T0), 2);
+	assert_true(incident_end(kit->r, &cause, T0));
+	assert_false(incident_end(kit->r, &cause, T0));
+	paths_crash(kit);
+	assert_false(incident_find(kit->r, 2)->open);
+	assert_true(incident_find(kit->r, 1)->open);
+}
+
 /* A thousand are kept, open ones before closed ones; numbers go on. */
 static void test_bounded(void **state)
 {
@@ -280,6 +318,7 @@ int main(void)
 	    TEST(test_sender_domains),
 	    TEST(test_numbers_go_on),
 	    TEST(test_close),
+	    TEST(test_without_a_path),
 	    TEST(test_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
