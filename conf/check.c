@@ -366,30 +366,55 @@ static void add_names(const struct conf *conf, struct buf *out)
 		buf_addf(out, ", \"%s\"", conf->smarthosts[i].name);
 }
 
-static void check_route(const struct check *c, size_t i)
+/* What the NAMES of item I of LIST ("routes", "clients") stand for. */
+static struct conf_via *check_via(const struct check *c, const char *list, size_t i,
+    char *const *names, size_t count)
 {
-	struct conf *conf = c->conf;
-	struct conf_route *route = &conf->routes[i];
-
-	route->via = mem_array(route->via_count, sizeof(*route->via));
-	for (size_t k = 0; k < route->via_count; k++) {
-		const char *name = route->via_names[k];
-		const config_setting_t *at = place(c, "routes.[%zu].via.[%zu]", i, k);
-		route->via[k] = find_via(conf, name);
-		if (!route->via[k].source && !route->via[k].smarthost) {
-			struct buf names = {0};
-			add_names(conf, &names);
-			report_add(c->report, at, "routes.via",
+	struct conf_via *via = mem_array(count, sizeof(*via));
+	struct buf key = {0};
+	buf_addf(&key, "%s.via", list);
+	for (size_t k = 0; k < count; k++) {
+		const config_setting_t *at = place(c, "%s.[%zu].via.[%zu]", list, i, k);
+		via[k] = find_via(c->conf, names[k]);
+		if (!via[k].source && !via[k].smarthost) {
+			struct buf known = {0};
+			add_names(c->conf, &known);
+			report_add(c->report, at, buf_text(&key),
 			    "\"%s\" is neither a source nor a smarthost, expected one of "
 			    "%s",
-			    name, buf_text(&names));
-			buf_free(&names);
+			    names[k], buf_text(&known));
+			buf_free(&known);
 		}
 		for (size_t j = 0; j < k; j++)
-			if (strcmp(route->via_names[j], name) == 0)
-				report_add(c->report, at, "routes.via",
-				    "\"%s\" is listed twice", name);
+			if (strcmp(names[j], names[k]) == 0)
+				report_add(c->report, at, buf_text(&key),
+				    "\"%s\" is listed twice", names[k]);
 	}
+	buf_free(&key);
+	return via;
+}
+
+static void check_client(const struct check *c, size_t i)
+{
+	const struct conf *conf = c->conf;
+	struct conf_client *client = &conf->clients[i];
+
+	if (!*client->login == !client->network_count)
+		report_add(c->report, place(c, "clients.[%zu].name", i), "clients.name",
+		    "\"%s\" has %s, expected one of login and networks", client->name,
+		    *client->login ? "both" : "neither");
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(conf->clients[k].name, client->name) == 0)
+			report_add(c->report, place(c, "clients.[%zu].name", i), "clients.name",
+			    "\"%s\" is listed twice", client->name);
+	for (size_t k = 0; k < client->domain_count; k++) {
+		const char *name = client->domains[k];
+		if (!conf_domain_of(conf->domains, conf->domain_count, name, strlen(name)))
+			report_add(c->report, place(c, "clients.[%zu].domains.[%zu]", i, k),
+			    "clients.domains", "\"%s\" is not in domains, nor under one",
+			    name);
+	}
+	client->via = check_via(c, "clients", i, client->via_names, client->via_count);
 }
 
 static void check_rest(const struct check *c)
@@ -431,7 +456,11 @@ void check_settings(struct report *report, const config_t *settings, struct conf
 	for (size_t i = 0; i < conf->smarthost_count; i++)
 		check_smarthost(&c, i);
 	complete_routes(&c);
-	for (size_t i = 0; i < conf->route_count; i++)
-		check_route(&c, i);
+	for (size_t i = 0; i < conf->route_count; i++) {
+		struct conf_route *route = &conf->routes[i];
+		route->via = check_via(&c, "routes", i, route->via_names, route->via_count);
+	}
+	for (size_t i = 0; i < conf->client_count; i++)
+		check_client(&c, i);
 	check_rest(&c);
 }

@@ -190,6 +190,8 @@ void conf_free(struct conf *conf)
 	}
 	for (size_t i = 0; i < conf->route_count; i++)
 		mem_free(conf->routes[i].via);
+	for (size_t i = 0; i < conf->client_count; i++)
+		mem_free(conf->clients[i].via);
 	read_clear(conf);
 	mem_free(conf->file);
 	mem_free(conf);

@@ -101,6 +101,27 @@ struct conf_route {
 	size_t via_count;
 };
 
+enum conf_priority { CONF_PRIORITY_NORMAL, CONF_PRIORITY_URGENT, CONF_PRIORITY_BULK };
+
+/* Who may do what: one login, or the hosts of some networks. The first entry
+ * that fits counts; who is in none may do what everybody may. */
+struct conf_client {
+	char *name;     /* what logs, incidents and relayctl call it */
+	char *login;    /* "" : by network */
+	struct conf_network *networks; /* of them each is in trusted_networks, or logs in */
+	size_t network_count;
+	char **domains; /* it may send as these and what is under them; none: all of ours */
+	size_t domain_count;
+	char **from;    /* and with these addresses in From; none: any in its domains */
+	size_t from_count;
+	int64_t messages_per_hour; /* 0: no limit */
+	int64_t unknown_share;     /* percent of recipients that nobody knows; 0: no limit */
+	enum conf_priority priority;
+	char **via_names; /* the way of its mail, before routes; none: by routes */
+	struct conf_via *via;
+	size_t via_count;
+};
+
 enum conf_bare_newline { CONF_BARE_REFUSE, CONF_BARE_REPAIR };
 enum conf_received { CONF_RECEIVED_SHOW, CONF_RECEIVED_HIDE };
 
@@ -197,6 +218,8 @@ struct conf {
 	size_t smarthost_count;
 	struct conf_route *routes; /* default: everything via the first source */
 	size_t route_count;
+	struct conf_client *clients;
+	size_t client_count;
 	struct conf_limits limits;
 	struct conf_queue queue;
 	struct conf_delivery delivery;
@@ -240,6 +263,11 @@ void conf_print_manual(struct buf *out);
 /* The configured domain that NAME is or is under (the longest one); NULL: none. */
 const struct conf_domain *conf_domain_of(const struct conf_domain *domains, size_t count,
     const char *name, size_t n);
+
+/* The entry of clients for a session that is logged in as LOGIN (NULL: it is not)
+ * from that address (FAMILY 0: a Unix socket); NULL: none. */
+const struct conf_client *conf_client_of(const struct conf_client *clients, size_t count,
+    const char *login, int family, const void *address);
 
 /* Does a route pattern ("*", "example.org", "*.example.org") fit DOMAIN? */
 bool conf_pattern_fits(const char *pattern, const char *domain, size_t n);

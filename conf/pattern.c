@@ -47,6 +47,19 @@ static bool bits_equal(const unsigned char *a, const unsigned char *b, unsigned 
 	return rest == 0 || (a[bits / 8] ^ b[bits / 8]) >> (8 - rest) == 0;
 }
 
+const struct conf_client *conf_client_of(const struct conf_client *clients, size_t count,
+    const char *login, int family, const void *address)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct conf_client *c = &clients[i];
+		if (*c->login ? login && strcmp(c->login, login) == 0
+			      : family && conf_network_holds(c->networks, c->network_count, family,
+					      address))
+			return c;
+	}
+	return NULL;
+}
+
 bool conf_network_holds(
     const struct conf_network *networks, size_t count, int family, const void *address)
 {

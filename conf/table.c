@@ -17,6 +17,7 @@
 static const char *const words_listen_tls[] = {"none", "starttls", "implicit", NULL};
 static const char *const words_smarthost_tls[] = {"may", "none", "encrypt", "verify",
     "implicit", NULL};
+static const char *const words_priority[] = {"normal", "urgent", "bulk", NULL};
 static const char *const words_mode[] = {"repair", "always", "masquerade", "off", NULL};
 static const char *const words_foreign[] = {"refuse", "pass", NULL};
 static const char *const words_received[] = {"show", "hide", NULL};
@@ -172,6 +173,41 @@ const struct table_row table_rows[] = {
 	.count = offsetof(struct conf_route, via_count), .syntax = &syntax_name,
 	.sample = "ip1 ses",
 	.sentence = "Names of sources and smarthosts; the first that is not held is used."},
+
+    {"clients", TABLE_LIST, TABLE_EMPTY, MANY(clients, client_count), ITEMS(client),
+	.standard_says = "none",
+	.sentence = "What a login, or the hosts of a network, may do: the first entry that "
+		    "fits; who is in none may do what everybody may."},
+    {"clients.name", TABLE_TEXT, TABLE_REQUIRED, IN(client, name), .syntax = &syntax_name,
+	.sample = "shop", .sentence = "What logs, incidents and relayctl call it."},
+    {"clients.login", TABLE_TEXT, TABLE_EMPTY, IN(client, login), .standard = "",
+	.sample = "shop@example.jp", .sentence = "Who is logged in as this; empty: by network."},
+    {"clients.networks", TABLE_NETWORKS, TABLE_EMPTY, IN(client, networks),
+	.count = offsetof(struct conf_client, network_count), .syntax = &syntax_network,
+	.standard = "",
+	.sentence = "Hosts, when there is no login; relaying needs trusted_networks besides."},
+    {"clients.domains", TABLE_TEXTS, TABLE_EMPTY, IN(client, domains),
+	.count = offsetof(struct conf_client, domain_count), .syntax = &syntax_host,
+	.standard_says = "all domains", .sample = "example.jp",
+	.sentence = "The domains it may send as, with what is under them."},
+    {"clients.from", TABLE_TEXTS, TABLE_EMPTY, IN(client, from),
+	.count = offsetof(struct conf_client, from_count), .syntax = &syntax_mail,
+	.standard_says = "any in its domains", .sample = "shop@example.jp",
+	.sentence = "The addresses it may have in From."},
+    {"clients.messages_per_hour", TABLE_NUMBER, IN(client, messages_per_hour),
+	RANGE(0, 1000000000), .standard = "0",
+	.sentence = "More than this is held, and an incident says so; 0: no limit of its own."},
+    {"clients.unknown_share", TABLE_NUMBER, IN(client, unknown_share), RANGE(0, 100),
+	.standard = "0",
+	.sentence = "Percent of recipients that do not exist, from where its mail is held; 0: "
+		    "no limit of its own."},
+    {"clients.priority", TABLE_ENUM, IN(client, priority), .words = words_priority,
+	.standard = "normal",
+	.sentence = "Whose mail goes first where not all can go: urgent, normal, bulk."},
+    {"clients.via", TABLE_TEXTS, TABLE_EMPTY, IN(client, via_names),
+	.count = offsetof(struct conf_client, via_count), .syntax = &syntax_name,
+	.standard_says = "by routes", .sample = "ip1",
+	.sentence = "Sources and smarthosts for its mail, whatever routes say."},
 
     {"spool", TABLE_GROUP, TABLE_SHORT,
 	.sentence = "Where waiting messages are kept; spool = \"/path\" is short for the path "

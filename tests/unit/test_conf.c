@@ -225,6 +225,26 @@ static void the_sample_is_right(void **state)
 	conf_errors_free(&errors);
 }
 
+static void a_client_is_found_by_login_or_network(void **state)
+{
+	(void)state;
+	static const unsigned char inside[] = {10, 1, 2, 3}, outside[] = {11, 1, 2, 3};
+	struct conf_errors errors = {0};
+	struct conf *conf = conf_parse("clients = ( { name = \"shop\"; login = \"s@a.test\"; },"
+	    " { name = \"lan\"; networks = [ \"10.0.0.0/8\" ]; via = [ \"default\" ]; } );",
+	    "t", &errors);
+	assert_non_null(conf);
+	const struct conf_client *all = conf->clients;
+	assert_ptr_equal(conf_client_of(all, 2, "s@a.test", AF_INET, outside), &all[0]);
+	assert_ptr_equal(conf_client_of(all, 2, "x", AF_INET, inside), &all[1]);
+	assert_ptr_equal(conf_client_of(all, 2, NULL, AF_INET, inside), &all[1]);
+	assert_null(conf_client_of(all, 2, NULL, AF_INET, outside));
+	assert_null(conf_client_of(all, 2, "S@a.test", AF_INET, outside));
+	assert_null(conf_client_of(all, 2, NULL, 0, NULL));
+	assert_ptr_equal(all[1].via[0].source, &conf->sources[0]);
+	conf_free(conf);
+}
+
 static void the_manual_has_every_key(void **state)
 {
 	(void)state;
@@ -537,6 +557,7 @@ int main(void)
 	    cmocka_unit_test(printed_comes_back),
 	    cmocka_unit_test(the_sample_is_the_one_of_the_table),
 	    cmocka_unit_test(the_sample_is_right),
+	    cmocka_unit_test(a_client_is_found_by_login_or_network),
 	    cmocka_unit_test(the_manual_has_every_key),
 	    cmocka_unit_test_setup_teardown(includes_are_beside_the_file, make_folder,
 		remove_folder),

@@ -141,6 +141,14 @@ static const char *const mistakes[][2] = {
 	"t:1: queue_lifetime: is not known here, expected it as \"queue.lifetime\"\n"},
     {"zzzzzz = 1;", "t:1: zzzzzz: is not known\n"},
     {"listen = (\n{ port = 25; } );", "t:2: listen.address: is missing\n"},
+    {"clients = ( { name = \"a\"; }, { name = \"a\"; login = \"b\"; networks = [ \"10.0.0.0/8\" ]; "
+     "domains = [ \"foreign.test\" ]; via = [ \"ip9\" ]; } );",
+	"t:1: clients.name: \"a\" has neither, expected one of login and networks\n"
+	"t:1: clients.name: \"a\" has both, expected one of login and networks\n"
+	"t:1: clients.name: \"a\" is listed twice\n"
+	"t:1: clients.domains: \"foreign.test\" is not in domains, nor under one\n"
+	"t:1: clients.via: \"ip9\" is neither a source nor a smarthost, expected one of "
+	"\"default\"\n"},
     {"routes = ( { match = \"*\"; } );", "t:1: routes.via: is missing\n"},
     /* what keys mean to each other */
     {"listen = ( { address = \"/x\"; port = 25; } );",
