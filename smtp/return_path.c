@@ -274,7 +274,7 @@ static bool cut_loose(struct span value, struct span *display, struct address *a
 		return false;
 	*display = span_trim((struct span){value.p, (size_t)(open - value.p)});
 	struct span path = {open, value.n - (size_t)(open - value.p)};
-	if (holds_any(*display, "\">"))
+	if (holds_any(*display, "\">") || memchr(open + 1, '<', path.n - 1))
 		return false;
 	size_t used = 0;
 	return address_parse_path(path, false, a, &used) && used == path.n;
