@@ -4,6 +4,7 @@
  * schedule learns. Nothing here talks to the network.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "relayd/base/clock.h"
@@ -340,15 +341,50 @@ static void log_discard(const struct attempt *a)
 	log_end(&line);
 }
 
+/* The last answer as it was: its lines stand escaped in the history. */
+static void unfold(struct buf *text, const char *p)
+{
+	for (const char *end; (end = strstr(p, "\\x0a")); p = end + 4) {
+		buf_add(text, p, (size_t)(end - p));
+		buf_add_byte(text, ' ');
+	}
+	buf_add_text(text, p);
+}
+
+/* What a message has died of: what its last answer means, or that it waited for a way
+ * out and was not tried at all. */
+static enum verdict_class class_of_last(const struct attempt *a, const struct history_entry *last)
+{
+	enum verdict_class none = a->batch->by_path ? VERDICT_REPUTATION : VERDICT_SERVER_BUSY;
+	struct enhanced enhanced = {0};
+	struct buf text = {0};
+	if (!last || last->text[0] < '4' || last->text[0] > '5')
+		return none;
+	unfold(&text, last->text);
+	enhanced_parse(span_text(last->status), &enhanced);
+	struct verdict_input input = {
+	    .code = (unsigned)strtoul(buf_text(&text), NULL, 10),
+	    .klass = enhanced.klass,
+	    .subject = enhanced.subject,
+	    .detail = enhanced.detail,
+	    .text = span_buf(&text),
+	    .mx = last->mx,
+	};
+	struct verdict v = verdict_judge(a->settings->rules, &input);
+	buf_free(&text);
+	return v.known ? v.klass : none;
+}
+
 /* Its time is over: what the last answer was is in the history. */
 static void expire(struct attempt *a)
 {
 	const struct history_entry *last = history_find(a->deliver->history, a->id);
+	enum verdict_class klass = class_of_last(a, last);
 	for (size_t i = 0; i < a->tried_count; i++) {
 		struct tried *t = &a->tried[i];
 		snprintf(t->status, sizeof(t->status), "4.4.7");
 		t->state = TRIED_FAILED;
-		t->verdict.klass = VERDICT_SERVER_BUSY;
+		t->verdict.klass = klass;
 		t->verdict.rule = "expired";
 		if (last)
 			snprintf(t->mx, sizeof(t->mx), "%s", last->mx);

@@ -405,7 +405,7 @@ void way_note(struct attempt *a, const struct tried *t, enum verdict_stage stage
 	r->stage = stage;
 	buf_clear(&r->reply);
 	if (t->answered)
-		buf_addf(&r->reply, "%u ", t->code);
+		buf_addf(&r->reply, "%u %s%s", t->code, t->status, t->status[0] ? " " : "");
 	buf_add(&r->reply, t->text.data, t->text.len);
 	for (char *p = r->reply.data; p && p < r->reply.data + r->reply.len; p++)
 		if (*p == '\0')
@@ -441,6 +441,14 @@ static void report(struct attempt *a)
 		schedule_unpause(a->deliver->schedule, a->batch->destination);
 }
 
+/* A message that is refused for good, and by its rule still not given up: our address
+ * may have had a share in it. */
+static bool is_doubted(const struct tried *t)
+{
+	return t->code >= 500 && t->verdict.scope == VERDICT_SCOPE_MESSAGE &&
+	       t->verdict.action == VERDICT_RETRY;
+}
+
 /* A block or silence by this way may be none by the next one. All else, greylisting
  * above all, is no reason to come from elsewhere. */
 static bool may_switch(const struct attempt *a, const struct tried *t)
@@ -448,7 +456,7 @@ static bool may_switch(const struct attempt *a, const struct tried *t)
 	if (t->state != TRIED_LATER || t->rests)
 		return false;
 	return (t->verdict.action == VERDICT_HOLD && t->verdict.scope == VERDICT_SCOPE_IP) ||
-	       was_silent(&a->way.result);
+	       is_doubted(t) || was_silent(&a->way.result);
 }
 
 void way_over(struct attempt *a)
