@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The stored form of an envelope: version and flags, time, texts with their
- * length in front, the number of recipients, the recipients. Nothing is
- * allocated by a number that was read before the bytes for it are seen.
+ * length in front, the number of recipients, the recipients. Version 2 has behind
+ * that what is asked of reports: how much they bring back, the sender's number, and
+ * for each recipient when, and its original address. Nothing is allocated by a number
+ * that was read before the bytes for it are seen.
  */
 #include "queue/envelope.h"
 
@@ -10,7 +12,9 @@
 #include "queue/record.h"
 #include "relayd/base/mem.h"
 
-#define VERSION 1u
+#define VERSION_PLAIN 1u
+#define VERSION_DSN 2u
+#define NOTIFY_OTHERS 7u /* all but NEVER */
 #define FLAG_EIGHTBIT 1u
 #define FLAG_SMTPUTF8 2u
 #define FLAG_REPORT 4u
@@ -29,6 +33,25 @@ static bool has_control(struct span s)
 		if (is_control(s.p[i]))
 			return true;
 	return false;
+}
+
+/* Within a parameter of SMTP a blank would begin another one. */
+static bool is_graphic(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < 33 || s.p[i] > 126)
+			return false;
+	return s.n <= ENVELOPE_TEXT_MAX;
+}
+
+static bool is_notify(unsigned bits)
+{
+	return bits <= NOTIFY_OTHERS || bits == ENVELOPE_NOTIFY_NEVER;
+}
+
+unsigned envelope_notify(const struct envelope *e, size_t i)
+{
+	return e->dsn ? e->dsn[i].notify : 0;
 }
 
 /* The texts in the order of the stored form. The first two are addresses. */
@@ -52,6 +75,16 @@ static int check_address(const char *text, const char *what, struct why *why)
 	return 0;
 }
 
+static int check_dsn(const struct envelope *e, struct why *why)
+{
+	if (!is_graphic(span_text(e->envid)) || e->ret > ENVELOPE_RET_HDRS)
+		return why_set(why, WHY_PERM, "ENVID or RET that can not be sent");
+	for (size_t i = 0; e->dsn && i < e->recipient_count; i++)
+		if (!is_notify(e->dsn[i].notify) || !is_graphic(span_text(e->dsn[i].orcpt)))
+			return why_set(why, WHY_PERM, "NOTIFY or ORCPT that can not be sent");
+	return 0;
+}
+
 int envelope_check(const struct envelope *e, struct why *why)
 {
 	if (e->recipient_count == 0 || e->recipient_count > ENVELOPE_RECIPIENTS_MAX)
@@ -65,7 +98,7 @@ int envelope_check(const struct envelope *e, struct why *why)
 		if (check_address(e->recipients[i], "recipient", why) != 0)
 			return -1;
 	}
-	return 0;
+	return check_dsn(e, why);
 }
 
 /* A text for people may be anything: it is cut, and control bytes become '?'. */
@@ -82,12 +115,31 @@ static void write_text(struct buf *out, const char *text)
 	out->len += s.n;
 }
 
+static bool asks_for_something(const struct envelope *e)
+{
+	bool asks = e->ret != ENVELOPE_RET_NONE || span_text(e->envid).n > 0;
+	for (size_t i = 0; e->dsn && i < e->recipient_count && !asks; i++)
+		asks = e->dsn[i].notify || span_text(e->dsn[i].orcpt).n > 0;
+	return asks;
+}
+
+static void write_dsn(const struct envelope *e, struct buf *out)
+{
+	buf_add_byte(out, (char)e->ret);
+	write_text(out, e->envid);
+	for (size_t i = 0; i < e->recipient_count; i++) {
+		buf_add_byte(out, (char)envelope_notify(e, i));
+		write_text(out, e->dsn ? e->dsn[i].orcpt : NULL);
+	}
+}
+
 void envelope_write(const struct envelope *e, struct buf *out)
 {
+	bool dsn = asks_for_something(e);
 	struct envelope copy = *e; /* for the list's sake: nothing is changed */
 	char **texts[TEXTS];
 	list_texts(&copy, texts);
-	buf_add_byte(out, VERSION);
+	buf_add_byte(out, dsn ? VERSION_DSN : VERSION_PLAIN);
 	buf_add_byte(out, (char)((e->eightbit ? FLAG_EIGHTBIT : 0) |
 	    (e->smtputf8 ? FLAG_SMTPUTF8 : 0) | (e->report ? FLAG_REPORT : 0)));
 	record_put64(out, (uint64_t)e->arrived_ms);
@@ -96,6 +148,8 @@ void envelope_write(const struct envelope *e, struct buf *out)
 	record_put32(out, (uint32_t)e->recipient_count);
 	for (size_t i = 0; i < e->recipient_count; i++)
 		write_text(out, e->recipients[i]);
+	if (dsn)
+		write_dsn(e, out);
 }
 
 /* ---- reading ---- */
@@ -144,12 +198,41 @@ static int read_recipients(struct envelope *e, struct span *s, struct why *why)
 	return 0;
 }
 
+static int read_byte(unsigned *value, struct span *s, struct why *why)
+{
+	if (s->n == 0)
+		return damaged(why, "it ends within what is asked of reports");
+	*value = (unsigned char)s->p[0];
+	*s = (struct span){s->p + 1, s->n - 1};
+	return 0;
+}
+
+static int read_dsn(struct envelope *e, struct span *s, struct why *why)
+{
+	unsigned ret;
+	if (read_byte(&ret, s, why) != 0 || read_text(&e->envid, s, why) != 0)
+		return -1;
+	if (ret > ENVELOPE_RET_HDRS)
+		return damaged(why, "an unknown RET");
+	e->ret = (enum envelope_ret)ret;
+	e->dsn = mem_array(e->recipient_count, sizeof(*e->dsn));
+	for (size_t i = 0; i < e->recipient_count; i++)
+		if (read_byte(&e->dsn[i].notify, s, why) != 0 ||
+		    read_text(&e->dsn[i].orcpt, s, why) != 0)
+			return -1;
+	/* an empty one would have been written as version 1 */
+	if (check_dsn(e, NULL) != 0 || !asks_for_something(e))
+		return damaged(why, "what is asked of reports can not be");
+	return 0;
+}
+
 static int read_fields(struct envelope *e, struct span s, struct why *why)
 {
 	if (s.n < 10)
 		return damaged(why, "it is too short");
 	unsigned flags = (unsigned char)s.p[1];
-	if (s.p[0] != VERSION || flags > FLAGS_ALL)
+	unsigned version = (unsigned char)s.p[0];
+	if ((version != VERSION_PLAIN && version != VERSION_DSN) || flags > FLAGS_ALL)
 		return damaged(why, "it has an unknown version");
 	e->eightbit = flags & FLAG_EIGHTBIT;
 	e->smtputf8 = flags & FLAG_SMTPUTF8;
@@ -161,7 +244,8 @@ static int read_fields(struct envelope *e, struct span s, struct why *why)
 	for (size_t i = 0; i < TEXTS; i++)
 		if (read_text(texts[i], &s, why) != 0)
 			return -1;
-	if (read_recipients(e, &s, why) != 0)
+	if (read_recipients(e, &s, why) != 0 ||
+	    (version == VERSION_DSN && read_dsn(e, &s, why) != 0))
 		return -1;
 	return s.n ? damaged(why, "bytes are left behind its end") : 0;
 }
@@ -181,8 +265,13 @@ void envelope_free(struct envelope *e)
 	list_texts(e, texts);
 	for (size_t i = 0; i < TEXTS; i++)
 		mem_free(*texts[i]);
-	for (size_t i = 0; i < e->recipient_count; i++)
+	for (size_t i = 0; i < e->recipient_count; i++) {
 		mem_free(e->recipients[i]);
+		if (e->dsn)
+			mem_free(e->dsn[i].orcpt);
+	}
 	mem_free(e->recipients);
+	mem_free(e->dsn);
+	mem_free(e->envid);
 	*e = (struct envelope){0};
 }

@@ -17,6 +17,22 @@
 #define ENVELOPE_RECIPIENTS_MAX 100000
 #define ENVELOPE_TEXT_MAX 4096 /* bytes of any one text */
 
+/* When the sender wants a report on a recipient (RFC 3461 section 4.1); 0: not said.
+ * NEVER stands alone. */
+#define ENVELOPE_NOTIFY_SUCCESS 1u
+#define ENVELOPE_NOTIFY_FAILURE 2u
+#define ENVELOPE_NOTIFY_DELAY 4u
+#define ENVELOPE_NOTIFY_NEVER 8u
+
+/* How much of the message a report brings back (section 4.3). */
+enum envelope_ret { ENVELOPE_RET_NONE, ENVELOPE_RET_FULL, ENVELOPE_RET_HDRS };
+
+/* What the sender asked for one recipient. */
+struct envelope_dsn {
+	unsigned notify; /* bits */
+	char *orcpt;     /* "type;xtext": graphic ASCII; "" or NULL: not said */
+};
+
 struct envelope {
 	int64_t arrived_ms; /* steady clock (base/clock.h) */
 	char *sender;       /* as it will be sent, "" for <> */
@@ -32,12 +48,19 @@ struct envelope {
 	bool report;        /* a bounce or notice of ours */
 	char **recipients;  /* wire form without <> */
 	size_t recipient_count;
+	enum envelope_ret ret;
+	char *envid;              /* xtext: graphic ASCII; "" or NULL: not said */
+	struct envelope_dsn *dsn; /* one for each recipient; NULL: nothing was said of any */
 };
 
 /* Can it be stored: counts, lengths, no control bytes in addresses? */
 int envelope_check(const struct envelope *e, struct why *why) ATTR_MUST_CHECK;
 
-/* Append the stored form. Texts for people are cut to the limit and their
+/* The bits that were asked for recipient I; 0: none. */
+unsigned envelope_notify(const struct envelope *e, size_t i);
+
+/* Append the stored form. Where nothing is asked of reports it is that of version 1,
+ * which older programs read as well. Texts for people are cut to the limit and their
  * control bytes become '?'; addresses must have passed envelope_check. NULL is
  * stored as "". */
 void envelope_write(const struct envelope *e, struct buf *out);

@@ -22,6 +22,7 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
+#include "relayd/dsn.h"
 
 #define SESSIONS_PER_ATTEMPT 2 /* hosts that may put recipients off before we wait */
 #define PARKED_MAX 200
@@ -40,8 +41,11 @@ void attempt_free(struct attempt *a)
 	if (a->reader)
 		spool_reader_close(a->reader);
 	way_clear(a);
-	for (size_t i = 0; i < a->tried_count; i++)
+	for (size_t i = 0; i < a->tried_count; i++) {
 		buf_free(&a->tried[i].text);
+		buf_free(&a->tried[i].dsn);
+	}
+	buf_free(&a->mail_dsn);
 	DL_DELETE(deliver->attempts, a);
 	deliver->running--;
 	envelope_free(&a->envelope);
@@ -49,6 +53,7 @@ void attempt_free(struct attempt *a)
 	mem_free(a->hosts);
 	mem_free(a->tried);
 	mem_free(a->addresses);
+	mem_free(a->dsn);
 	mem_free(a->sent);
 	mem_free(a);
 }
@@ -94,12 +99,15 @@ static void send_some(struct attempt *a)
 			continue;
 		a->tried[i].state = TRIED_SENT;
 		a->addresses[a->sent_count] = a->tried[i].address;
+		a->dsn[a->sent_count] = buf_text(&a->tried[i].dsn);
 		a->sent[a->sent_count++] = i;
 	}
 	a->message = (struct client_message){
 	    .sender = a->envelope.sender,
 	    .recipients = a->addresses,
 	    .recipient_count = a->sent_count,
+	    .mail_dsn = buf_text(&a->mail_dsn),
+	    .rcpt_dsn = a->dsn,
 	    .size = spool_reader_size(a->reader),
 	    .eightbit = a->envelope.eightbit,
 	    .smtputf8 = a->envelope.smtputf8,
@@ -308,6 +316,8 @@ static void list_recipients(struct attempt *a)
 	a->tried_count = a->batch->count;
 	a->tried = mem_array(a->tried_count, sizeof(*a->tried));
 	a->addresses = mem_array(a->tried_count, sizeof(*a->addresses));
+	a->dsn = mem_array(a->tried_count, sizeof(*a->dsn));
+	dsn_print_mail(&a->envelope, &a->mail_dsn);
 	a->sent = mem_array(a->tried_count, sizeof(*a->sent));
 	for (uint32_t i = 0; i < a->batch->count; i++) {
 		uint32_t index = batch_recipient(a->batch, i);
@@ -315,6 +325,7 @@ static void list_recipients(struct attempt *a)
 		if (index >= a->envelope.recipient_count)
 			bug("a batch with a recipient that its envelope lacks");
 		a->tried[i].address = a->envelope.recipients[index];
+		dsn_print_recipient(&a->envelope, index, &a->tried[i].dsn);
 	}
 }
 

@@ -41,6 +41,8 @@ struct tried {
 	char mx[256];        /* who said it */
 	bool answered;       /* by a reply, not by a failure of ours or the network */
 	bool rests;          /* LATER, and no other way may help: not in this attempt */
+	bool relayed;        /* DELIVERED, to a host that will not report it: we do */
+	struct buf dsn;      /* parameters of its RCPT */
 };
 
 /* What the hosts of one way have said; its path hears of it when that is over. */
@@ -100,6 +102,8 @@ struct attempt {
 	size_t tried_count;
 	struct client_message message; /* of the transaction under way */
 	const char **addresses; /* its recipients */
+	const char **dsn;       /* and their parameters */
+	struct buf mail_dsn;
 	size_t *sent;           /* and which tried[] they are */
 	size_t sent_count;
 	int64_t started_ms;

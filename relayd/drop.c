@@ -17,6 +17,7 @@
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/daemon.h"
+#include "relayd/dsn.h"
 #include "smtp/body.h"
 #include "smtp/command.h"
 
@@ -114,9 +115,11 @@ static int parse_rcpt(const struct conf *conf, const struct command *c, struct e
     struct reply *reply)
 {
 	struct command_rcpt rcpt;
-	if (command_parse_rcpt(c->argument, e->smtputf8, &rcpt, reply) < 0)
+	if (command_parse_rcpt(c->argument, e->smtputf8, true, &rcpt, reply) < 0 ||
+	    intake_add_recipient(conf, e, &rcpt.to, reply) < 0)
 		return -1;
-	return intake_add_recipient(conf, e, &rcpt.to, reply);
+	dsn_take_recipient(e, &rcpt);
+	return 0;
 }
 
 /* The commands up to DATA. TEXT becomes what follows. */
@@ -125,7 +128,7 @@ static int parse_commands(struct span *text, const struct conf *conf, struct env
 {
 	const struct conf_limits *limits = &conf->limits;
 	struct command_offers offers = {.size = true, .eightbit = true, .smtputf8 = true,
-	    .max_size = (uint64_t)limits->message_size};
+	    .dsn = true, .max_size = (uint64_t)limits->message_size};
 	struct command_mail mail;
 	struct command c;
 	struct span line;
@@ -138,6 +141,7 @@ static int parse_commands(struct span *text, const struct conf *conf, struct env
 				return -1;
 			e->sender = span_dup(mail.from.text);
 			e->smtputf8 = mail.smtputf8;
+			dsn_take_mail(e, &mail);
 		} else if (c.verb == COMMAND_RCPT && e->sender &&
 			   e->recipient_count < (size_t)limits->recipients) {
 			if (parse_rcpt(conf, &c, e, reply) < 0)

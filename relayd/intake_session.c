@@ -8,6 +8,7 @@
 
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
+#include "relayd/dsn.h"
 
 static bool has_room(struct intake *intake, const struct conf *conf, struct reply *reply)
 {
@@ -35,6 +36,7 @@ static bool on_mail(void *arg, const struct command_mail *mail, struct reply *re
 	sub->envelope.client = mem_text(session->client);
 	sub->envelope.user = mem_text(info.user ? info.user : "");
 	sub->envelope.smtputf8 = mail->smtputf8;
+	dsn_take_mail(&sub->envelope, mail);
 	buf_add_text(&sub->protocol, info.protocol);
 	buf_add(&sub->helo, info.helo.p, info.helo.n);
 	session->submission = sub;
@@ -93,6 +95,7 @@ static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *re
 	}
 	if (intake_add_recipient(session->settings->conf, &sub->envelope, to, reply) < 0)
 		return refuse_rcpt(sub, to, reply);
+	dsn_take_recipient(&sub->envelope, rcpt);
 	return true;
 }
 

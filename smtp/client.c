@@ -351,6 +351,7 @@ struct client_info client_info(const struct client *c)
 	    .eightbit = c->offers.eightbit,
 	    .smtputf8 = c->offers.smtputf8,
 	    .starttls = c->offers.starttls,
+	    .dsn = c->offers.dsn,
 	    .tls = c->tls_text != NULL,
 	    .max_size = c->offers.max_size,
 	    .tls_text = c->tls_text ? c->tls_text : "",

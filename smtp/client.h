@@ -45,6 +45,11 @@ struct client_message {
 	const char *sender;            /* envelope sender, "" for <> */
 	const char *const *recipients; /* wire form without <> */
 	size_t recipient_count;        /* 1 to the receiver's limit */
+	/* Parameters of RFC 3461, which go only to a receiver that offers DSN: those of
+	 * MAIL (" RET=FULL ENVID=x"), and of each RCPT (" NOTIFY=NEVER"), with the space in
+	 * front. NULL or "": none. */
+	const char *mail_dsn;
+	const char *const *rcpt_dsn;
 	uint64_t size;                 /* bytes of content */
 	bool eightbit;                 /* holds bytes over 127 */
 	bool smtputf8;                 /* needs SMTPUTF8 (an address or a header has UTF-8) */
@@ -104,7 +109,7 @@ struct client *client_new(struct loop *loop, const struct client_options *option
 
 /* What the receiver can do, and how we speak to it; after `ready`. */
 struct client_info {
-	bool pipelining, eightbit, smtputf8, starttls, tls;
+	bool pipelining, eightbit, smtputf8, starttls, tls, dsn;
 	uint64_t max_size;      /* SIZE: 0 none or unknown */
 	const char *tls_text;   /* "TLSv1.3 TLS_AES_256_GCM_SHA384", "" in the clear */
 	const char *address;    /* text of the address connected to */

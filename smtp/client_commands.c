@@ -172,9 +172,17 @@ enum client_state client_send_password(struct client *c)
 	return write_base64(c, c->password);
 }
 
+/* DSN parameters, for a receiver that knows them. */
+static const char *dsn_of(const struct client *c, const char *parameters)
+{
+	return c->offers.dsn && parameters ? parameters : "";
+}
+
 static void write_rcpt(struct client *c, size_t i)
 {
-	write_line(c, "RCPT TO:<%s>", c->message->recipients[i]);
+	const struct client_message *m = c->message;
+	write_line(c, "RCPT TO:<%s>%s", m->recipients[i],
+	    dsn_of(c, m->rcpt_dsn ? m->rcpt_dsn[i] : NULL));
 }
 
 static void write_mail(struct client *c)
@@ -183,15 +191,16 @@ static void write_mail(struct client *c)
 	char size[32] = "";
 	if (c->offers.size)
 		snprintf(size, sizeof(size), " SIZE=%llu", (unsigned long long)m->size);
-	write_line(c, "MAIL FROM:<%s>%s%s%s", m->sender, size,
-	    m->eightbit ? " BODY=8BITMIME" : "", m->smtputf8 ? " SMTPUTF8" : "");
+	write_line(c, "MAIL FROM:<%s>%s%s%s%s", m->sender, size,
+	    m->eightbit ? " BODY=8BITMIME" : "", m->smtputf8 ? " SMTPUTF8" : "",
+	    dsn_of(c, m->mail_dsn));
 }
 
 /* With pipelining all commands up to DATA leave together (RFC 2920); the
  * connection sends once, at the end of the turn. */
 enum client_state client_send_mail(struct client *c)
 {
-		c->at = 0;
+	c->at = 0;
 	write_mail(c);
 	if (!c->offers.pipelining)
 		return STATE_WAIT;

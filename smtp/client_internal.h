@@ -48,6 +48,7 @@ struct client_offers {
 	bool eightbit;
 	bool smtputf8;
 	bool starttls;
+	bool dsn;
 	bool size;
 	bool auth_keyword;
 	enum auth_mechanism auth;

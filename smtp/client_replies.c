@@ -151,6 +151,8 @@ static void take_keyword(struct client *c, struct span line)
 		c->offers.smtputf8 = true;
 	else if (span_is_nocase(word, "STARTTLS"))
 		c->offers.starttls = true;
+	else if (span_is_nocase(word, "DSN"))
+		c->offers.dsn = true;
 	else if (span_is_nocase(word, "SIZE"))
 		take_size(c, value);
 	else if (span_is_nocase(word, "AUTH"))

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "smtp/xtext.h"
+
 #define AUTH_MAX 500 /* bytes of MAIL's AUTH=, RFC 4954 section 5 */
 
 static const char *const verbs[] = {
@@ -134,31 +136,6 @@ static int take_parameter(struct span *rest, struct parameter *p)
 	return 1;
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* RFC 3461 section 4: "+" and two upper case hex digits stand for a byte. What
- * decodes to a control is refused, for it is never meant well. */
-static bool is_xtext(struct span s)
-{
-	for (size_t i = 0; i < s.n; i++) {
-		char c = s.p[i];
-		if (c == '+') {
-			int high = i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1;
-			int low = i + 2 < s.n ? hex_digit(s.p[i + 2]) : -1;
-			int byte = high * 16 + low;
-			if (high < 0 || low < 0 || byte < 32 || byte == 127)
-				return false;
-			i += 2;
-		} else if (c < 33 || c > 126 || c == '=') {
-			return false;
-		}
-	}
-	return s.n > 0 && s.n <= AUTH_MAX;
-}
-
 /* MAIL's parameters while they are read. */
 struct mail_parse {
 	const struct command_offers *offers;
@@ -204,9 +181,31 @@ static int take_smtputf8(struct mail_parse *m, const struct parameter *p)
 /* Who submitted it first, in somebody else's words: nobody here relies on it. */
 static int take_auth(struct mail_parse *m, const struct parameter *p)
 {
-	if (span_is(p->value, "<>") || is_xtext(p->value))
+	if (span_is(p->value, "<>") ||
+	    (p->value.n <= AUTH_MAX && xtext_is_valid(p->value, true)))
 		return 0;
 	return refuse(m->reply, 501, "5.5.4", "Syntax: AUTH=mailbox in xtext");
+}
+
+/* RFC 3461 section 4.3: how much of the message a report brings back. */
+static int take_ret(struct mail_parse *m, const struct parameter *p)
+{
+	if (span_is_nocase(p->value, "FULL"))
+		m->mail.ret = COMMAND_RET_FULL;
+	else if (span_is_nocase(p->value, "HDRS"))
+		m->mail.ret = COMMAND_RET_HDRS;
+	else
+		return refuse(m->reply, 501, "5.5.4", "Syntax: RET=FULL or RET=HDRS");
+	return 0;
+}
+
+/* Section 4.4: the sender's own number of this transaction. */
+static int take_envid(struct mail_parse *m, const struct parameter *p)
+{
+	if (p->value.n > XTEXT_ENVID_MAX || !xtext_is_valid(p->value, false))
+		return refuse(m->reply, 501, "5.5.4", "Syntax: ENVID=xtext of 100 bytes at most");
+	m->mail.envid = p->value;
+	return 0;
 }
 
 static const struct {
@@ -217,11 +216,14 @@ static const struct {
     {"BODY", take_body},
     {"SMTPUTF8", take_smtputf8},
     {"AUTH", take_auth},
+    {"RET", take_ret},
+    {"ENVID", take_envid},
 };
 
 static bool is_offered(const struct command_offers *o, size_t parameter)
 {
-	const bool offered[] = {o->size, o->eightbit || o->binary, o->smtputf8, o->auth};
+	const bool offered[] = {
+	    o->size, o->eightbit || o->binary, o->smtputf8, o->auth, o->dsn, o->dsn};
 	return offered[parameter];
 }
 
@@ -267,24 +269,71 @@ int command_parse_mail(struct span argument, const struct command_offers *offers
 	return 0;
 }
 
-int command_parse_rcpt(
-    struct span argument, bool smtputf8, struct command_rcpt *rcpt, struct reply *reply)
+/* NOTIFY, RFC 3461 section 4.1: NEVER, or a list of the others. */
+static int take_notify(struct span value, struct command_rcpt *rcpt, struct reply *reply)
 {
-	struct address to;
+	static const char *const words[] = {"SUCCESS", "FAILURE", "DELAY", "NEVER"};
+	unsigned bits = 0;
+	for (bool more = true; more;) {
+		const char *comma = value.n ? memchr(value.p, ',', value.n) : NULL;
+		struct span word = {value.p, comma ? (size_t)(comma - value.p) : value.n};
+		unsigned bit = 0;
+		for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+			bit |= span_is_nocase(word, words[i]) ? 1u << i : 0;
+		more = comma != NULL;
+		if (!bit || (bits && (bit | bits) & COMMAND_NOTIFY_NEVER))
+			return refuse(reply, 501, "5.5.4",
+			    "Syntax: NOTIFY=NEVER or a list of SUCCESS, FAILURE, DELAY");
+		bits |= bit;
+		if (more)
+			value = (struct span){comma + 1, value.n - word.n - 1};
+	}
+	rcpt->notify = bits;
+	return 0;
+}
+
+static int take_orcpt(struct span value, bool utf8, struct command_rcpt *rcpt, struct reply *reply)
+{
+	if (!xtext_is_orcpt(value, utf8))
+		return refuse(reply, 501, "5.5.4", "Syntax: ORCPT=type;address in xtext");
+	rcpt->orcpt = value;
+	return 0;
+}
+
+static int take_rcpt_parameter(const struct parameter *p, bool utf8, struct command_rcpt *rcpt,
+    struct reply *reply)
+{
+	bool notify = span_is_nocase(p->name, "NOTIFY");
+	if (!notify && !span_is_nocase(p->name, "ORCPT"))
+		return refuse_parameter(reply);
+	if (notify ? rcpt->notify != 0 : rcpt->orcpt.n != 0)
+		return refuse(reply, 501, "5.5.4", "Parameter given twice");
+	return notify ? take_notify(p->value, rcpt, reply)
+		      : take_orcpt(p->value, utf8, rcpt, reply);
+}
+
+int command_parse_rcpt(struct span argument, bool smtputf8, bool dsn, struct command_rcpt *rcpt,
+    struct reply *reply)
+{
+	struct command_rcpt found = {0};
 	struct parameter p;
-	int path = take_path(&argument, "TO:", &to);
+	int more;
+	int path = take_path(&argument, "TO:", &found.to);
 	if (path < 0)
 		return refuse(reply, 501, "5.5.4", "Syntax: RCPT TO:<address>");
-	if (path == 0 || to.form == ADDRESS_NULL)
+	if (path == 0 || found.to.form == ADDRESS_NULL)
 		return refuse(reply, 501, "5.1.3", "Bad recipient address syntax");
-	int more = take_parameter(&argument, &p);
+	while ((more = take_parameter(&argument, &p)) > 0) {
+		if (!dsn)
+			return refuse_parameter(reply);
+		if (take_rcpt_parameter(&p, smtputf8, &found, reply) < 0)
+			return -1;
+	}
 	if (more < 0)
 		return refuse(reply, 501, "5.5.4", "Bad parameter syntax");
-	if (more > 0)
-		return refuse_parameter(reply);
-	if (to.utf8 && !smtputf8)
+	if (found.to.utf8 && !smtputf8)
 		return refuse(reply, 553, "5.6.7", "Non-ASCII address needs SMTPUTF8");
-	rcpt->to = to;
+	*rcpt = found;
 	return 0;
 }
 

@@ -38,21 +38,33 @@ void command_parse(struct span line, struct command *c);
 
 /* Which parameters are understood here; what was not offered is 555. */
 struct command_offers {
-	bool size, eightbit, smtputf8, binary, auth;
+	bool size, eightbit, smtputf8, binary, auth, dsn;
 	uint64_t max_size; /* 0: no limit; over it: 552 5.3.4 */
 };
 
 enum command_body { COMMAND_BODY_7BIT, COMMAND_BODY_8BITMIME, COMMAND_BODY_BINARYMIME };
+
+enum command_ret { COMMAND_RET_NONE, COMMAND_RET_FULL, COMMAND_RET_HDRS };
+
+/* NOTIFY of RFC 3461 section 4.1; NEVER stands alone. */
+#define COMMAND_NOTIFY_SUCCESS 1u
+#define COMMAND_NOTIFY_FAILURE 2u
+#define COMMAND_NOTIFY_DELAY 4u
+#define COMMAND_NOTIFY_NEVER 8u
 
 struct command_mail {
 	struct address from;
 	uint64_t size; /* as declared; 0: not */
 	enum command_body body;
 	bool smtputf8;
+	enum command_ret ret;
+	struct span envid; /* xtext as it came, valid; empty: not given */
 };
 
 struct command_rcpt {
 	struct address to;
+	unsigned notify;   /* bits; 0: not given */
+	struct span orcpt; /* type;xtext as it came, valid; empty: not given */
 };
 
 struct command_bdat {
@@ -62,11 +74,11 @@ struct command_bdat {
 
 /* Parse the argument of MAIL / RCPT / BDAT. -1: REPLY says why (501, 552, 553,
  * 555 with enhanced code), nothing else is set. SMTPUTF8 (for rcpt) is whether
- * MAIL asked for it. */
+ * MAIL asked for it; DSN whether that is offered. */
 int command_parse_mail(struct span argument, const struct command_offers *offers,
     struct command_mail *mail, struct reply *reply) ATTR_MUST_CHECK;
-int command_parse_rcpt(struct span argument, bool smtputf8, struct command_rcpt *rcpt,
-    struct reply *reply) ATTR_MUST_CHECK;
+int command_parse_rcpt(struct span argument, bool smtputf8, bool dsn,
+    struct command_rcpt *rcpt, struct reply *reply) ATTR_MUST_CHECK;
 int command_parse_bdat(struct span argument, struct command_bdat *bdat, struct reply *reply)
     ATTR_MUST_CHECK;
 

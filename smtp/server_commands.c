@@ -64,7 +64,7 @@ static enum server_state run_ehlo(struct server *s, const struct command *c)
 	if (!greet(s, c, true))
 		return s->state;
 	reply_set(&reply, 250, NULL,
-	    "%s\nPIPELINING\nSIZE %" PRId64 "%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING",
+	    "%s\nPIPELINING\nSIZE %" PRId64 "%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nDSN\nCHUNKING",
 	    s->options.hostname, s->options.limits->message_size,
 	    offers_tls(s) ? "\nSTARTTLS" : "");
 	return decided(s, &reply, SERVER_READY);
@@ -77,6 +77,7 @@ static enum server_state run_mail(struct server *s, const struct command *c)
 	    .size = s->esmtp,
 	    .eightbit = s->esmtp,
 	    .smtputf8 = s->esmtp,
+	    .dsn = s->esmtp,
 	    .max_size = (uint64_t)limits->message_size,
 	};
 	struct command_mail mail;
@@ -105,7 +106,7 @@ static enum server_state run_rcpt(struct server *s, const struct command *c)
 		server_say(s, 452, "4.5.3", "Too many recipients; send the others separately");
 		return s->state;
 	}
-	if (command_parse_rcpt(c->argument, s->utf8, &rcpt, &reply) != 0) {
+	if (command_parse_rcpt(c->argument, s->utf8, s->esmtp, &rcpt, &reply) != 0) {
 		s->errors++;
 		return decided(s, &reply, s->state);
 	}

@@ -23,7 +23,7 @@ static void check_recipient(const char *text)
 	buf_addf(&line, "RCPT TO:<%s>", text);
 	command_parse(span_buf(&line), &command);
 	if (command.verb != COMMAND_RCPT ||
-	    command_parse_rcpt(command.argument, true, &rcpt, &reply) != 0)
+	    command_parse_rcpt(command.argument, true, true, &rcpt, &reply) != 0)
 		bug("a recipient that our own server does not understand");
 	if (!span_is(rcpt.to.text, text))
 		bug("the server understands another recipient");

@@ -87,7 +87,9 @@ static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *re
 {
 	struct peer *p = arg;
 	check_call(p);
-	note(p, "rcpt <%.*s>", (int)rcpt->to.text.n, rcpt->to.text.p);
+	note(p, "rcpt <%.*s>%s%.*s", (int)rcpt->to.text.n, rcpt->to.text.p,
+	    rcpt->notify & COMMAND_NOTIFY_NEVER ? " never" : "", (int)rcpt->orcpt.n,
+	    rcpt->orcpt.p);
 	return verdict(rcpt->to.local, reply);
 }
 

@@ -286,6 +286,12 @@ static void set_message(struct bench *b, char *words)
 			buf_free(&b->text);
 		} else if (strncmp(w, "unreadable=", 11) == 0) {
 			b->unreadable_at = strtoull(w + 11, NULL, 10);
+		} else if (strcmp(w, "dsn") == 0) {
+			static const char *const dsn[] = {" NOTIFY=NEVER", "",
+			    " NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c@example.org"};
+			m->mail_dsn = " RET=HDRS ENVID=QQ1";
+			m->rcpt_dsn = dsn;
+			check(b, m->recipient_count == 3, "dsn is for three recipients");
 		} else if (strcmp(w, "8bit") == 0) {
 			m->eightbit = true;
 		} else if (strcmp(w, "utf8") == 0) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Command lines and their arguments: what is taken, and the exact reply to
- * what is not (RFC 5321 section 4.1, RFC 1870, 3030, 4954, 6152, 6531).
+ * what is not (RFC 5321 section 4.1, RFC 1870, 3030, 3461, 4954, 6152, 6531).
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -141,7 +141,6 @@ static const struct {
     {"FROM:<a@b> BODY=BINARYMIME", "555 5.5.4", "", 0, 0, false},
     {"FROM:<a@b> FOO=BAR", "555 5.5.4", "", 0, 0, false},
     {"FROM:<a@b> FOO", "555 5.5.4", "", 0, 0, false},
-    {"FROM:<a@b> RET=FULL", "555 5.5.4", "", 0, 0, false},
     {"FROM:<a@b> =1", "501 5.5.4", "", 0, 0, false},
     {"FROM:<a@b> -X=1", "501 5.5.4", "", 0, 0, false},
     {"FROM:<a@b> X_Y=1", "501 5.5.4", "", 0, 0, false},
@@ -194,7 +193,8 @@ static void what_is_not_offered_is_not_known(void **state)
 {
 	(void)state;
 	static const char *const arguments[] = {"FROM:<a@b> SIZE=1",
-	    "FROM:<a@b> BODY=8BITMIME", "FROM:<a@b> SMTPUTF8", "FROM:<a@b> AUTH=<>"};
+	    "FROM:<a@b> BODY=8BITMIME", "FROM:<a@b> SMTPUTF8", "FROM:<a@b> AUTH=<>",
+	    "FROM:<a@b> RET=FULL", "FROM:<a@b> ENVID=x"};
 	static const struct command_offers none = {0};
 	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++) {
 		struct command_mail mail;
@@ -273,7 +273,7 @@ static void rcpt_arguments(void **state)
 		struct command_rcpt rcpt;
 		struct reply reply = {0};
 		int result = command_parse_rcpt(
-		    span_text(rows[i].argument), rows[i].smtputf8, &rcpt, &reply);
+		    span_text(rows[i].argument), rows[i].smtputf8, false, &rcpt, &reply);
 		if (rows[i].reply)
 			check_reply(rows[i].argument, &reply, rows[i].reply);
 		else if (result != 0 || !span_is(rcpt.to.text, rows[i].to))
@@ -281,6 +281,155 @@ static void rcpt_arguments(void **state)
 			    buf_text(&reply.text));
 		assert_int_equal(result, rows[i].reply ? -1 : 0);
 	}
+}
+
+static const struct {
+	const char *argument;
+	const char *reply; /* NULL: good */
+	enum command_ret ret;
+	const char *envid;
+} report_mails[] = {
+    {"FROM:<a@b>", NULL, COMMAND_RET_NONE, ""},
+    {"FROM:<a@b> RET=FULL", NULL, COMMAND_RET_FULL, ""},
+    {"FROM:<> ret=hdrs ENVID=QQ314159", NULL, COMMAND_RET_HDRS, "QQ314159"},
+    {"FROM:<a@b> ENVID=a+20b+2Bc+3D", NULL, COMMAND_RET_NONE, "a+20b+2Bc+3D"},
+    {"FROM:<a@b> RET=", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> RET", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> RET=HEADERS", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> RET=FULL,HDRS", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> RET=FULL RET=FULL", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> ENVID", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> ENVID=", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> ENVID=a ENVID=a", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> ENVID=a+0AX-Evil:+20yes", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> ENVID=a+0D", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> ENVID=a+00", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> ENVID=a+7F", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> ENVID=a+E9", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> ENVID=a+3d", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> ENVID=a+", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> ENVID=a=b", "501 5.5.4", 0, ""},
+    {"FROM:<a@b> NOTIFY=NEVER", "555 5.5.4", 0, ""},
+};
+
+static void report_parameters_of_mail(void **state)
+{
+	(void)state;
+	static const struct command_offers offers = {.dsn = true};
+	for (size_t i = 0; i < sizeof(report_mails) / sizeof(report_mails[0]); i++) {
+		struct command_mail mail;
+		struct reply reply = {0};
+		struct span argument = exact(report_mails[i].argument);
+		int result = command_parse_mail(argument, &offers, &mail, &reply);
+		if (report_mails[i].reply)
+			check_reply(report_mails[i].argument, &reply, report_mails[i].reply);
+		else if (result != 0 || !span_is(mail.envid, report_mails[i].envid) ||
+			 mail.ret != report_mails[i].ret)
+			fail_msg("\"%s\": %u", report_mails[i].argument, reply.code);
+		assert_int_equal(result, report_mails[i].reply ? -1 : 0);
+		exact_free(argument);
+	}
+}
+
+#define S COMMAND_NOTIFY_SUCCESS
+#define F COMMAND_NOTIFY_FAILURE
+#define D COMMAND_NOTIFY_DELAY
+
+static const struct {
+	const char *argument;
+	bool smtputf8;
+	const char *reply; /* NULL: good */
+	unsigned notify;
+	const char *orcpt;
+} report_rcpts[] = {
+    {"TO:<a@b>", false, NULL, 0, ""},
+    {"TO:<a@b> NOTIFY=NEVER", false, NULL, COMMAND_NOTIFY_NEVER, ""},
+    {"TO:<a@b> notify=never", false, NULL, COMMAND_NOTIFY_NEVER, ""},
+    {"TO:<a@b> NOTIFY=SUCCESS", false, NULL, S, ""},
+    {"TO:<a@b> NOTIFY=failure,Delay,SUCCESS", false, NULL, S | F | D, ""},
+    {"TO:<a@b> NOTIFY=DELAY,DELAY", false, NULL, D, ""},
+    {"TO:<a@b> ORCPT=rfc822;a@b NOTIFY=DELAY", false, NULL, D, "rfc822;a@b"},
+    {"TO:<a@b> ORCPT=RFC822;a+2Bb@c", false, NULL, 0, "RFC822;a+2Bb@c"},
+    {"TO:<a@b> ORCPT=x400;/S=x", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=x400;/S+3Dx;y", false, NULL, 0, "x400;/S+3Dx;y"},
+    {"TO:<a@b> ORCPT=utf-8;\\x{E9}@b", false, NULL, 0, "utf-8;\\x{E9}@b"},
+    {"TO:<a@b> ORCPT=utf-8;\xc3\xa9@b", true, NULL, 0, "utf-8;\xc3\xa9@b"},
+    {"TO:<a@b> ORCPT=utf-8;\xc3\xa9@b", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=utf-8;\xc3@b", true, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=utf-8;\xc2\x85@b", true, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=rfc822;\xc3\xa9@b", true, "501 5.5.4", 0, ""},
+    {"TO:<a@b> NOTIFY", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> NOTIFY=", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> NOTIFY=,", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> NOTIFY=DELAY,", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> NOTIFY=,DELAY", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> NOTIFY=ALWAYS", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> NOTIFY=NEVER,DELAY", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> NOTIFY=DELAY,NEVER", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> NOTIFY=NEVER,NEVER", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> NOTIFY=DELAY NOTIFY=DELAY", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> NOTIFY=DELAY; ORCPT=rfc822;a", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=a@b", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=;a@b", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=rfc822;", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=rfc 822;a@b", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=rf@822;a@b", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=rfc822;a ORCPT=rfc822;a", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=rfc822;a+0Ab", false, "501 5.5.4", 0, ""}, /* CVE-2020-28026 */
+    {"TO:<a@b> ORCPT=rfc822;a+0D+0Ab", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=rfc822;a+1B", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=rfc822;a+E9", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> ORCPT=rfc822;a+4", false, "501 5.5.4", 0, ""},
+    {"TO:<a@b> RET=FULL", false, "555 5.5.4", 0, ""},
+};
+
+static void report_parameters_of_rcpt(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(report_rcpts) / sizeof(report_rcpts[0]); i++) {
+		struct command_rcpt rcpt;
+		struct reply reply = {0};
+		struct span argument = exact(report_rcpts[i].argument);
+		int result = command_parse_rcpt(
+		    argument, report_rcpts[i].smtputf8, true, &rcpt, &reply);
+		if (report_rcpts[i].reply)
+			check_reply(report_rcpts[i].argument, &reply, report_rcpts[i].reply);
+		else if (result != 0 || !span_is(rcpt.orcpt, report_rcpts[i].orcpt) ||
+			 rcpt.notify != report_rcpts[i].notify)
+			fail_msg("\"%s\": %u %u", report_rcpts[i].argument, reply.code,
+			    result ? 0 : rcpt.notify);
+		assert_int_equal(result, report_rcpts[i].reply ? -1 : 0);
+		exact_free(argument);
+	}
+}
+
+/* RFC 3461 section 5.4. */
+static void report_parameters_are_bounded(void **state)
+{
+	(void)state;
+	static const struct command_offers offers = {.dsn = true};
+	struct command_mail mail;
+	struct command_rcpt rcpt;
+	struct reply reply = {0};
+	struct buf b = {0};
+	buf_add_text(&b, "FROM:<> ENVID=");
+	for (int i = 0; i < 100; i++)
+		buf_add_byte(&b, 'a');
+	assert_int_equal(command_parse_mail(span_buf(&b), &offers, &mail, &reply), 0);
+	buf_add_byte(&b, 'a');
+	assert_int_equal(command_parse_mail(span_buf(&b), &offers, &mail, &reply), -1);
+	check_reply("ENVID of 101", &reply, "501 5.5.4");
+	buf_clear(&b);
+	buf_add_text(&b, "TO:<a@b> ORCPT=rfc822;");
+	for (int i = 0; i < 493; i++)
+		buf_add_byte(&b, 'a');
+	assert_int_equal(command_parse_rcpt(span_buf(&b), false, true, &rcpt, &reply), 0);
+	buf_add_byte(&b, 'a');
+	assert_int_equal(command_parse_rcpt(span_buf(&b), false, true, &rcpt, &reply), -1);
+	check_reply("ORCPT of 501", &reply, "501 5.5.4");
+	buf_free(&b);
 }
 
 static void bdat_arguments(void **state)
@@ -363,6 +512,9 @@ int main(void)
 	    cmocka_unit_test(binary_and_unlimited_when_offered),
 	    cmocka_unit_test(auth_parameter_is_bounded),
 	    cmocka_unit_test(rcpt_arguments),
+	    cmocka_unit_test(report_parameters_of_mail),
+	    cmocka_unit_test(report_parameters_of_rcpt),
+	    cmocka_unit_test(report_parameters_are_bounded),
 	    cmocka_unit_test(bdat_arguments),
 	    cmocka_unit_test(helo_arguments),
 	};

@@ -57,6 +57,56 @@ static void test_there_and_back(void **state)
 	buf_free(&stored);
 }
 
+static struct envelope_dsn dsn[] = {
+	{ENVELOPE_NOTIFY_SUCCESS | ENVELOPE_NOTIFY_DELAY, (char *)(uintptr_t)"rfc822;a@example.net"},
+	{ENVELOPE_NOTIFY_NEVER, NULL}, {0, NULL}};
+
+static struct envelope sample_with_dsn(void)
+{
+	struct envelope e = sample();
+	e.ret = ENVELOPE_RET_HDRS;
+	e.envid = (char *)(uintptr_t)"QQ+2B1";
+	e.dsn = dsn;
+	return e;
+}
+
+static void test_dsn_there_and_back(void **state)
+{
+	(void)state;
+	struct envelope e = sample_with_dsn();
+	struct envelope back;
+	struct buf stored = {0};
+	envelope_write(&e, &stored);
+	assert_int_equal(stored.data[0], 2);
+	assert_int_equal(envelope_read(&back, span_buf(&stored), NULL), 0);
+	assert_int_equal(back.ret, ENVELOPE_RET_HDRS);
+	assert_string_equal(back.envid, "QQ+2B1");
+	assert_string_equal(back.dsn[0].orcpt, "rfc822;a@example.net");
+	assert_string_equal(back.dsn[1].orcpt, "");
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(envelope_notify(&back, i), dsn[i].notify);
+	envelope_free(&back);
+	buf_free(&stored);
+}
+
+/* What older programs can read too is written whenever it says all. */
+static void test_nothing_asked_is_version_1(void **state)
+{
+	(void)state;
+	struct envelope_dsn nothing[3] = {{0}};
+	struct envelope e = sample();
+	struct buf plain = {0};
+	struct buf stored = {0};
+	envelope_write(&e, &plain);
+	assert_int_equal(plain.data[0], 1);
+	e.dsn = nothing;
+	e.envid = (char *)(uintptr_t)"";
+	envelope_write(&e, &stored);
+	assert_true(span_equal(span_buf(&plain), span_buf(&stored)));
+	buf_free(&plain);
+	buf_free(&stored);
+}
+
 static void test_texts_for_people(void **state)
 {
 	(void)state;
@@ -107,17 +157,26 @@ static void test_refused(void **state)
 	e = sample();
 	e.sender = (char *)(uintptr_t)"a\r@x";
 	expect_refused(&e, "envelope sender with a control character");
+	e = sample();
+	e.envid = (char *)(uintptr_t)"a RET=FULL";
+	expect_refused(&e, "ENVID");
+	struct envelope_dsn bad[3] = {{0}};
+	e = sample();
+	e.dsn = bad;
+	bad[2].orcpt = (char *)(uintptr_t)"rfc822;a\nb";
+	expect_refused(&e, "ORCPT");
+	bad[2].orcpt = NULL;
+	bad[1].notify = ENVELOPE_NOTIFY_NEVER | ENVELOPE_NOTIFY_DELAY;
+	expect_refused(&e, "NOTIFY");
 }
 
 /* Cut or changed anywhere: an error or another valid envelope, never more. */
-static void test_damage(void **state)
+static void damage(const struct envelope *e)
 {
-	(void)state;
-	struct envelope e = sample();
 	struct envelope back;
 	struct buf stored = {0};
 	struct why why;
-	envelope_write(&e, &stored);
+	envelope_write(e, &stored);
 	for (size_t n = 0; n < stored.len; n++)
 		assert_int_equal(envelope_read(&back, (struct span){stored.data, n}, &why), -1);
 	for (size_t i = 0; i < stored.len; i++) {
@@ -128,6 +187,7 @@ static void test_damage(void **state)
 				envelope_free(&back);
 			} else {
 				assert_null(back.recipients);
+				assert_null(back.dsn);
 			}
 			stored.data[i] ^= (char)change;
 		}
@@ -137,10 +197,21 @@ static void test_damage(void **state)
 	buf_free(&stored);
 }
 
+static void test_damage(void **state)
+{
+	(void)state;
+	struct envelope e = sample();
+	damage(&e);
+	e = sample_with_dsn();
+	damage(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_there_and_back),
+		cmocka_unit_test(test_dsn_there_and_back),
+		cmocka_unit_test(test_nothing_asked_is_version_1),
 		cmocka_unit_test(test_texts_for_people),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_damage),
