@@ -93,9 +93,20 @@ struct conf_via {
 	const struct conf_smarthost *smarthost;
 };
 
+/* What a receiver's host has to offer and show before it gets a message. */
+enum conf_route_tls {
+	CONF_LEVEL_MAY,     /* what it offers, unverified; what it publishes is kept */
+	CONF_LEVEL_NONE,    /* no TLS */
+	CONF_LEVEL_ENCRYPT, /* TLS, verified where it publishes how */
+	CONF_LEVEL_VERIFY,  /* a certificate of a known authority for the host's name */
+	CONF_LEVEL_DANE,    /* TLSA records that fit, RFC 7672 */
+	CONF_LEVEL_STS,     /* an MTA-STS policy that is met, RFC 8461 */
+};
+
 struct conf_route {
 	char *match;  /* recipient domain: "*", "example.org", "*.example.org" */
 	char *sender; /* sender domain, same forms; default "*" */
+	enum conf_route_tls tls; /* of hosts that DNS names; smarthosts have their own */
 	char **via_names;
 	struct conf_via *via;
 	size_t via_count;
@@ -168,6 +179,7 @@ struct conf_delivery {
 	int64_t reuse_messages;    /* 50 messages per connection */
 	int64_t recipients;        /* 100 per transaction */
 	bool starttls;             /* true: use it where it is offered */
+	bool dane;                 /* true: keep what TLSA records say */
 	bool allow_private;        /* false: refuse MX at private or loopback addresses */
 	bool ipv4, ipv6;           /* true, true */
 };
@@ -185,6 +197,7 @@ struct conf_dns {
 	size_t server_count;
 	int64_t timeout; /* 10s for one look-up */
 	bool dnssec;     /* true; off by itself where the servers strip it */
+	char *trust_anchor_file; /* of the root zone; another one in tests */
 };
 
 struct conf_notify {

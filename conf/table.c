@@ -18,6 +18,8 @@ static const char *const words_listen_tls[] = {"none", "starttls", "implicit", N
 static const char *const words_smarthost_tls[] = {"may", "none", "encrypt", "verify",
     "implicit", NULL};
 static const char *const words_priority[] = {"normal", "urgent", "bulk", NULL};
+static const char *const words_route_tls[] = {"may", "none", "encrypt", "verify", "dane", "sts",
+    NULL};
 static const char *const words_mode[] = {"repair", "always", "masquerade", "off", NULL};
 static const char *const words_foreign[] = {"refuse", "pass", NULL};
 static const char *const words_received[] = {"show", "hide", NULL};
@@ -169,6 +171,11 @@ const struct table_row table_rows[] = {
 	.sentence = "The recipient's domain: all, one, or those below one (*.example.org)."},
     {"routes.sender", TABLE_TEXT, IN(route, sender), .syntax = &syntax_pattern,
 	.standard = "*", .sentence = "The sender's domain, likewise."},
+    {"routes.tls", TABLE_ENUM, IN(route, tls), .words = words_route_tls, .standard = "may",
+	.sentence = "What mail hosts need for this mail: TLS if offered (and always as they "
+		    "publish by DANE or MTA-STS), none, any TLS, a certificate of a known "
+		    "authority, fitting TLSA records, or an MTA-STS policy. Mail waits "
+		    "where that is not met."},
     {"routes.via", TABLE_TEXTS, TABLE_REQUIRED, IN(route, via_names),
 	.count = offsetof(struct conf_route, via_count), .syntax = &syntax_name,
 	.sample = "ip1 ses",
@@ -300,6 +307,8 @@ const struct table_row table_rows[] = {
 	.standard = "100", .sentence = "Recipients in one transaction."},
     {"delivery.starttls", TABLE_FLAG, AT(delivery.starttls), .standard = "true",
 	.sentence = "Use TLS where it is offered."},
+    {"delivery.dane", TABLE_FLAG, AT(delivery.dane), .standard = "true",
+	.sentence = "Demand the certificates that receivers publish in signed TLSA records."},
     {"delivery.allow_private", TABLE_FLAG, AT(delivery.allow_private), .standard = "false",
 	.sentence = "Deliver to mail exchangers at private and loopback addresses."},
     {"delivery.ipv4", TABLE_FLAG, AT(delivery.ipv4), .standard = "true",
@@ -317,6 +326,10 @@ const struct table_row table_rows[] = {
 	.standard = "10s", .sentence = "For one look-up with all its retries."},
     {"dns.dnssec", TABLE_FLAG, AT(dns.dnssec), .standard = "true",
 	.sentence = "Check signatures; off by itself where the servers strip them."},
+    {"dns.trust_anchor_file", TABLE_TEXT, AT(dns.trust_anchor_file), .syntax = &syntax_path,
+	.standard = "/usr/share/dns/root.key",
+	.sentence = "The keys of the root zone, from Debian's dns-root-data; another file "
+		    "only in tests."},
 
     {"notify", TABLE_GROUP, .sentence = "Who is told of an incident."},
     {"notify.mail", TABLE_TEXT, TABLE_EMPTY, AT(notify.mail), .syntax = &syntax_mail,

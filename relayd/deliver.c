@@ -5,7 +5,8 @@
  *	start        the schedule hands out a batch
  *	read         its envelope and content, from the spool
  *	way_choose   (way.c) by which source or smarthost, and whether it may go now
- *	next_host    one after the other: a parked connection, or a new one
+ *	next_host    (host.c) one after the other: what TLS it has to show; a parked
+ *	             connection, or a new one
  *	send         a transaction; results come per recipient
  *	session_over those put off may try the next host
  *	way_over     (way.c) and those that a block met, the next way
@@ -40,6 +41,7 @@ void attempt_free(struct attempt *a)
 		client_close(a->client);
 	if (a->reader)
 		spool_reader_close(a->reader);
+	host_clear(a);
 	way_clear(a);
 	for (size_t i = 0; i < a->tried_count; i++) {
 		buf_free(&a->tried[i].text);
@@ -75,7 +77,7 @@ static void on_recipient(void *arg, size_t index, const struct client_result *re
 static void on_done(void *arg);
 static void on_failed(void *arg, const struct client_result *result, bool idle);
 
-static const struct client_handler client_handler = {
+const struct client_handler attempt_client_handler = {
     .ready = on_ready,
     .recipient = on_recipient,
     .done = on_done,
@@ -121,6 +123,7 @@ static void on_ready(void *arg)
 {
 	struct attempt *a = arg;
 	a->reached = true;
+	host_note_tls(a);
 	send_some(a);
 }
 
@@ -130,23 +133,12 @@ static void on_recipient(void *arg, size_t index, const struct client_result *re
 	settle_reply(a, &a->tried[a->sent[index]], result);
 }
 
-/* What makes two connections alike. */
-static void connection_key(const struct attempt *a, char *key, size_t size)
-{
-	char address[CONN_ADDRESS_TEXT];
-	const struct mx_host *host = &a->hosts[a->host];
-	snprintf(key, size, "%s %s %s %u %s", a->smarthost ? "smarthost" : "source",
-	    a->smarthost ? a->smarthost->name : a->source->name,
-	    conn_address_text(&host->address, address), conn_address_port(&host->address),
-	    a->plain ? "plain" : "tls");
-}
-
 static void part_from_client(struct attempt *a)
 {
 	struct client *client = a->client;
-	char key[512];
+	char key[1024];
 	a->client = NULL;
-	connection_key(a, key, sizeof(key));
+	host_key(a, key, sizeof(key));
 	struct client_info info = client_info(client);
 	bool worn = info.transactions >= (unsigned)a->settings->conf->delivery.reuse_messages ||
 	    way_is_worn(a, info.transactions);
@@ -207,8 +199,7 @@ static void reopen(struct attempt *a)
 
 static bool may_go_plain(const struct attempt *a, const struct client_result *result)
 {
-	bool optional = !a->smarthost || a->smarthost->tls == CONF_TLS_MAY;
-	return result->stage == CLIENT_TLS && optional && !a->plain;
+	return result->stage == CLIENT_TLS && a->level.tls == CLIENT_TLS_MAY;
 }
 
 /* A parked connection that took no new transaction; 421 says so in words. */
@@ -219,10 +210,25 @@ static bool is_worn_out(const struct client_result *result, bool idle)
 	return idle || result->stage <= CLIENT_MAIL;
 }
 
+static void settle_open(struct attempt *a, const struct client_result *result)
+{
+	for (size_t i = 0; i < a->tried_count; i++)
+		if (a->tried[i].state == TRIED_OPEN || a->tried[i].state == TRIED_SENT)
+			settle_reply(a, &a->tried[i], result);
+}
+
+void attempt_host_failed(struct attempt *a, const struct why *why)
+{
+	settle_open(a, &(struct client_result){CLIENT_TLS, NULL, why});
+	skip_same_host(a);
+	session_over(a);
+}
+
 static void on_failed(void *arg, const struct client_result *result, bool idle)
 {
 	struct attempt *a = arg;
 	bool stale = a->reused && is_worn_out(result, idle);
+	host_note_tls(a);
 	a->client = NULL;
 	if (stale || may_go_plain(a, result)) {
 		/* the parked connection had died, or TLS does not work there: the same
@@ -232,9 +238,7 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 		attempt_next_host(a);
 		return;
 	}
-	for (size_t i = 0; i < a->tried_count; i++)
-		if (a->tried[i].state == TRIED_OPEN || a->tried[i].state == TRIED_SENT)
-			settle_reply(a, &a->tried[i], result);
+	settle_open(a, result);
 	bool begun = result->stage > CLIENT_AUTH;
 	a->sessions += begun;
 	if (begun || result->reply) /* its other addresses would say the same */
@@ -243,70 +247,6 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 		way_over(a); /* perhaps taken: another host would make sure of a duplicate */
 	else
 		session_over(a);
-}
-
-/* ---- hosts ---- */
-
-static enum client_tls tls_level(const struct attempt *a)
-{
-	static const enum client_tls levels[] = {
-	    [CONF_TLS_MAY] = CLIENT_TLS_MAY,
-	    [CONF_TLS_NONE] = CLIENT_TLS_NONE,
-	    [CONF_TLS_ENCRYPT] = CLIENT_TLS_ENCRYPT,
-	    [CONF_TLS_VERIFY] = CLIENT_TLS_VERIFY,
-	    [CONF_TLS_IMPLICIT] = CLIENT_TLS_IMPLICIT,
-	};
-	if (a->plain)
-		return CLIENT_TLS_NONE;
-	if (a->smarthost)
-		return levels[a->smarthost->tls];
-	return a->settings->conf->delivery.starttls ? CLIENT_TLS_MAY : CLIENT_TLS_NONE;
-}
-
-static void bind_address(const struct attempt *a, int family, struct conn_address *from)
-{
-	*from = (struct conn_address){0};
-	if (!a->source)
-		return;
-	const char *text = family == AF_INET6 ? a->source->ipv6 : a->source->ipv4;
-	if (text[0] && conn_address_parse(from, text, 0) < 0)
-		bug("a source address that the configuration has checked");
-}
-
-static void connect_host(struct attempt *a)
-{
-	const struct conf *conf = a->settings->conf;
-	const struct mx_host *host = &a->hosts[a->host];
-	enum client_tls tls = tls_level(a);
-	bool verify = tls == CLIENT_TLS_VERIFY || tls == CLIENT_TLS_IMPLICIT;
-	struct client_options options = {
-	    .to = host->address,
-	    .name = host->name,
-	    .hostname = a->source ? a->source->hostname : conf->hostname,
-	    .user = a->smarthost ? a->smarthost->user : NULL,
-	    .password = a->smarthost ? a->smarthost->password : NULL,
-	    .limits = &conf->delivery,
-	    .tls = tls,
-	    .ctx = verify ? a->settings->client_tls_verify : a->settings->client_tls,
-	};
-	bind_address(a, host->address.addr.ss_family, &options.from);
-	a->client = client_new(a->deliver->options.loop, &options, &client_handler, a);
-}
-
-/* Try HOSTS[host]: a connection that waits for mail like this, or a new one. */
-void attempt_next_host(struct attempt *a)
-{
-	char key[512];
-	connection_key(a, key, sizeof(key));
-	bool fresh = a->reused; /* a parked one has just failed us */
-	a->client = fresh ? NULL : reuse_take(a->deliver->reuse, key);
-	a->reused = a->client != NULL;
-	if (!a->client) {
-		connect_host(a);
-		return;
-	}
-	client_set_handler(a->client, &client_handler, a);
-	on_ready(a);
 }
 
 /* ---- start ---- */

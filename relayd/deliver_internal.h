@@ -75,6 +75,17 @@ struct way {
 	struct way_result result;
 };
 
+/* What the host under way has to show (host.c), and what it has shown. */
+struct level {
+	const char *wanted;  /* for the log: "may", "dane", ... */
+	enum client_tls tls; /* what that comes to */
+	struct dane_set dane;
+	struct dane_query *query; /* of its records, under way */
+	char key[64];        /* connections of equal keys are equally safe */
+	char reached[96];    /* protocol and cipher; "" in the clear */
+	const char *verified;
+};
+
 /* One attempt at one batch: one message, one destination, one host at a time. */
 struct attempt {
 	struct deliver *deliver;
@@ -92,6 +103,7 @@ struct attempt {
 	size_t host_count;
 	size_t host;       /* the one being tried */
 	size_t sessions;   /* hosts that took a transaction */
+	struct level level;
 	bool plain;        /* TLS failed on this host: once more without */
 	struct client *client;
 	bool reused;       /* the connection was parked before */
@@ -150,10 +162,27 @@ bool way_is_worn(const struct attempt *attempt, unsigned transactions);
 /* The attempt ends: what was taken goes back, or is reported. */
 void way_clear(struct attempt *attempt);
 
+/* host.c */
+
+/* Try HOSTS[host]: find out what it has to show, then take a connection that waits
+ * for mail like this, or a new one. May end in attempt_host_failed. */
+void attempt_next_host(struct attempt *attempt);
+
+/* What makes two connections alike, into KEY. */
+void host_key(const struct attempt *attempt, char *key, size_t size);
+
+/* Keep for the log what the client's connection has come to. */
+void host_note_tls(struct attempt *attempt);
+
+void host_clear(struct attempt *attempt); /* look-ups under way end */
+
 /* deliver.c */
 
-/* Try HOSTS[host]: a connection that waits for mail like this, or a new one. */
-void attempt_next_host(struct attempt *attempt);
+extern const struct client_handler attempt_client_handler;
+
+/* HOSTS[host] can not be used, for WHY (kind TEMP), without having been asked: the
+ * next one's turn, or the end of this way. */
+void attempt_host_failed(struct attempt *attempt, const struct why *why);
 
 /* All recipients that have no result yet get this one, and it is over. */
 void attempt_end_all(struct attempt *attempt, enum verdict_stage stage, bool permanent,

@@ -18,6 +18,10 @@ static bool needs_verification(const struct conf *conf)
 		if (conf->smarthosts[i].tls == CONF_TLS_VERIFY ||
 		    conf->smarthosts[i].tls == CONF_TLS_IMPLICIT)
 			return true;
+	for (size_t i = 0; i < conf->route_count; i++)
+		if (conf->routes[i].tls == CONF_LEVEL_VERIFY ||
+		    conf->routes[i].tls == CONF_LEVEL_STS)
+			return true;
 	return false;
 }
 
@@ -39,7 +43,8 @@ static void load_parts(struct settings *s, struct conf_errors *errors)
 	/* the system's CAs are a megabyte: only for who asks for them */
 	if (needs_verification(conf))
 		s->client_tls_verify = tls_client_new(1, &why);
-	if (!s->client_tls || (needs_verification(conf) && !s->client_tls_verify))
+	s->client_tls_dane = tls_dane_new(&why);
+	if (!s->client_tls || !s->client_tls_dane || (needs_verification(conf) && !s->client_tls_verify))
 		add_error(errors, conf, "tls", &why);
 }
 
@@ -71,9 +76,17 @@ void settings_unref(struct settings *s)
 	SSL_CTX_free(s->server_tls);
 	SSL_CTX_free(s->client_tls);
 	SSL_CTX_free(s->client_tls_verify);
+	SSL_CTX_free(s->client_tls_dane);
 	if (s->keys)
 		dkim_keys_unref(s->keys);
 	verdict_free(s->rules);
 	conf_free(s->conf);
 	mem_free(s);
+}
+
+SSL_CTX *settings_client_verify(struct settings *s, struct why *why)
+{
+	if (!s->client_tls_verify)
+		s->client_tls_verify = tls_client_new(1, why);
+	return s->client_tls_verify;
 }

@@ -18,7 +18,8 @@ struct settings {
 	struct verdict_rules *rules;
 	SSL_CTX *server_tls;        /* NULL: no certificate */
 	SSL_CTX *client_tls;        /* opportunistic */
-	SSL_CTX *client_tls_verify; /* certificate checked; NULL: no smarthost wants it */
+	SSL_CTX *client_tls_verify; /* certificate checked; NULL: not wanted so far */
+	SSL_CTX *client_tls_dane;
 	unsigned refs;
 };
 
@@ -26,5 +27,9 @@ struct settings {
 struct settings *settings_load(const char *file, struct conf_errors *errors);
 struct settings *settings_ref(struct settings *settings);
 void settings_unref(struct settings *settings); /* NULL is fine */
+
+/* The context for certificates of known authorities. Loaded when first wanted,
+ * since they take a megabyte. NULL: WHY says what is wrong. */
+SSL_CTX *settings_client_verify(struct settings *settings, struct why *why);
 
 #endif

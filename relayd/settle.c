@@ -62,8 +62,11 @@ static void log_route(struct log_line *line, const struct attempt *a)
 		log_add_text(line, "address",
 		    conn_address_text(&a->hosts[a->host].address, address));
 	}
-	if (a->client)
-		log_add_text(line, "tls", client_info(a->client).tls_text);
+	if (a->level.wanted) {
+		log_add_text(line, "tls_level", a->level.wanted);
+		log_add_text(line, "tls", a->level.reached);
+		log_add_text(line, "verified", a->level.verified);
+	}
 }
 
 static void log_result(const struct attempt *a, const struct tried *t, const char *stage)

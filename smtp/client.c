@@ -157,6 +157,7 @@ static void release(void *arg)
 	mem_free(c->tls_text);
 	mem_free(c->name);
 	mem_free(c->hostname);
+	mem_free(c->domain);
 	mem_free(c->user);
 	if (c->password)
 		mem_wipe(c->password, strlen(c->password));
@@ -278,6 +279,8 @@ static enum client_state closed(struct client *c)
 
 static enum client_state broken(struct client *c, const struct why *why)
 {
+	if (c->state == STATE_HANDSHAKE && conn_ssl(c->conn))
+		c->verify_error = SSL_get_verify_result(conn_ssl(c->conn));
 	enum why_kind kind = why->kind == WHY_LOCAL ? WHY_LOCAL : WHY_TEMP;
 	if (c->state == STATE_CONNECT || c->state == STATE_HANDSHAKE)
 		return client_lost(c, kind, "%s", why->text);
@@ -320,6 +323,8 @@ struct client *client_new(struct loop *loop, const struct client_options *option
 {
 	if (options->tls != CLIENT_TLS_NONE && !options->ctx)
 		bug("a client with TLS needs its context");
+	if (options->tls == CLIENT_TLS_DANE && !options->dane)
+		bug("a client with DANE needs the records");
 	struct client *c = mem_zero(sizeof(*c));
 	c->loop = loop;
 	c->handler = handler;
@@ -327,6 +332,10 @@ struct client *client_new(struct loop *loop, const struct client_options *option
 	c->limits = *options->limits;
 	c->ctx = options->ctx;
 	c->tls = options->tls;
+	c->dane = options->dane;
+	c->domain = mem_text(options->domain);
+	c->observe = options->observe;
+	c->verified = "";
 	c->name = mem_text(options->name);
 	c->hostname = mem_text(options->hostname);
 	if (options->user && *options->user) {
@@ -355,6 +364,8 @@ struct client_info client_info(const struct client *c)
 	    .tls = c->tls_text != NULL,
 	    .max_size = c->offers.max_size,
 	    .tls_text = c->tls_text ? c->tls_text : "",
+	    .verified = c->verified,
+	    .verify_error = c->verify_error,
 	    .address = c->address,
 	    .name = c->name,
 	    .transactions = c->transactions,

@@ -14,6 +14,7 @@
 
 #include "conf/conf.h"
 #include "relayd/base/conn.h"
+#include "smtp/dane.h"
 #include "smtp/reply.h"
 
 struct client;
@@ -88,6 +89,7 @@ enum client_tls {
 	CLIENT_TLS_ENCRYPT,  /* required, unverified */
 	CLIENT_TLS_VERIFY,   /* required; CTX's authorities must vouch for `name` */
 	CLIENT_TLS_IMPLICIT, /* from the first byte, checked as with VERIFY */
+	CLIENT_TLS_DANE,     /* required; one of `dane` must fit the certificate */
 };
 
 struct client_options {
@@ -100,6 +102,11 @@ struct client_options {
 	const struct conf_delivery *limits; /* timeouts */
 	enum client_tls tls;
 	SSL_CTX *ctx;              /* for TLS; NULL with NONE */
+	const struct dane_set *dane; /* with DANE; it must stay until `ready` or `failed` */
+	const char *domain;        /* with DANE: where the mail goes, a name that an
+	                              authority of the records may vouch for, too */
+	bool observe;              /* with MAY and a CTX that has authorities: find out
+	                              whether VERIFY would have worked */
 };
 
 /* Begin to connect. No call to the handler before the next turn. Strings are
@@ -112,6 +119,10 @@ struct client_info {
 	bool pipelining, eightbit, smtputf8, starttls, tls, dsn;
 	uint64_t max_size;      /* SIZE: 0 none or unknown */
 	const char *tls_text;   /* "TLSv1.3 TLS_AES_256_GCM_SHA384", "" in the clear */
+	const char *verified;   /* by what: "dane-ee", "dane-ta", "authority"; "no", or ""
+	                           in the clear */
+	long verify_error;      /* X509_V_OK, or why a certificate is not good: known with
+	                           all levels that check, and with `observe` */
 	const char *address;    /* text of the address connected to */
 	const char *name;
 	unsigned transactions;  /* begun so far */

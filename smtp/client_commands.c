@@ -71,28 +71,50 @@ enum client_state client_send_starttls(struct client *c)
 
 bool client_tls_is_checked(const struct client *c)
 {
-	return c->tls == CLIENT_TLS_VERIFY || c->tls == CLIENT_TLS_IMPLICIT;
+	return c->tls == CLIENT_TLS_VERIFY || c->tls == CLIENT_TLS_IMPLICIT ||
+	       c->tls == CLIENT_TLS_DANE;
 }
 
 /* The certificate must be valid and carry the name (or address) we went for. */
 static int demand_name(SSL *ssl, const char *name, bool is_address)
 {
-	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	if (is_address)
 		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
 	return SSL_set1_host(ssl, name);
 }
 
+/* The records decide; their base is the name in SNI, too (RFC 7672 section 8.1). A
+ * certificate below a DANE-TA may also carry the name of the domain (3.2.2). */
+static int demand_dane(struct client *c, SSL *ssl)
+{
+	int taken = 0;
+	if (SSL_dane_enable(ssl, c->dane->base) != 1)
+		return -1;
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	for (size_t i = 0; i < c->dane->count; i++) {
+		const struct dane_record *r = &c->dane->records[i];
+		taken += SSL_dane_tlsa_add(ssl, r->usage, r->selector, r->matching, r->data,
+			     r->len) == 1;
+	}
+	if (c->domain && *c->domain && SSL_add1_host(ssl, c->domain) != 1)
+		return -1;
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+	return taken ? 0 : -1;
+}
+
 static int set_up(struct client *c, SSL *ssl)
 {
 	struct conn_address a;
+	if (c->tls == CLIENT_TLS_DANE)
+		return demand_dane(c, ssl);
 	bool is_address = conn_address_parse(&a, c->name, 0) == 0;
 	if (!is_address && SSL_set_tlsext_host_name(ssl, c->name) != 1)
 		return -1;
-	if (client_tls_is_checked(c))
+	bool checked = client_tls_is_checked(c);
+	SSL_set_verify(ssl, checked ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+	if (checked || c->observe)
 		return demand_name(ssl, c->name, is_address) == 1 ? 0 : -1;
-	SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
 	return 0;
 }
 

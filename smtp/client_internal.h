@@ -68,7 +68,12 @@ struct client {
 	char *user;     /* NULL: no AUTH */
 	char *password; /* wiped when it was used */
 	char address[CONN_ADDRESS_TEXT];
+	const struct dane_set *dane;
+	char *domain;   /* NULL: none */
+	bool observe;
 	char *tls_text; /* NULL: in the clear */
+	const char *verified;
+	long verify_error;
 
 	enum client_state state;
 	size_t at;

@@ -261,6 +261,19 @@ enum client_state client_starttls_refused(struct client *c)
 	return c->tls == CLIENT_TLS_MAY ? prepare_rest(c) : client_refused(c);
 }
 
+static const char *verified_by(const struct client *c, SSL *ssl)
+{
+	uint8_t usage = 0;
+	if (!client_tls_is_checked(c))
+		return "no";
+	if (c->tls != CLIENT_TLS_DANE)
+		return "authority";
+	/* not known of a session that was resumed; it was verified when it began */
+	if (SSL_get0_dane_tlsa(ssl, &usage, NULL, NULL, NULL, NULL) < 0)
+		return "dane";
+	return usage == 3 ? "dane-ee" : "dane-ta";
+}
+
 enum client_state client_secured(struct client *c)
 {
 	SSL *ssl = conn_ssl(c->conn);
@@ -268,11 +281,15 @@ enum client_state client_secured(struct client *c)
 	size_t n;
 	/* the handshake has failed already when the certificate is not good; but
 	 * nothing less than this result is a checked one */
-	if (client_tls_is_checked(c) && SSL_get_verify_result(ssl) != X509_V_OK)
+	c->verify_error = SSL_get_verify_result(ssl);
+	if (client_tls_is_checked(c) && c->verify_error != X509_V_OK)
 		return client_lost(c, WHY_TEMP, "TLS: the certificate of %s is not valid", c->name);
 	buf_addf(&text, "%s %s", SSL_get_version(ssl), SSL_get_cipher_name(ssl));
 	mem_free(c->tls_text);
 	c->tls_text = buf_take(&text, &n);
+	c->verified = verified_by(c, ssl);
+	if (!SSL_get0_peer_certificate(ssl))
+		c->verify_error = X509_V_ERR_UNSPECIFIED;
 	return c->tls == CLIENT_TLS_IMPLICIT ? STATE_BANNER : STATE_EHLO;
 }
 

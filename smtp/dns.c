@@ -17,6 +17,7 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "relayd/base/clock.h"
@@ -36,7 +37,7 @@ struct dns {
 	char **servers;
 	size_t server_count;
 	int64_t timeout;
-	bool dnssec; /* wanted */
+	char *anchor; /* the trust anchor's file; NULL: no validation is wanted */
 	struct dns_context *context; /* NULL while the first one is tried out */
 	struct dns_context *probed;  /* one with an anchor that is tried out */
 	int probe_id;
@@ -95,6 +96,7 @@ static void free_dns(void *arg)
 	for (size_t i = 0; i < dns->server_count; i++)
 		mem_free(dns->servers[i]);
 	mem_free(dns->servers);
+	mem_free(dns->anchor);
 	mem_free(dns);
 }
 
@@ -187,7 +189,7 @@ static void use_plain(struct dns *dns)
 {
 	struct why why = {0};
 	struct dns_context *context =
-	    dns_context_new(dns->loop, dns->servers, dns->server_count, false, &why);
+	    dns_context_new(dns->loop, dns->servers, dns->server_count, NULL, &why);
 	if (context)
 		use_context(dns, context);
 	else
@@ -240,7 +242,7 @@ static int start_probe(struct dns *dns, struct why *why)
 {
 	dns->probe_after = clock_mono_ms() + PROBE_AGAIN_MS;
 	struct dns_context *probed =
-	    dns_context_new(dns->loop, dns->servers, dns->server_count, true, why);
+	    dns_context_new(dns->loop, dns->servers, dns->server_count, dns->anchor, why);
 	if (!probed)
 		return -1;
 	int error = dns_context_ask(probed, ".", (enum dns_type)6 /* SOA */, on_probe, dns,
@@ -256,15 +258,20 @@ static int start_probe(struct dns *dns, struct why *why)
 	return 0;
 }
 
+static bool has_anchor_file(const struct dns *dns)
+{
+	return dns->anchor && access(dns->anchor, R_OK) == 0;
+}
+
 /* The first contexts, or new ones: with an anchor if that is wanted. */
 static int start_context(struct dns *dns, struct why *why)
 {
-	if (dns->dnssec && dns_anchor_is_there())
+	if (has_anchor_file(dns))
 		return start_probe(dns, why);
-	if (dns->dnssec)
+	if (dns->anchor)
 		say_validating(dns, false, "there is no trust anchor, install dns-root-data");
 	struct dns_context *context =
-	    dns_context_new(dns->loop, dns->servers, dns->server_count, false, why);
+	    dns_context_new(dns->loop, dns->servers, dns->server_count, NULL, why);
 	if (!context)
 		return -1;
 	use_context(dns, context);
@@ -292,8 +299,8 @@ static void keep_up(struct dns *dns)
 	if (dns->probed)
 		return;
 	bool changed = resolv_has_changed(dns);
-	bool again = dns->context && !dns->context->has_anchor && dns->dnssec &&
-		     dns_anchor_is_there() && clock_mono_ms() >= dns->probe_after;
+	bool again = dns->context && !dns->context->has_anchor &&
+		     has_anchor_file(dns) && clock_mono_ms() >= dns->probe_after;
 	if (!changed && !again && dns->context)
 		return;
 	dns->stale |= changed;
@@ -308,7 +315,7 @@ struct dns *dns_new(struct loop *loop, const struct conf_dns *conf, struct why *
 	struct dns *dns = mem_zero(sizeof(*dns));
 	dns->loop = loop;
 	dns->timeout = conf->timeout;
-	dns->dnssec = conf->dnssec;
+	dns->anchor = conf->dnssec ? mem_text(conf->trust_anchor_file) : NULL;
 	dns->server_count = conf->server_count;
 	dns->servers = mem_array(conf->server_count + 1, sizeof(*dns->servers));
 	for (size_t i = 0; i < conf->server_count; i++)

@@ -18,7 +18,7 @@
 struct dns;
 struct dns_query;
 
-enum dns_type { DNS_A = 1, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_TLSA = 52 };
+enum dns_type { DNS_A = 1, DNS_CNAME = 5, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_TLSA = 52 };
 
 enum dns_status {
 	DNS_OK,       /* one record or more */
@@ -34,7 +34,7 @@ struct dns_record {
 	struct conn_address address; /* A, AAAA (port 0) */
 	const unsigned char *data; /* TXT: strings joined; TLSA: the four fields */
 	size_t len;
-	char name[256];          /* MX, PTR: lower case, no trailing dot; "" for the root */
+	char name[256];          /* MX, PTR, CNAME: lower case, no trailing dot; "" for the root */
 };
 
 #define DNS_RECORDS_MAX 100 /* more are dropped */
@@ -43,6 +43,7 @@ struct dns_answer {
 	enum dns_status status;
 	bool secure;   /* validated */
 	bool canonical_differs; /* a CNAME was followed */
+	const char *canonical;  /* then: to which name, lower case, no trailing dot */
 	uint32_t ttl;
 	const char *text; /* for a failure: what to tell people, "example.jp MX: SERVFAIL" */
 	const struct dns_record *records;

@@ -20,6 +20,8 @@ static const char *type_name(enum dns_type type)
 	switch (type) {
 	case DNS_A:
 		return "A";
+	case DNS_CNAME:
+		return "CNAME";
 	case DNS_PTR:
 		return "PTR";
 	case DNS_MX:
@@ -153,6 +155,7 @@ static bool read_record(struct dns_reading *reading, struct dns_record *r, enum 
 		return read_address(r, AF_INET6, p, n);
 	case DNS_MX:
 		return read_mx(r, p, n);
+	case DNS_CNAME:
 	case DNS_PTR:
 		return read_name(p, n, r->name);
 	case DNS_TXT:
@@ -196,6 +199,19 @@ static bool is_other_name(const char *name, const char *canonical)
 	if (b.n > 0 && b.p[b.n - 1] == '.')
 		b.n--;
 	return b.n > 0 && !span_equal_nocase(a, b);
+}
+
+static void read_canonical(struct dns_reading *reading, const char *name, const char *canonical)
+{
+	struct span to = span_text(canonical);
+	if (!is_other_name(name, canonical))
+		return;
+	if (to.p[to.n - 1] == '.')
+		to.n--;
+	buf_add(&reading->canonical, to.p, to.n);
+	text_lower(reading->canonical.data, to.n);
+	reading->answer.canonical = buf_text(&reading->canonical);
+	reading->answer.canonical_differs = true;
 }
 
 static const char *rcode_name(int rcode)
@@ -246,7 +262,7 @@ void dns_read(struct dns_reading *reading, const char *name, enum dns_type type,
 	reading->answer.secure = result->secure != 0;
 	reading->answer.ttl = result->ttl > 0 ? (uint32_t)result->ttl : 0;
 	if (result->canonname)
-		reading->answer.canonical_differs = is_other_name(name, result->canonname);
+		read_canonical(reading, name, result->canonname);
 	if (result->nxdomain)
 		dns_read_failure(reading, name, type, DNS_NO_NAME, "NXDOMAIN, no such name");
 	else if (result->rcode != 0)
@@ -262,4 +278,5 @@ void dns_reading_free(struct dns_reading *reading)
 	mem_free(reading->records);
 	buf_free(&reading->bytes);
 	buf_free(&reading->text);
+	buf_free(&reading->canonical);
 }

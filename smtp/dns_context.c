@@ -17,8 +17,6 @@
 #include "relayd/base/mem.h"
 #include "smtp/dns_internal.h"
 
-#define ANCHOR_FILE "/usr/share/dns/root.key" /* Debian package dns-root-data */
-
 /* 16 ports and 1 MB are the defaults in library mode: sixteen dead names
  * would hold up all others. A forwarder that was down is tried again after a
  * minute, not after a quarter of an hour, and a name that did not exist may
@@ -41,11 +39,6 @@ static const struct {
  * are told to ask know better whether they hold them. */
 static const char *const unblocked[] = {"test.", "10.in-addr.arpa.", "127.in-addr.arpa.",
     "168.192.in-addr.arpa.", "d.f.ip6.arpa."};
-
-bool dns_anchor_is_there(void)
-{
-	return access(ANCHOR_FILE, R_OK) == 0;
-}
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
@@ -75,15 +68,15 @@ static int set_servers(struct ub_ctx *ub, char *const *servers, size_t count, st
 }
 
 static int set_up(struct dns_context *context, char *const *servers, size_t server_count,
-    struct why *why)
+    const char *anchor, struct why *why)
 {
 	struct ub_ctx *ub = context->ub;
 	int error = ub_ctx_async(ub, 1);
 	ub_ctx_debugout(ub, NULL);
 	for (size_t i = 0; error == 0 && i < sizeof(settings) / sizeof(settings[0]); i++)
 		error = ub_ctx_set_option(ub, settings[i].option, settings[i].value);
-	if (error == 0 && context->has_anchor)
-		error = ub_ctx_add_ta_file(ub, ANCHOR_FILE);
+	if (error == 0 && anchor)
+		error = ub_ctx_add_ta_file(ub, anchor);
 	if (error != 0)
 		return why_set(why, WHY_LOCAL, "libunbound can not be set up: %s",
 		    ub_strerror(error));
@@ -113,7 +106,7 @@ static void free_context(void *arg)
 }
 
 struct dns_context *dns_context_new(struct loop *loop, char *const *servers, size_t server_count,
-    bool anchor, struct why *why)
+    const char *anchor, struct why *why)
 {
 	struct ub_ctx *ub = ub_ctx_create();
 	if (!ub) {
@@ -124,8 +117,8 @@ struct dns_context *dns_context_new(struct loop *loop, char *const *servers, siz
 	struct dns_context *context = mem_zero(sizeof(*context));
 	context->ub = ub;
 	context->loop = loop;
-	context->has_anchor = anchor;
-	if (set_up(context, servers, server_count, why) != 0) {
+	context->has_anchor = anchor != NULL;
+	if (set_up(context, servers, server_count, anchor, why) != 0) {
 		free_context(context);
 		return NULL;
 	}

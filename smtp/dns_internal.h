@@ -22,10 +22,10 @@ struct dns_context {
 	bool retired;    /* goes with the last question */
 };
 
-/* SERVERS as in conf_dns; none: those of resolv.conf. ANCHOR: load the trust
- * anchor. NULL: WHY says what is wrong. */
+/* SERVERS as in conf_dns; none: those of resolv.conf. ANCHOR: the file with the
+ * trust anchor, NULL for none. NULL: WHY says what is wrong. */
 struct dns_context *dns_context_new(struct loop *loop, char *const *servers, size_t server_count,
-    bool anchor, struct why *why);
+    const char *anchor, struct why *why);
 
 /* Take no more questions; the context goes when the last one under way has
  * ended, never within a callback of its own. NULL is fine. */
@@ -37,15 +37,13 @@ int dns_context_ask(struct dns_context *context, const char *name, enum dns_type
 void dns_context_cancel(struct dns_context *context, int id);
 void dns_context_ended(struct dns_context *context); /* each answer is reported so */
 
-/* Can the trust anchor be read? */
-bool dns_anchor_is_there(void);
-
 /* An answer with the memory behind it. */
 struct dns_reading {
 	struct dns_answer answer;
 	struct dns_record *records;
 	struct buf bytes; /* of TXT and TLSA */
 	struct buf text;
+	struct buf canonical;
 };
 
 /* Can NAME be asked? Labels of 1 to 63 printable bytes, 253 in all. */

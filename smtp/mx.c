@@ -31,6 +31,7 @@ struct host {
 	bool failed;   /* a look-up failed for now */
 	bool withheld; /* it has addresses that may not be used */
 	bool secure;
+	char canonical[256]; /* where its CNAMEs lead; "" : it has none */
 };
 
 struct mx_query {
@@ -162,6 +163,9 @@ static void add_result(const struct host *host, enum family f, size_t i, struct 
 	memcpy(to->name, host->name, sizeof(to->name));
 	to->preference = host->preference;
 	to->address = host->addresses[f][i];
+	to->mx_secure = host->query->mx_secure;
+	to->secure = host->query->mx_secure && host->secure;
+	memcpy(to->canonical, host->canonical, sizeof(to->canonical));
 }
 
 static void report_nothing(struct mx_query *q, unsigned limit)
@@ -226,6 +230,8 @@ static void on_address(const struct dns_answer *answer, struct host *host, enum 
 	}
 	if (answer->status == DNS_OK) {
 		host->secure &= answer->secure;
+		if (answer->canonical && strlen(answer->canonical) < sizeof(host->canonical))
+			snprintf(host->canonical, sizeof(host->canonical), "%s", answer->canonical);
 		for (size_t i = 0; i < answer->count; i++)
 			add_address(host, &answer->records[i].address);
 	}

@@ -26,6 +26,9 @@ struct mx_host {
 	char name[256];
 	unsigned preference;
 	struct conn_address address; /* with the port */
+	bool mx_secure;      /* validated that the domain's mail goes to this name */
+	bool secure;         /* and its addresses, too, to the end of its CNAMEs */
+	char canonical[256]; /* where these end; "" when it has none, or odd ones */
 };
 
 struct mx_answer {

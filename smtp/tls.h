@@ -18,4 +18,8 @@ SSL_CTX *tls_server_new(const char *certificate, const char *key, struct why *wh
  * opportunistic: nothing is checked, and old receivers are taken too. */
 SSL_CTX *tls_client_new(int verify, struct why *why);
 
+/* Delivery by DANE (smtp/dane.h): no authorities, TLS 1.2+; the records of a host
+ * are set per connection. */
+SSL_CTX *tls_dane_new(struct why *why);
+
 #endif

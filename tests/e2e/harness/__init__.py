@@ -2,7 +2,8 @@
 from .client import RawClient
 from .dns import NameServer
 from .receiver import DROP, HANG, RESET, Behaviour, Receiver
+from .signed import SignedServer
 from .relay import Relay, free_port, build_dir, wait_until
 
-__all__ = ["NameServer", "Receiver", "Behaviour", "DROP", "RESET", "HANG", "RawClient", "Relay",
+__all__ = ["NameServer", "SignedServer", "Receiver", "Behaviour", "DROP", "RESET", "HANG", "RawClient", "Relay",
            "free_port", "build_dir", "wait_until"]

@@ -25,7 +25,8 @@ class NameServer:
             pass
         self.threads = [
             threading.Thread(target=self._serve_udp, daemon=True),
-            threading.Thread(target=self.tcp.serve_forever, daemon=True),
+            # it looks that often whether it shall end
+            threading.Thread(target=self.tcp.serve_forever, args=(0.02,), daemon=True),
         ]
         for thread in self.threads:
             thread.start()
