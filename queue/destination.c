@@ -39,7 +39,7 @@ size_t destination_batches(const struct destination *d)
 
 bool destination_may_start(const struct destination *d)
 {
-	return d->ready && !d->paused && (double)d->count[BATCH_RUNNING] + 1 <= d->window;
+	return destination_rank(d) < TURN_RANKS && !d->paused && (double)d->count[BATCH_RUNNING] + 1 <= d->window;
 }
 
 void destination_worked(struct destination *d, const struct conf_queue *conf)
@@ -58,14 +58,31 @@ bool destination_failed(struct destination *d)
 	return dead;
 }
 
-struct batch **destination_list(struct destination *d, enum batch_state state)
+unsigned destination_rank(const struct destination *d)
 {
-	switch (state) {
+	unsigned rank = 0;
+	while (rank < TURN_RANKS && !d->ready[rank])
+		rank++;
+	return rank;
+}
+
+struct batch *destination_next(struct destination *d)
+{
+	unsigned waiting = 0;
+	for (unsigned rank = 0; rank < TURN_RANKS; rank++)
+		waiting |= d->ready[rank] ? 1u << rank : 0;
+	return d->ready[turn_take(&d->turn, waiting)];
+}
+
+struct batch **destination_list(const struct batch *batch)
+{
+	struct destination *d = batch->destination;
+	switch ((enum batch_state)batch->state) {
 	case BATCH_WAITING:
 	case BATCH_EXPIRED:
 		return NULL;
 	case BATCH_READY:
-		return &d->ready;
+		return &d->ready[turn_rank((enum conf_priority)batch->message->priority)];
 	case BATCH_RUNNING:
 		return &d->running;
 	case BATCH_HELD:

@@ -9,11 +9,13 @@
 
 #include "conf/conf.h"
 #include "queue/message.h"
+#include "queue/turn.h"
 
 struct destination {
 	UT_hash_handle hh; /* by name */
 	char *name;
-	struct batch *ready;   /* utlist, first come first */
+	struct batch *ready[TURN_RANKS]; /* utlist, first come first */
+	struct turn turn;
 	struct batch *running;
 	struct batch *held;
 	size_t count[BATCH_HELD + 1]; /* of batches by state */
@@ -43,7 +45,13 @@ bool destination_may_start(const struct destination *d);
 void destination_worked(struct destination *d, const struct conf_queue *conf);
 bool destination_failed(struct destination *d);
 
-/* The list of D that batches of that state are on; NULL: they are on none. */
-struct batch **destination_list(struct destination *d, enum batch_state state);
+/* The rank of the best that is ready (queue/turn.h); TURN_RANKS: nothing is. */
+unsigned destination_rank(const struct destination *d);
+
+/* The ready batch whose turn it is; one is ready at least. */
+struct batch *destination_next(struct destination *d);
+
+/* The list of its destination that a batch is on by its state; NULL: on none. */
+struct batch **destination_list(const struct batch *batch);
 
 #endif

@@ -2,8 +2,9 @@
  * The stored form of an envelope: version and flags, time, texts with their
  * length in front, the number of recipients, the recipients. Version 2 has behind
  * that what is asked of reports: how much they bring back, the sender's number, and
- * for each recipient when, and its original address. Nothing is allocated by a number
- * that was read before the bytes for it are seen.
+ * for each recipient when, and its original address. At the end, with a number in
+ * front that rises, those later texts that are not empty. Nothing is allocated by a
+ * number that was read before the bytes for it are seen.
  */
 #include "queue/envelope.h"
 
@@ -18,8 +19,11 @@
 #define FLAG_EIGHTBIT 1u
 #define FLAG_SMTPUTF8 2u
 #define FLAG_REPORT 4u
-#define FLAGS_ALL 7u
+#define FLAG_URGENT 8u
+#define FLAG_BULK 16u
+#define FLAGS_ALL 31u
 #define TEXTS 8u
+#define LATER 2u /* texts that came later: most messages have none */
 
 static bool is_control(char c)
 {
@@ -59,6 +63,13 @@ static void list_texts(struct envelope *e, char ***texts)
 {
 	char **all[TEXTS] = {&e->sender, &e->sender_was, &e->sender_reason, &e->from_was,
 		&e->domain, &e->client, &e->user, &e->message_id};
+	memcpy(texts, all, sizeof(all));
+}
+
+/* The later ones; their number on disk is their place here and one. */
+static void list_later(struct envelope *e, char ***texts)
+{
+	char **all[LATER] = {&e->entry, &e->script};
 	memcpy(texts, all, sizeof(all));
 }
 
@@ -133,15 +144,34 @@ static void write_dsn(const struct envelope *e, struct buf *out)
 	}
 }
 
+static char flags_of(const struct envelope *e)
+{
+	return (char)((e->eightbit ? FLAG_EIGHTBIT : 0) | (e->smtputf8 ? FLAG_SMTPUTF8 : 0) |
+	    (e->report ? FLAG_REPORT : 0) |
+	    (e->priority == CONF_PRIORITY_URGENT ? FLAG_URGENT : 0) |
+	    (e->priority == CONF_PRIORITY_BULK ? FLAG_BULK : 0));
+}
+
+static void write_later(struct envelope *e, struct buf *out)
+{
+	char **texts[LATER];
+	list_later(e, texts);
+	for (size_t i = 0; i < LATER; i++) {
+		if (span_text(*texts[i]).n == 0)
+			continue;
+		buf_add_byte(out, (char)(i + 1));
+		write_text(out, *texts[i]);
+	}
+}
+
 void envelope_write(const struct envelope *e, struct buf *out)
 {
 	bool dsn = asks_for_something(e);
-	struct envelope copy = *e; /* for the list's sake: nothing is changed */
+	struct envelope copy = *e; /* for the lists' sake: nothing is changed */
 	char **texts[TEXTS];
 	list_texts(&copy, texts);
 	buf_add_byte(out, dsn ? VERSION_DSN : VERSION_PLAIN);
-	buf_add_byte(out, (char)((e->eightbit ? FLAG_EIGHTBIT : 0) |
-	    (e->smtputf8 ? FLAG_SMTPUTF8 : 0) | (e->report ? FLAG_REPORT : 0)));
+	buf_add_byte(out, flags_of(e));
 	record_put64(out, (uint64_t)e->arrived_ms);
 	for (size_t i = 0; i < TEXTS; i++)
 		write_text(out, *texts[i]);
@@ -150,6 +180,7 @@ void envelope_write(const struct envelope *e, struct buf *out)
 		write_text(out, e->recipients[i]);
 	if (dsn)
 		write_dsn(e, out);
+	write_later(&copy, out);
 }
 
 /* ---- reading ---- */
@@ -226,17 +257,48 @@ static int read_dsn(struct envelope *e, struct span *s, struct why *why)
 	return 0;
 }
 
+static int read_later(struct envelope *e, struct span *s, struct why *why)
+{
+	char **texts[LATER];
+	size_t next = 0;
+	list_later(e, texts);
+	while (s->n) {
+		size_t at = (size_t)(unsigned char)s->p[0] - 1;
+		if (at < next || at >= LATER)
+			return damaged(why, "bytes are left behind its end");
+		*s = (struct span){s->p + 1, s->n - 1};
+		if (read_text(texts[at], s, why) != 0)
+			return -1;
+		if (!**texts[at])
+			return damaged(why, "a later text is empty");
+		next = at + 1;
+	}
+	for (size_t i = 0; i < LATER; i++)
+		if (!*texts[i])
+			*texts[i] = mem_text("");
+	return 0;
+}
+
+static enum conf_priority priority_of(unsigned flags)
+{
+	return flags & FLAG_URGENT ? CONF_PRIORITY_URGENT
+	       : flags & FLAG_BULK ? CONF_PRIORITY_BULK
+				   : CONF_PRIORITY_NORMAL;
+}
+
 static int read_fields(struct envelope *e, struct span s, struct why *why)
 {
 	if (s.n < 10)
 		return damaged(why, "it is too short");
 	unsigned flags = (unsigned char)s.p[1];
 	unsigned version = (unsigned char)s.p[0];
-	if ((version != VERSION_PLAIN && version != VERSION_DSN) || flags > FLAGS_ALL)
+	bool two = (flags & FLAG_URGENT) && (flags & FLAG_BULK);
+	if ((version != VERSION_PLAIN && version != VERSION_DSN) || flags > FLAGS_ALL || two)
 		return damaged(why, "it has an unknown version");
 	e->eightbit = flags & FLAG_EIGHTBIT;
 	e->smtputf8 = flags & FLAG_SMTPUTF8;
 	e->report = flags & FLAG_REPORT;
+	e->priority = priority_of(flags);
 	e->arrived_ms = (int64_t)record_get64(s.p + 2);
 	s = (struct span){s.p + 10, s.n - 10};
 	char **texts[TEXTS];
@@ -247,7 +309,7 @@ static int read_fields(struct envelope *e, struct span s, struct why *why)
 	if (read_recipients(e, &s, why) != 0 ||
 	    (version == VERSION_DSN && read_dsn(e, &s, why) != 0))
 		return -1;
-	return s.n ? damaged(why, "bytes are left behind its end") : 0;
+	return read_later(e, &s, why);
 }
 
 int envelope_read(struct envelope *e, struct span s, struct why *why)
@@ -265,6 +327,10 @@ void envelope_free(struct envelope *e)
 	list_texts(e, texts);
 	for (size_t i = 0; i < TEXTS; i++)
 		mem_free(*texts[i]);
+	char **later[LATER];
+	list_later(e, later);
+	for (size_t i = 0; i < LATER; i++)
+		mem_free(*later[i]);
 	for (size_t i = 0; i < e->recipient_count; i++) {
 		mem_free(e->recipients[i]);
 		if (e->dsn)

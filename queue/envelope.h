@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "conf/conf.h"
 #include "relayd/base/buf.h"
 #include "relayd/base/text.h"
 #include "relayd/base/why.h"
@@ -43,6 +44,9 @@ struct envelope {
 	char *client;       /* where from: address text, "unix:1000", "drop", "bounce" */
 	char *user;         /* login, "" none */
 	char *message_id;   /* its Message-ID, "" none */
+	char *entry;        /* name of the entry of clients that it came under, "" none */
+	char *script;       /* PHP's "uid:file" that sent it, "" none */
+	enum conf_priority priority;
 	bool eightbit;
 	bool smtputf8;
 	bool report;        /* a bounce or notice of ours */

@@ -23,7 +23,7 @@ enum batch_state {
 	BATCH_READY,   /* due; its destination has no free slot yet */
 	BATCH_EXPIRED, /* its time is over; not handed out for its report yet */
 	BATCH_RUNNING, /* handed out for an attempt, or for its report */
-	BATCH_HELD,    /* by the administrator */
+	BATCH_HELD,    /* by the administrator, or by the brake */
 };
 
 struct batch {
@@ -45,6 +45,7 @@ struct batch {
 	bool doomed : 1;  /* delete it when its attempt is over */
 	bool expired : 1; /* it was handed out for its report */
 	bool by_path : 1; /* it waits for a way out, not for its destination */
+	bool bulk_try : 1; /* it counts among the attempts at bulk mail */
 };
 
 struct message {
@@ -60,6 +61,9 @@ struct message {
 	bool report : 1;       /* a bounce or notice of ours: dies silently */
 	bool notified : 1;     /* the delay notice went out */
 	bool held : 1;
+	bool cleared : 1;      /* released by a person: the brake lets it pass */
+	uint8_t brake : 3;     /* why the brake holds it (queue/brake.h); 0: it does not */
+	uint8_t priority : 2;  /* enum conf_priority */
 };
 
 #define MESSAGE_ID_TEXT 17

@@ -107,13 +107,17 @@ uint64_t record_length(const struct record *r)
 #define STATE_SIZE 16u
 #define STATE_HELD 1u
 #define STATE_NOTIFIED 2u
+#define STATE_CLEARED 4u
+#define STATE_BRAKE 4u /* the place of its three bits */
+#define STATE_ALL (STATE_HELD | STATE_NOTIFIED | STATE_CLEARED | 7u << STATE_BRAKE)
 
 static void write_state(const struct spool_state *state, struct buf *meta)
 {
 	record_put64(meta, (uint64_t)state->due_ms);
 	record_put32(meta, state->attempts);
 	record_put32(meta, (state->held ? STATE_HELD : 0) |
-	    (state->notified ? STATE_NOTIFIED : 0));
+	    (state->notified ? STATE_NOTIFIED : 0) | (state->cleared ? STATE_CLEARED : 0) |
+	    (state->brake & 7u) << STATE_BRAKE);
 }
 
 static bool read_state(struct spool_state *state, const char *p)
@@ -123,7 +127,9 @@ static bool read_state(struct spool_state *state, const char *p)
 	state->attempts = record_get32(p + 8);
 	state->held = flags & STATE_HELD;
 	state->notified = flags & STATE_NOTIFIED;
-	return state->due_ms >= 0 && flags <= (STATE_HELD | STATE_NOTIFIED);
+	state->cleared = flags & STATE_CLEARED;
+	state->brake = flags >> STATE_BRAKE & 7u;
+	return state->due_ms >= 0 && (flags & ~STATE_ALL) == 0;
 }
 
 /* ---- notes ---- */

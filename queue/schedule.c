@@ -10,7 +10,8 @@
  * end of a message's life and its delay notice do not depend on a slot of a
  * destination that may be dead. Destinations that have a ready batch and a free
  * slot stand on a ring and take turns, one batch each, so a destination with a
- * hundred thousand messages gives way after every one.
+ * hundred thousand messages gives way after every one. There are rings for urgent,
+ * normal and bulk mail; a destination stands on that of the best it has ready.
  */
 #include "queue/schedule_internal.h"
 
@@ -86,13 +87,30 @@ static bool may_expire(const struct schedule *s)
 static bool may_try_doubtful(const struct schedule *s)
 {
 	size_t most = (size_t)s->conf.connections - (size_t)s->conf.connections / 4;
-	return s->doubtful && s->doubtful_running < most;
+	return s->doubtful_running < most;
+}
+
+/* A newsletter to slow receivers leaves room for what is not bulk. */
+static bool may_try_bulk(const struct schedule *s)
+{
+	return s->bulk_running < (size_t)s->conf.connections - (size_t)s->conf.connections / 8;
+}
+
+/* The ranks of which something may start, a bit each. */
+static unsigned ranks_waiting(const struct schedule *s)
+{
+	unsigned waiting = 0;
+	bool doubtful = may_try_doubtful(s);
+	for (unsigned rank = 0; rank < TURN_RANKS; rank++)
+		if (s->answering[rank] || (doubtful && s->doubtful[rank]))
+			waiting |= 1u << rank;
+	return may_try_bulk(s) ? waiting : waiting & ~(1u << TURN_BULK);
 }
 
 static bool may_start(const struct schedule *s)
 {
-	return (s->answering || may_try_doubtful(s)) &&
-	       s->count[BATCH_RUNNING] - s->expiring < (size_t)s->conf.connections;
+	return s->count[BATCH_RUNNING] - s->expiring < (size_t)s->conf.connections &&
+	       ranks_waiting(s);
 }
 
 void schedule_arm(struct schedule *s)
@@ -116,9 +134,10 @@ void schedule_arm(struct schedule *s)
 
 void schedule_update_turn(struct schedule *s, struct destination *d)
 {
+	unsigned rank = destination_rank(d);
 	struct destination **ring = !destination_may_start(d) ? NULL
-				    : d->answers	      ? &s->answering
-							      : &s->doubtful;
+				    : d->answers	      ? &s->answering[rank]
+							      : &s->doubtful[rank];
 	if (ring == d->ring)
 		return;
 	if (d->ring)
@@ -128,17 +147,19 @@ void schedule_update_turn(struct schedule *s, struct destination *d)
 	d->ring = ring;
 }
 
-static struct batch **list_of(struct schedule *s, struct destination *d, enum batch_state state)
+static struct batch **list_of(struct schedule *s, const struct batch *batch)
 {
-	return state == BATCH_EXPIRED ? &s->expired : destination_list(d, state);
+	return batch->state == BATCH_EXPIRED ? &s->expired : destination_list(batch);
 }
 
 static void leave_state(struct schedule *s, struct batch *batch)
 {
 	struct destination *d = batch->destination;
-	struct batch **list = list_of(s, d, batch->state);
+	struct batch **list = list_of(s, batch);
 	if (list)
 		DL_DELETE(*list, batch);
+	s->bulk_running -= batch->bulk_try;
+	batch->bulk_try = false;
 	heap_remove(&s->due, &batch->due);
 	d->count[batch->state]--;
 	s->count[batch->state]--;
@@ -175,7 +196,7 @@ static void enter_state(struct schedule *s, struct batch *batch, enum batch_stat
 {
 	struct destination *d = batch->destination;
 	batch->state = (uint8_t)state;
-	struct batch **list = list_of(s, d, state);
+	struct batch **list = list_of(s, batch);
 	if (list)
 		DL_APPEND(*list, batch);
 	if (state == BATCH_WAITING || state == BATCH_READY)
@@ -310,16 +331,20 @@ static void expire_one(struct schedule *s)
 
 static void start_one(struct schedule *s)
 {
-	bool doubtful = may_try_doubtful(s) && (s->doubtful_turn || !s->answering);
-	struct destination **ring = doubtful ? &s->doubtful : &s->answering;
+	unsigned rank = turn_take(&s->turn, ranks_waiting(s));
+	bool doubtful = may_try_doubtful(s) && s->doubtful[rank] &&
+			(s->doubtful_turn || !s->answering[rank]);
+	struct destination **ring = doubtful ? &s->doubtful[rank] : &s->answering[rank];
 	struct destination *d = *ring;
-	struct batch *batch = d->ready;
+	struct batch *batch = destination_next(d);
 	s->doubtful_turn = !s->doubtful_turn;
 	/* to the end of the ring: the others come first */
 	DL_DELETE(*ring, d);
 	DL_APPEND(*ring, d);
 	schedule_move(s, batch, BATCH_RUNNING);
 	batch->by_path = false;
+	batch->bulk_try = batch->message->priority == CONF_PRIORITY_BULK;
+	s->bulk_running += batch->bulk_try;
 	s->handler.start(s->handler.arg, batch);
 }
 
@@ -399,24 +424,34 @@ static void add_batches(struct schedule *s, struct message *m, const char *const
 	mem_free(indexes);
 }
 
-struct message *schedule_add(struct schedule *s, uint64_t id, struct spool_place place,
-    int64_t arrived_ms, uint64_t size, bool report, const char *const *destinations,
-    size_t count, const struct spool_state *state)
+static void set_times(const struct schedule *s, struct message *m, int64_t arrived_ms,
+    const struct spool_state *state)
 {
-	struct message *m = mem_zero(sizeof(*m));
 	int64_t now = clock_steady_ms();
-	m->id = id;
-	m->place = place;
 	m->arrived_ms = arrived_ms < now ? arrived_ms : now; /* the clock may have been wrong */
-	m->expires_ms = m->arrived_ms + (report ? s->conf.bounce_lifetime : s->conf.lifetime);
+	m->expires_ms = m->arrived_ms + (m->report ? s->conf.bounce_lifetime : s->conf.lifetime);
 	/* our own absence bounces nothing: an attempt first */
 	if (state && m->expires_ms < now + LAST_CHANCE_MS)
 		m->expires_ms = now + LAST_CHANCE_MS;
-	m->size = size;
+}
+
+struct message *schedule_add(struct schedule *s, const struct schedule_entry *entry,
+    const char *const *destinations, size_t count, const struct spool_state *state)
+{
+	struct message *m = mem_zero(sizeof(*m));
+	m->id = entry->id;
+	m->place = entry->place;
+	m->size = entry->size;
+	m->report = entry->report;
+	m->priority = (uint8_t)(entry->priority & 3u);
 	m->recipient_count = (uint32_t)count;
-	m->report = report;
-	m->held = state && state->held;
-	m->notified = state && state->notified;
+	set_times(s, m, entry->arrived_ms, state);
+	if (state) {
+		m->held = state->held;
+		m->notified = state->notified;
+		m->cleared = state->cleared;
+		m->brake = state->brake & 7u;
+	}
 	HASH_ADD(hh, s->messages, id, sizeof(m->id), m);
 	add_batches(s, m, destinations, count, state);
 	if (!m->batches)

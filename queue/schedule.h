@@ -3,6 +3,11 @@
  * destinations. Owns messages, batches and destinations. Starts attempts
  * through its handler and is told how they ended; knows nothing of SMTP.
  *
+ * Where not all can go, urgent mail goes before normal mail and that before bulk:
+ * within a destination, and between destinations when connections are short. Every
+ * tenth start goes to what was passed over, so nobody waits for ever; the last
+ * eighth of the connections is not for bulk mail.
+ *
  * A destination is a name under which mail shares fate and limits: a recipient
  * domain, or a smarthost. Its window (attempts at a time) grows with successes
  * and shrinks with failures of the destination itself; a dead one waits as a
@@ -39,14 +44,22 @@ void schedule_free(struct schedule *schedule);
 /* Reload. The lifetime of messages that are in the queue stays. */
 void schedule_set_conf(struct schedule *schedule, const struct conf_queue *conf);
 
+struct schedule_entry {
+	uint64_t id;
+	struct spool_place place;
+	int64_t arrived_ms; /* steady clock */
+	uint64_t size;      /* of the content */
+	bool report;        /* a bounce or notice of ours */
+	enum conf_priority priority;
+};
+
 /* A message with a batch per distinct destination name. DESTINATIONS[i] is the
  * name for recipient i, NULL for one that is done already; at least one is not
  * NULL. STATE: from the spool, NULL for a new one; what ran out of time while
  * the daemon was down has an hour for a last attempt. Nothing is started
  * inside. */
-struct message *schedule_add(struct schedule *schedule, uint64_t id, struct spool_place place,
-    int64_t arrived_ms, uint64_t size, bool report, const char *const *destinations,
-    size_t count, const struct spool_state *state);
+struct message *schedule_add(struct schedule *schedule, const struct schedule_entry *entry,
+    const char *const *destinations, size_t count, const struct spool_state *state);
 
 /* A recipient of a RUNNING batch has its end (delivered, bounced, deleted). */
 void schedule_recipient_done(struct schedule *schedule, struct batch *batch, uint32_t recipient);

@@ -27,6 +27,8 @@ void schedule_release(struct schedule *s, struct message *m)
 	if (!m->held)
 		return;
 	m->held = false;
+	m->cleared = true;
+	m->brake = 0;
 	if (m->expires_ms < least)
 		m->expires_ms = least;
 	for (struct batch *b = m->batches; b; b = b->next_of_message)

@@ -14,8 +14,11 @@ struct schedule {
 	struct schedule_handler handler;
 	struct message *messages;         /* uthash */
 	struct destination *destinations; /* uthash */
-	struct destination *answering;    /* ring (utlist): may start something, and answers */
-	struct destination *doubtful;     /* ring: the same, new or silent */
+	/* rings (utlist), by the rank of the best that is ready */
+	struct destination *answering[TURN_RANKS]; /* may start something, and answers */
+	struct destination *doubtful[TURN_RANKS];  /* the same, new or silent */
+	struct turn turn;
+	size_t bulk_running;              /* attempts at bulk mail */
 	size_t doubtful_running;          /* attempts at such */
 	bool doubtful_turn;
 	struct batch *expired;            /* utlist: EXPIRED batches */

@@ -89,8 +89,10 @@ struct spool_place {
 struct spool_state {
 	int64_t due_ms;    /* wall clock of the next attempt; 0: at once */
 	uint32_t attempts;
-	bool held;         /* by the administrator */
+	bool held;         /* by the administrator, or by the brake */
 	bool notified;     /* the delay notice went out */
+	bool cleared;      /* released by the administrator: the brake lets it pass */
+	uint8_t brake;     /* 0 to 7: why the brake holds it (queue/brake.h); 0: it does not */
 };
 
 /* Damage and full disk are reported here (loop thread), once each. Any of them
@@ -167,6 +169,7 @@ struct spool_append {
 	struct spool_task task; /* private */
 	uint64_t id;
 	const struct envelope *envelope;
+	struct spool_state state;      /* held from the start, say */
 	struct span head;              /* header section with its empty line */
 	struct spool_content *content; /* the body, finished; taken over whatever
 					* comes of it; NULL for none */

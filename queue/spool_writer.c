@@ -347,7 +347,7 @@ static void append(struct writer *w, struct spool_append *a)
 	}
 	struct buf stored = {0};
 	envelope_write(a->envelope, &stored);
-	struct record_message m = {.envelope = span_buf(&stored)};
+	struct record_message m = {.envelope = span_buf(&stored), .state = a->state};
 	struct writer_record r = {.status = &a->status, .place = &a->place,
 		.record = {.type = RECORD_MESSAGE, .id = a->id}};
 	writer_meta_begin(&r.meta);

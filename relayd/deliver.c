@@ -395,8 +395,15 @@ void deliver_add(struct deliver *deliver, uint64_t id, struct spool_place place,
 		way_destination(deliver->settings->conf, e->sender, e->recipients[i], &texts[i]);
 		names[i] = buf_text(&texts[i]);
 	}
-	schedule_add(deliver->schedule, id, place, e->arrived_ms, size, e->report, names,
-	    e->recipient_count, state);
+	struct schedule_entry entry = {
+	    .id = id,
+	    .place = place,
+	    .arrived_ms = e->arrived_ms,
+	    .size = size,
+	    .report = e->report,
+	    .priority = e->priority,
+	};
+	schedule_add(deliver->schedule, &entry, names, e->recipient_count, state);
 	for (size_t i = 0; i < e->recipient_count; i++)
 		buf_free(&texts[i]);
 	mem_free(texts);
@@ -420,7 +427,12 @@ static int64_t earliest_try(const struct message *message, uint32_t *attempts)
 
 struct spool_state message_state(const struct message *message)
 {
-	struct spool_state state = {.held = message->held, .notified = message->notified};
+	struct spool_state state = {
+	    .held = message->held,
+	    .notified = message->notified,
+	    .cleared = message->cleared,
+	    .brake = message->brake,
+	};
 	state.due_ms = earliest_try(message, &state.attempts);
 	return state;
 }

@@ -63,10 +63,14 @@ static void fill(struct schedule *schedule, size_t messages, size_t destinations
 	for (size_t i = 0; i < messages; i++) {
 		char name[64];
 		const char *const list[1] = {name};
-		struct spool_place place = {(uint32_t)(i / 10000), (uint32_t)(i % 10000) * 4608};
+		struct schedule_entry entry = {
+		    .id = (uint64_t)i * 0x9e3779b97f4a7c15u + 1,
+		    .place = {(uint32_t)(i / 10000), (uint32_t)(i % 10000) * 4608},
+		    .arrived_ms = WALL_MS,
+		    .size = SIZE,
+		};
 		snprintf(name, sizeof(name), "mail%zu.example.net", i % destinations);
-		schedule_add(schedule, (uint64_t)i * 0x9e3779b97f4a7c15u + 1, place, WALL_MS, SIZE,
-		    false, list, 1, &state);
+		schedule_add(schedule, &entry, list, 1, &state);
 	}
 }
 

@@ -191,8 +191,9 @@ struct message *kit_add(struct kit *kit, uint64_t id, const char *const *names)
 	size_t count = 0;
 	while (names[count])
 		count++;
-	return schedule_add(kit->schedule, id, (struct spool_place){1, 64}, clock_wall_ms(), 4096,
-	    false, names, count, NULL);
+	struct schedule_entry entry = {.id = id, .place = {1, 64}, .arrived_ms = clock_wall_ms(),
+	    .size = 4096, .priority = kit->priority};
+	return schedule_add(kit->schedule, &entry, names, count, NULL);
 }
 
 struct message *kit_add_one(struct kit *kit, uint64_t id, const char *name)
@@ -203,8 +204,9 @@ struct message *kit_add_one(struct kit *kit, uint64_t id, const char *name)
 struct message *kit_add_state(struct kit *kit, uint64_t id, const char *name, int64_t arrived_ms,
     const struct spool_state *state)
 {
-	return schedule_add(kit->schedule, id, (struct spool_place){1, 64}, arrived_ms, 4096, false,
-	    &name, 1, state);
+	struct schedule_entry entry = {.id = id, .place = {1, 64}, .arrived_ms = arrived_ms,
+	    .size = 4096, .priority = kit->priority};
+	return schedule_add(kit->schedule, &entry, &name, 1, state);
 }
 
 void kit_land(struct kit *kit, uint64_t id, enum kit_answer answer, int64_t due_ms)

@@ -93,7 +93,7 @@ static void test_may_start(void **state)
 	(void)state;
 	struct destination *d = destination_new("a.test", &conf);
 	struct batch *b = batch_new(&m, (const uint32_t[]){0}, 1);
-	d->ready = b;
+	d->ready[1] = b;
 	assert_true(destination_may_start(d));
 	d->count[BATCH_RUNNING] = 1;
 	assert_true(destination_may_start(d));
@@ -111,13 +111,26 @@ static void test_may_start(void **state)
 
 static void test_lists(void **state)
 {
+	struct message m = {.priority = CONF_PRIORITY_BULK};
 	(void)state;
 	struct destination *d = destination_new("a.test", &conf);
-	assert_null(destination_list(d, BATCH_WAITING));
-	assert_null(destination_list(d, BATCH_EXPIRED));
-	assert_ptr_equal(destination_list(d, BATCH_READY), &d->ready);
-	assert_ptr_equal(destination_list(d, BATCH_RUNNING), &d->running);
-	assert_ptr_equal(destination_list(d, BATCH_HELD), &d->held);
+	struct batch *b = batch_new(&m, (const uint32_t[]){0}, 1);
+	b->destination = d;
+	b->state = BATCH_WAITING;
+	assert_null(destination_list(b));
+	b->state = BATCH_EXPIRED;
+	assert_null(destination_list(b));
+	b->state = BATCH_READY;
+	assert_ptr_equal(destination_list(b), &d->ready[2]);
+	m.priority = CONF_PRIORITY_NORMAL;
+	assert_ptr_equal(destination_list(b), &d->ready[1]);
+	m.priority = CONF_PRIORITY_URGENT;
+	assert_ptr_equal(destination_list(b), &d->ready[0]);
+	b->state = BATCH_RUNNING;
+	assert_ptr_equal(destination_list(b), &d->running);
+	b->state = BATCH_HELD;
+	assert_ptr_equal(destination_list(b), &d->held);
+	batch_free(b);
 	destination_free(d);
 }
 

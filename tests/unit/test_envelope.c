@@ -26,6 +26,9 @@ static struct envelope sample(void)
 		.client = (char *)(uintptr_t)"unix:33",
 		.user = NULL,
 		.message_id = (char *)(uintptr_t)"<1@x>",
+		.entry = (char *)(uintptr_t)"shop",
+		.script = (char *)(uintptr_t)"33:mail.php",
+		.priority = CONF_PRIORITY_BULK,
 		.eightbit = true, .report = true,
 		.recipients = recipients, .recipient_count = 3};
 }
@@ -49,6 +52,9 @@ static void test_there_and_back(void **state)
 	assert_string_equal(back.client, e.client);
 	assert_string_equal(back.user, "");
 	assert_string_equal(back.message_id, e.message_id);
+	assert_string_equal(back.entry, "shop");
+	assert_string_equal(back.script, "33:mail.php");
+	assert_int_equal(back.priority, CONF_PRIORITY_BULK);
 	assert_true(back.eightbit && back.report && !back.smtputf8);
 	assert_int_equal(back.recipient_count, 3);
 	for (size_t i = 0; i < 3; i++)
@@ -105,6 +111,33 @@ static void test_nothing_asked_is_version_1(void **state)
 	assert_true(span_equal(span_buf(&plain), span_buf(&stored)));
 	buf_free(&plain);
 	buf_free(&stored);
+}
+
+/* What a message does not have takes no room, and an envelope that was stored
+ * before these fields were known is read as one without them. */
+static void test_later_fields(void **state)
+{
+	(void)state;
+	struct envelope e = sample();
+	struct envelope back;
+	struct buf with = {0};
+	struct buf without = {0};
+	envelope_write(&e, &with);
+	e.entry = NULL;
+	e.priority = CONF_PRIORITY_URGENT;
+	e.script = (char *)(uintptr_t)"";
+	envelope_write(&e, &without);
+	assert_int_equal(with.len - without.len, 3 + 4 + 3 + 11);
+	assert_int_equal(envelope_read(&back, span_buf(&without), NULL), 0);
+	assert_string_equal(back.entry, "");
+	assert_string_equal(back.script, "");
+	assert_int_equal(back.priority, CONF_PRIORITY_URGENT);
+	envelope_free(&back);
+	/* in another order, or twice, they were not written by us */
+	buf_add(&without, "\2\1\0x\1\1\0y", 8);
+	assert_int_equal(envelope_read(&back, span_buf(&without), NULL), -1);
+	buf_free(&with);
+	buf_free(&without);
 }
 
 static void test_texts_for_people(void **state)
@@ -170,7 +203,8 @@ static void test_refused(void **state)
 	expect_refused(&e, "NOTIFY");
 }
 
-/* Cut or changed anywhere: an error or another valid envelope, never more. */
+/* Cut or changed anywhere: an error or another valid envelope, never more. (Cut in
+ * front of a later text it is one without it: that is for the record's CRC.) */
 static void damage(const struct envelope *e)
 {
 	struct envelope back;
@@ -201,8 +235,10 @@ static void test_damage(void **state)
 {
 	(void)state;
 	struct envelope e = sample();
+	e.entry = e.script = NULL;
 	damage(&e);
 	e = sample_with_dsn();
+	e.entry = e.script = NULL;
 	damage(&e);
 }
 
@@ -212,6 +248,7 @@ int main(void)
 		cmocka_unit_test(test_there_and_back),
 		cmocka_unit_test(test_dsn_there_and_back),
 		cmocka_unit_test(test_nothing_asked_is_version_1),
+		cmocka_unit_test(test_later_fields),
 		cmocka_unit_test(test_texts_for_people),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_damage),

@@ -137,8 +137,9 @@ static void test_reports_have_their_own_lifetime(void **state)
 {
 	struct kit *kit = *state;
 	kit->answer = kit_defers;
-	schedule_add(kit->schedule, 1, (struct spool_place){1, 64}, clock_wall_ms(), 100, true,
-	    (const char *const[]){"a.test"}, 1, NULL);
+	struct schedule_entry report = {.id = 1, .place = {1, 64}, .arrived_ms = clock_wall_ms(),
+	    .size = 100, .report = true};
+	schedule_add(kit->schedule, &report, (const char *const[]){"a.test"}, 1, NULL);
 	kit_run(kit, 6 * KIT_DAY);
 	assert_int_equal(kit_note(kit, KIT_EXPIRED, 0)->at, KIT_DAY);
 	assert_int_equal(kit->count[KIT_DELAYED], 0);
