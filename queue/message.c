@@ -43,8 +43,9 @@ struct batch *batch_new(struct message *message, const uint32_t *recipients, uin
 	if (count == 1) {
 		batch->recipients.one = recipients[0];
 	} else {
-		batch->recipients.many = mem_array(count, sizeof(uint32_t));
-		memcpy(batch->recipients.many, recipients, count * sizeof(uint32_t));
+		batch->recipients.many = mem_array((size_t)count + 1, sizeof(uint32_t));
+		batch->recipients.many[0] = 0;
+		memcpy(batch->recipients.many + 1, recipients, count * sizeof(uint32_t));
 	}
 	return batch;
 }
@@ -60,7 +61,8 @@ uint32_t batch_recipient(const struct batch *batch, uint32_t n)
 {
 	if (n >= batch->count)
 		bug("no such recipient in the batch");
-	return batch->count == 1 ? batch->recipients.one : batch->recipients.many[n];
+	const uint32_t *many = batch->recipients.many;
+	return batch->count == 1 ? batch->recipients.one : many[1 + many[0] + n];
 }
 
 /* Where it is among the rising indexes; count when it is not there. */
@@ -79,7 +81,8 @@ static uint32_t find(const struct batch *batch, uint32_t recipient)
 	return there ? low : batch->count;
 }
 
-/* The array is kept while two or more are left; the last one moves inline. */
+/* Results mostly come from the front, which costs nothing. The array is kept while
+ * two or more are left; the last one moves inline. */
 bool batch_remove(struct batch *batch, uint32_t recipient)
 {
 	uint32_t at = find(batch, recipient);
@@ -87,9 +90,14 @@ bool batch_remove(struct batch *batch, uint32_t recipient)
 		return false;
 	if (batch->count > 1) {
 		uint32_t *many = batch->recipients.many;
-		memmove(many + at, many + at + 1, (batch->count - at - 1) * sizeof(*many));
+		uint32_t *first = many + 1 + many[0];
+		if (at == 0)
+			many[0]++;
+		else
+			memmove(first + at, first + at + 1,
+			    (batch->count - at - 1) * sizeof(*many));
 		if (batch->count == 2) {
-			uint32_t last = many[0];
+			uint32_t last = many[1 + many[0]];
 			mem_free(many);
 			batch->recipients.one = last;
 		}

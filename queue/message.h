@@ -37,7 +37,7 @@ struct batch {
 	struct batch *next_of_message;
 	union {
 		uint32_t one;   /* count == 1 */
-		uint32_t *many; /* indexes of recipients, rising */
+		uint32_t *many; /* how many are gone from its front; indexes, rising */
 	} recipients;
 	uint32_t count;
 	uint16_t attempts;

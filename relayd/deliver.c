@@ -84,19 +84,20 @@ const struct client_handler attempt_client_handler = {
     .failed = on_failed,
 };
 
-static size_t count_state(const struct attempt *a, enum tried_state state)
+/* Those before first_open are not open any more: a message to 100,000 recipients
+ * takes 1,000 transactions. */
+static bool has_open(struct attempt *a)
 {
-	size_t n = 0;
-	for (size_t i = 0; i < a->tried_count; i++)
-		n += a->tried[i].state == state;
-	return n;
+	while (a->first_open < a->tried_count && a->tried[a->first_open].state != TRIED_OPEN)
+		a->first_open++;
+	return a->first_open < a->tried_count;
 }
 
 static void send_some(struct attempt *a)
 {
 	size_t max = (size_t)a->settings->conf->delivery.recipients;
 	a->sent_count = 0;
-	for (size_t i = 0; i < a->tried_count && a->sent_count < max; i++) {
+	for (size_t i = a->first_open; i < a->tried_count && a->sent_count < max; i++) {
 		if (a->tried[i].state != TRIED_OPEN)
 			continue;
 		a->tried[i].state = TRIED_SENT;
@@ -166,6 +167,7 @@ static void session_over(struct attempt *a)
 			a->tried[i].state = TRIED_OPEN;
 			again++;
 		}
+	a->first_open = 0;
 	if (again == 0) {
 		way_over(a);
 		return;
@@ -179,7 +181,7 @@ static void session_over(struct attempt *a)
 static void on_done(void *arg)
 {
 	struct attempt *a = arg;
-	if (count_state(a, TRIED_OPEN) > 0 && !a->deliver->stopping) {
+	if (!a->deliver->stopping && has_open(a)) {
 		send_some(a);
 		return;
 	}
@@ -195,6 +197,7 @@ static void reopen(struct attempt *a)
 	for (size_t i = 0; i < a->tried_count; i++)
 		if (a->tried[i].state == TRIED_SENT)
 			a->tried[i].state = TRIED_OPEN;
+	a->first_open = 0;
 }
 
 static bool may_go_plain(const struct attempt *a, const struct client_result *result)

@@ -112,6 +112,7 @@ struct attempt {
 	bool expired;      /* no attempt at all: the message's time is over */
 	struct tried *tried;
 	size_t tried_count;
+	size_t first_open; /* none before it is TRIED_OPEN */
 	struct client_message message; /* of the transaction under way */
 	const char **addresses; /* its recipients */
 	const char **dsn;       /* and their parameters */

@@ -318,6 +318,7 @@ static void go(struct attempt *a)
 	buf_free(&w->result.reply);
 	w->result = (struct way_result){0};
 	w->switching = false;
+	a->first_open = 0;
 	a->host = 0;
 	a->sessions = 0;
 	a->plain = false;

@@ -14,7 +14,7 @@
 #include "relayd/base/text.h"
 
 #define REPLY_LINE_MAX 2048   /* bytes of a reply line taken off the wire; RFC says 512 */
-#define REPLY_LINES_MAX 512   /* lines of one reply, EHLO's included */
+#define REPLY_LINES_MAX 4096  /* lines of one reply, EHLO's included; few are kept */
 #define REPLY_KEEP_LINE 512   /* bytes of a line that are kept */
 #define REPLY_KEEP_LINES 64   /* lines that are kept */
 
