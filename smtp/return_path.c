@@ -274,10 +274,11 @@ static bool cut_loose(struct span value, struct span *display, struct address *a
 		return false;
 	*display = span_trim((struct span){value.p, (size_t)(open - value.p)});
 	struct span path = {open, value.n - (size_t)(open - value.p)};
-	if (holds_any(*display, "\">") || memchr(open + 1, '<', path.n - 1))
+	if (holds_any(*display, "\">"))
 		return false;
 	size_t used = 0;
-	return address_parse_path(path, false, a, &used) && used == path.n;
+	return address_parse_path(path, false, a, &used) && used == path.n &&
+	       !memchr(a->domain.p, '<', a->domain.n);
 }
 
 /* Is VALUE one address whose name needs quotes? The name may look like a list
