@@ -278,7 +278,7 @@ static bool cut_loose(struct span value, struct span *display, struct address *a
 		return false;
 	size_t used = 0;
 	return address_parse_path(path, false, a, &used) && used == path.n &&
-	       !memchr(a->domain.p, '<', a->domain.n);
+	       !holds_any(a->domain, "<");
 }
 
 /* Is VALUE one address whose name needs quotes? The name may look like a list
