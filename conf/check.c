@@ -427,6 +427,10 @@ static void check_rest(const struct check *c)
 		    "queue.window_start", "%lld is more than window_max, which is %lld",
 		    (long long)conf->queue.window_start,
 		    (long long)conf->queue.window_max);
+	if (conf->reputation.probe_count > CONF_PROBES_MAX)
+		report_add(c->report, place(c, "reputation.probes"), "reputation.probes",
+		    "has %zu steps, at most %d are possible", conf->reputation.probe_count,
+		    CONF_PROBES_MAX);
 	if (!conf->delivery.ipv4 && !conf->delivery.ipv6)
 		report_add(c->report, place(c, "delivery.ipv6"), "delivery.ipv6",
 		    "with ipv4 and ipv6 both false nothing can be delivered");

@@ -161,9 +161,24 @@ struct conf_queue {
 	int64_t bounce_lifetime; /* 1d: of reports that we send */
 	int64_t *backoff;        /* 2m 5m 10m 20m 40m 1h 2h; the last one repeats */
 	size_t backoff_count;
+	int64_t hold_max;        /* 3d beyond lifetime, for what waits for a held path;
+	                            reputation.hold_max in the file */
 	int64_t window_start;    /* 2: concurrent connections to a destination at first */
 	int64_t window_max;      /* 20 */
 	int64_t connections;     /* 200 outgoing in all */
+};
+
+#define CONF_PROBES_MAX 8
+
+/* What is done to paths by what is learnt of them (queue/reputation.h). */
+struct conf_reputation {
+	int64_t *probes;         /* 15m 1h 4h 24h; the last one repeats */
+	size_t probe_count;      /* at most CONF_PROBES_MAX */
+	int64_t window_start;    /* 2 transactions at a time on a new path */
+	int64_t warmup_start;    /* 20 messages an hour on the first day */
+	int64_t warmup_growth;   /* 40 % more each day */
+	int64_t warmup_days;     /* 30; 0: no warm-up */
+	int64_t warmup_idle;     /* 30d without mail start it again; 0: nothing does */
 };
 
 /* What we do as an SMTP client. RFC 5321 4.5.3.2 gives the minima. */
@@ -235,6 +250,7 @@ struct conf {
 	size_t client_count;
 	struct conf_limits limits;
 	struct conf_queue queue;
+	struct conf_reputation reputation;
 	struct conf_delivery delivery;
 	struct conf_spool spool;
 	struct conf_dns dns;

@@ -283,6 +283,31 @@ const struct table_row table_rows[] = {
     {"queue.connections", TABLE_NUMBER, AT(queue.connections), RANGE(1, 20000),
 	.standard = "200", .sentence = "Outgoing connections in all."},
 
+    {"reputation", TABLE_GROUP,
+	.sentence = "How paths (a source or smarthost, and a provider) are treated by what is "
+		    "learnt of them."},
+    {"reputation.probes", TABLE_DURATIONS, MANY(reputation.probes, reputation.probe_count),
+	RANGE(SECOND, 7 * DAY), .standard = "15m 1h 4h 24h",
+	.sentence = "When a held path is tried with one message, at most 8 steps; the last one "
+		    "repeats. Rules may name others."},
+    {"reputation.hold_max", TABLE_DURATION, AT(queue.hold_max), RANGE(0, 90 * DAY),
+	.standard = "3d",
+	.sentence = "Mail that waits for a held path lives so much longer than queue.lifetime."},
+    {"reputation.window_start", TABLE_NUMBER, AT(reputation.window_start), RANGE(1, 1000),
+	.standard = "2", .sentence = "Transactions at a time on a path that nothing is known of."},
+    {"reputation.warmup_start", TABLE_NUMBER, AT(reputation.warmup_start), RANGE(1, 1000000),
+	.standard = "20",
+	.sentence = "Messages an hour that a new source (sources.since) may send to one provider "
+		    "on its first day."},
+    {"reputation.warmup_growth", TABLE_NUMBER, AT(reputation.warmup_growth), RANGE(0, 900),
+	.standard = "40", .sentence = "How many percent more each day."},
+    {"reputation.warmup_days", TABLE_NUMBER, AT(reputation.warmup_days), RANGE(0, 365),
+	.standard = "30", .sentence = "Days after which a source is warm; 0: no warm-up."},
+    {"reputation.warmup_idle", TABLE_DURATION, AT(reputation.warmup_idle),
+	RANGE(0, 3650 * DAY), .standard = "30d",
+	.sentence = "A source that sent nothing to a provider for so long starts again; 0: "
+		    "never."},
+
     {"delivery", TABLE_GROUP, .sentence = "How messages are handed to other servers."},
     {"delivery.port", TABLE_NUMBER, AT(delivery.port), RANGE(1, 65535), .standard = "25",
 	.sentence = "The port of mail exchangers; another one only in tests."},

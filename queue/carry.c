@@ -145,7 +145,9 @@ static bool is_end_needed(const struct spool *spool, uint32_t old, uint32_t numb
 static bool is_same_state(const struct spool_state *a, const struct spool_state *b)
 {
 	return a->due_ms == b->due_ms && a->attempts == b->attempts && a->held == b->held &&
-	    a->notified == b->notified && a->cleared == b->cleared && a->brake == b->brake;
+	    a->notified == b->notified && a->cleared == b->cleared && a->brake == b->brake &&
+	    /* what was read is in whole minutes */
+	    (a->extra_ms + 59999) / 60000 == (b->extra_ms + 59999) / 60000;
 }
 
 /* A result or state of a message that stands in another segment, or an end. */

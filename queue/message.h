@@ -46,6 +46,7 @@ struct batch {
 	bool expired : 1; /* it was handed out for its report */
 	bool by_path : 1; /* it waits for a way out, not for its destination */
 	bool bulk_try : 1; /* it counts among the attempts at bulk mail */
+	bool blocked : 1; /* and that is held: message->incident */
 };
 
 struct message {
@@ -58,6 +59,7 @@ struct message {
 	struct batch *batches;
 	uint32_t recipient_count;
 	uint32_t pending;      /* recipients without a result */
+	uint32_t incident;     /* the last block that it met or waits for; 0 none */
 	bool report : 1;       /* a bounce or notice of ours: dies silently */
 	bool notified : 1;     /* the delay notice went out */
 	bool held : 1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "queue/path.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -58,6 +59,30 @@ unsigned path_minute(const struct path *p, int64_t now_ms)
 	return (unsigned)sooner(sum, 1000000);
 }
 
+/* ---- turns ---- */
+
+#define TURN_INTERVALS 24 /* later than that nobody is sent */
+
+int64_t path_turn(struct path_turns *turns, int64_t from_ms, struct permit_spread spread)
+{
+	if (spread.first == 0)
+		return from_ms;
+	if (turns->from_ms != from_ms)
+		*turns = (struct path_turns){.from_ms = from_ms};
+	uint64_t n = turns->given;
+	uint64_t size = spread.first;
+	unsigned interval = 0;
+	if (turns->given < UINT_MAX)
+		turns->given++;
+	for (; n >= size && interval < TURN_INTERVALS; interval++) {
+		n -= size;
+		size *= spread.grows ? 2 : 1;
+	}
+	n %= size;
+	return from_ms + spread.interval_ms * interval +
+	       (int64_t)((double)spread.interval_ms * (double)n / (double)size);
+}
+
 /* ---- asking ---- */
 
 static struct permit answer(enum permit_answer what, int64_t at_ms)
@@ -74,15 +99,26 @@ static void keep_near(int64_t *time_ms, int64_t longest, int64_t now_ms)
 		*time_ms = now_ms + longest;
 }
 
+/* The probe, and what a slow start behind it will let go, with some to spare. */
+static const struct permit_spread behind_probe = {PATH_INTERVAL, 2, true};
+
+static struct permit held(const struct path *p, int64_t at_ms)
+{
+	struct permit permit = answer(PERMIT_HELD, at_ms);
+	permit.incident = p->incident;
+	permit.spread = behind_probe;
+	return permit;
+}
+
 static struct permit ask_held(struct path *p, int64_t now_ms)
 {
 	if (p->by_hand && p->probe_ms == 0)
-		return answer(PERMIT_HELD, now_ms + PATH_HOUR);
+		return held(p, now_ms + PATH_HOUR);
 	keep_near(&p->probe_ms, PATH_WAIT_LIMIT, now_ms);
 	if (p->probing && now_ms - p->probing_ms < PATH_STALE)
-		return answer(PERMIT_HELD, later(p->probe_ms, now_ms + PATH_MINUTE));
+		return held(p, later(p->probe_ms, now_ms + PATH_MINUTE));
 	if (now_ms < p->probe_ms)
-		return answer(PERMIT_HELD, p->probe_ms);
+		return held(p, p->probe_ms);
 	return answer(PERMIT_PROBE, now_ms);
 }
 
@@ -114,8 +150,11 @@ struct permit path_ask(struct path *p, struct path_limits limits, int64_t now_ms
 	if (now_ms < p->until_ms)
 		return answer(PERMIT_WAIT, p->until_ms);
 	allow_move(p, now_ms);
-	if (p->allow && p->allow_used >= p->allow)
-		return answer(PERMIT_WAIT, p->allow_ms + PATH_INTERVAL);
+	if (p->allow && p->allow_used >= p->allow) {
+		struct permit permit = answer(PERMIT_WAIT, p->allow_ms + PATH_INTERVAL);
+		permit.spread = (struct permit_spread){PATH_INTERVAL, 2 * p->allow, true};
+		return permit;
+	}
 	double window = p->window < limits.window ? p->window : limits.window;
 	if ((double)p->running + 1 > window)
 		return answer(PERMIT_WAIT, now_ms + WINDOW_FULL_MS);

@@ -46,6 +46,15 @@
 
 struct path_provider; /* reputation_internal.h */
 
+/* Those who ask in vain are given times: how many were, from which time on. */
+struct path_turns {
+	int64_t from_ms;
+	unsigned given;
+};
+
+/* The next one's time, FROM_MS for the first; evenly within an interval. */
+int64_t path_turn(struct path_turns *turns, int64_t from_ms, struct permit_spread spread);
+
 struct path {
 	UT_hash_handle hh; /* by key: source TAB provider */
 	char *key;
@@ -111,6 +120,7 @@ struct path {
 	int64_t probing_ms;
 	bool v6_trial;
 	int64_t v6_trial_ms;
+	struct path_turns turns; /* of those who wait */
 	int64_t saved_ms; /* when its line was last written */
 	uint64_t saved_mark;
 };

@@ -20,15 +20,29 @@ const char *path_state_name(enum path_state state)
 	return names[state];
 }
 
+static void bound_options(struct reputation_options *options)
+{
+	if (!(options->window_start >= 1))
+		options->window_start = 1;
+	if (options->ladder_count > PATH_LADDER)
+		options->ladder_count = PATH_LADDER;
+}
+
 struct reputation *reputation_new(const struct reputation_options *options)
 {
 	struct reputation *r = mem_zero(sizeof(*r));
 	r->options = *options;
-	if (!(r->options.window_start >= 1))
-		r->options.window_start = 1;
-	if (r->options.ladder_count > PATH_LADDER)
-		r->options.ladder_count = PATH_LADDER;
+	bound_options(&r->options);
 	return r;
+}
+
+void reputation_set_options(struct reputation *r, const struct reputation_options *options)
+{
+	struct reputation_options was = r->options;
+	r->options = *options;
+	r->options.event = was.event;
+	r->options.arg = was.arg;
+	bound_options(&r->options);
 }
 
 /* ---- names ---- */
@@ -263,6 +277,7 @@ static void ask_budget(const struct reputation *r, struct path *p,
 		return;
 	permit->answer = PERMIT_WAIT;
 	permit->at_ms = (now_ms / PATH_HOUR + 1) * PATH_HOUR;
+	permit->spread = (struct permit_spread){PATH_HOUR, w.budget, false};
 }
 
 static void ask_family(struct path *p, const struct reputation_way *way, int64_t now_ms,
@@ -338,6 +353,16 @@ struct permit reputation_ask(struct reputation *r, const struct reputation_way *
 			permit.stage = domain.stage;
 	}
 	return permit;
+}
+
+int64_t reputation_turn(struct reputation *r, const struct reputation_way *way,
+    const struct permit *permit)
+{
+	struct path *p = reputation_find_path(r, way->source, way->provider);
+	struct sender_hold *h = reputation_find_hold(r, way->sender_domain, way->provider);
+	bool domain = permit->answer == PERMIT_DOMAIN_HELD;
+	struct path_turns *turns = domain ? (h ? &h->turns : NULL) : (p ? &p->turns : NULL);
+	return turns ? path_turn(turns, permit->at_ms, permit->spread) : permit->at_ms;
 }
 
 void reputation_give_back(struct reputation *r, const struct reputation_way *way, bool probe)

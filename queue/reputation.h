@@ -57,6 +57,9 @@ struct reputation_options {
 
 struct reputation *reputation_new(const struct reputation_options *options);
 void reputation_free(struct reputation *reputation);
+/* Reload. What is held already keeps its ladder; event and arg stay as well. */
+void reputation_set_options(struct reputation *reputation,
+    const struct reputation_options *options);
 /* One stored line. False: not one of ours (it is skipped and counted). */
 bool reputation_replay(struct reputation *reputation, struct span line);
 /* The whole state as lines, to begin a new store file with. */
@@ -83,11 +86,21 @@ enum permit_answer {
 	PERMIT_DOMAIN_HELD, /* (sender domain, provider) is held until AT: no other source helps */
 };
 
+/* How many may come from AT on: FIRST in an interval, in the next ones as many each,
+ * or (GROWS) twice as many as in the one before. first 0: at AT itself. */
+struct permit_spread {
+	int64_t interval_ms;
+	unsigned first;
+	bool grows;
+};
+
 struct permit {
 	enum permit_answer answer;
 	int64_t at_ms;
 	int family; /* AF_INET when IPv6 to this provider is closed, else as asked */
 	enum verdict_stage stage; /* PROBE: how far it has to get to say anything */
+	unsigned incident; /* HELD, DOMAIN_HELD: what about; 0 none (held by hand) */
+	struct permit_spread spread; /* of those who wait; see reputation_turn */
 };
 
 /* May one message go now? GO and PROBE take a slot of the window and one of the
@@ -96,6 +109,12 @@ struct permit {
  * may be asked. */
 struct permit reputation_ask(struct reputation *reputation, const struct reputation_way *way,
     int64_t now_ms);
+
+/* PERMIT said no, and one more message waits for that: when shall it ask again? The
+ * first one at PERMIT's time (the probe's, the next hour's), the others behind it as a
+ * slow start or the budget will let them go, so that they do not all come at once. */
+int64_t reputation_turn(struct reputation *reputation, const struct reputation_way *way,
+    const struct permit *permit);
 
 /* ---- reporting ---- */
 
@@ -112,8 +131,9 @@ struct reputation_report {
 };
 /* Several silences in a row are one block only when they lie more than 5 s
  * apart: a hiccup of the network breaks all connections at once. May call the
- * function given to reputation_on_incident, and options.event. */
-void reputation_report(struct reputation *reputation, const struct reputation_way *way,
+ * function given to reputation_on_incident, and options.event. Result: the incident
+ * of what the verdict is about, 0 none. */
+unsigned reputation_report(struct reputation *reputation, const struct reputation_way *way,
     const struct reputation_report *report, int64_t now_ms);
 
 /* Nothing was tried after all: the slot goes back. PROBE: the answer was

@@ -127,10 +127,10 @@ static void slow(const struct event *e)
 		e->p->incident = meet(e, v->klass, v->rule, "", 0, e->p->until_ms);
 }
 
-static void close_v6(const struct event *e)
+static unsigned close_v6(const struct event *e)
 {
 	path_close_v6(e->p, e->verdict, e->now_ms);
-	meet(e, e->verdict->klass, e->verdict->rule, "", AF_INET6, e->p->v6_until);
+	return meet(e, e->verdict->klass, e->verdict->rule, "", AF_INET6, e->p->v6_until);
 }
 
 /* A smarthost answers for itself, not for the provider behind it. */
@@ -345,8 +345,7 @@ static void move(const struct event *e)
 			meet(e, e->verdict->klass, e->verdict->rule, "", 0, e->p->probe_ms);
 		return;
 	case MEANING_V6:
-		close_v6(e);
-		return;
+		return; /* nothing but its family is meant */
 	}
 }
 
@@ -384,7 +383,17 @@ static void save(const struct event *e, bool warm)
 		reputation_save_used(e->r, p);
 }
 
-void reputation_report(struct reputation *r, const struct reputation_way *way,
+/* Of the domain, of IPv6, or of the path as a whole. */
+static unsigned incident_of(const struct event *e, unsigned family)
+{
+	const struct sender_hold *h =
+	    reputation_find_hold(e->r, e->way->sender_domain, e->way->provider);
+	if (e->meaning == MEANING_DOMAIN)
+		return h ? h->incident : 0;
+	return e->meaning == MEANING_V6 ? family : e->p->incident;
+}
+
+unsigned reputation_report(struct reputation *r, const struct reputation_way *way,
     const struct reputation_report *report, int64_t now_ms)
 {
 	const struct verdict *v = report->verdict;
@@ -411,8 +420,10 @@ void reputation_report(struct reputation *r, const struct reputation_way *way,
 	remember(&e);
 	if (probe)
 		probe_ended(&e);
-	if (e.meaning == MEANING_V6 || !probe)
+	else
 		move(&e);
+	unsigned incident = incident_of(&e, e.meaning == MEANING_V6 ? close_v6(&e) : 0);
 	settle_incident(&e);
 	save(&e, warm);
+	return incident;
 }

@@ -30,7 +30,6 @@
 #define LAST_CHANCE_MS (3600 * 1000) /* for what ran out of time while we were down */
 #define NOTICE_PATIENCE_MS (10 * 60 * 1000) /* first the attempt that is due, then the notice */
 #define NAMED_TIMES 5 /* attempts at times that replies name; then the ladder has a say */
-#define HOLD_MAX_MS (3 * 24 * 3600 * (int64_t)1000) /* beyond its lifetime, on a held path */
 #define WAIT_MAX_MS (27 * 3600 * (int64_t)1000) /* no reply makes us wait longer (backoff.h) */
 
 static void run(void *arg);
@@ -424,12 +423,37 @@ static void add_batches(struct schedule *s, struct message *m, const char *const
 	mem_free(indexes);
 }
 
+/* Without what waiting for a held path has added. */
+static int64_t usual_end(const struct schedule *s, const struct message *m)
+{
+	return m->arrived_ms + (m->report ? s->conf.bounce_lifetime : s->conf.lifetime);
+}
+
+/* What waits for a held path does not lose its time. */
+static void prolong(const struct schedule *s, struct message *m, int64_t wait_ms)
+{
+	int64_t last = usual_end(s, m) + s->conf.hold_max;
+	int64_t end = m->expires_ms + (wait_ms > 0 ? wait_ms : 0);
+	if (end > last)
+		end = last;
+	if (end > m->expires_ms)
+		m->expires_ms = end;
+}
+
+int64_t schedule_extra(const struct schedule *s, const struct message *m)
+{
+	int64_t extra = m->expires_ms - usual_end(s, m);
+	return extra > 0 ? extra : 0;
+}
+
 static void set_times(const struct schedule *s, struct message *m, int64_t arrived_ms,
     const struct spool_state *state)
 {
 	int64_t now = clock_steady_ms();
 	m->arrived_ms = arrived_ms < now ? arrived_ms : now; /* the clock may have been wrong */
-	m->expires_ms = m->arrived_ms + (m->report ? s->conf.bounce_lifetime : s->conf.lifetime);
+	m->expires_ms = usual_end(s, m);
+	if (state)
+		prolong(s, m, state->extra_ms);
 	/* our own absence bounces nothing: an attempt first */
 	if (state && m->expires_ms < now + LAST_CHANCE_MS)
 		m->expires_ms = now + LAST_CHANCE_MS;
@@ -513,22 +537,11 @@ void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feed
 		if (batch->attempts < UINT16_MAX)
 			batch->attempts++;
 		batch->by_path = feedback == SCHEDULE_BLOCKED;
+		batch->blocked = batch->by_path && m->incident;
 		batch->try_ms = next_try(s, batch, due_ms);
 		schedule_move(s, batch, m->held ? BATCH_HELD : BATCH_WAITING);
 	}
 	schedule_arm(s);
-}
-
-/* What waits for a held path does not lose its time. */
-static void prolong(const struct schedule *s, struct message *m, int64_t wait_ms)
-{
-	int64_t lifetime = m->report ? s->conf.bounce_lifetime : s->conf.lifetime;
-	int64_t last = m->arrived_ms + lifetime + HOLD_MAX_MS;
-	int64_t end = m->expires_ms + (wait_ms > 0 ? wait_ms : 0);
-	if (end > last)
-		end = last;
-	if (end > m->expires_ms)
-		m->expires_ms = end;
 }
 
 void schedule_put_off(struct schedule *s, struct batch *batch, int64_t due_ms, bool held)
@@ -544,6 +557,7 @@ void schedule_put_off(struct schedule *s, struct batch *batch, int64_t due_ms, b
 		prolong(s, m, due_ms - clock_steady_ms());
 	batch->try_ms = due_ms;
 	batch->by_path = true;
+	batch->blocked = held;
 	schedule_move(s, batch, m->held ? BATCH_HELD : BATCH_WAITING);
 	schedule_arm(s);
 }

@@ -81,11 +81,16 @@ void schedule_finish(struct schedule *schedule, struct batch *batch,
 /* Nothing was tried after all, since no way out was free: the batch waits until
  * DUE_MS (steady clock). That is no attempt and says nothing about the destination.
  * HELD: the way is blocked and not merely busy; the message's end moves by the time
- * that it waits, for each batch that does, to at most three days beyond its
+ * that it waits, for each batch that does, to at most hold_max beyond its
  * lifetime. */
 void schedule_put_off(struct schedule *schedule, struct batch *batch, int64_t due_ms, bool held);
 
-/* A way out may be free again: all that was put off or blocked is due now. */
+/* How much later than usual MESSAGE ends by that: for the spool's state, since a
+ * restart takes nothing of it away. */
+int64_t schedule_extra(const struct schedule *schedule, const struct message *message);
+
+/* A way out may be free again: what was put off or blocked is due now, the first
+ * ones at once and the others little by little. */
 void schedule_resume(struct schedule *schedule);
 
 /* The destination as a whole is not tried before UNTIL_MS (steady clock). */

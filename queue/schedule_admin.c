@@ -8,6 +8,8 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 
+#define RESUMED_AT_ONCE 100 /* of those that waited for a way out, each second */
+#define RESUME_STEP_MS 1000
 #define RELEASED_MS (4 * 3600 * 1000) /* what was released lives so long at least */
 
 /* ---- the administrator ---- */
@@ -56,12 +58,17 @@ void schedule_retry(struct schedule *s, struct message *m)
 
 void schedule_resume(struct schedule *s)
 {
+	int64_t now = clock_steady_ms();
+	int64_t woken = 0;
 	for (struct message *m = s->messages; m; m = m->hh.next)
-		for (struct batch *b = m->batches; b; b = b->next_of_message)
-			if (b->by_path && b->state == BATCH_WAITING) {
-				b->try_ms = clock_steady_ms();
-				schedule_move(s, b, BATCH_WAITING);
-			}
+		for (struct batch *b = m->batches; b; b = b->next_of_message) {
+			int64_t at = now + woken / RESUMED_AT_ONCE * RESUME_STEP_MS;
+			if (!b->by_path || b->state != BATCH_WAITING || b->try_ms <= at)
+				continue;
+			b->try_ms = at;
+			schedule_move(s, b, BATCH_WAITING);
+			woken++;
+		}
 	schedule_arm(s);
 }
 

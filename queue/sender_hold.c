@@ -19,7 +19,9 @@ struct permit sender_hold_ask(struct sender_hold *h, int64_t now_ms)
 	permit.answer = probing || now_ms < h->until_ms ? PERMIT_DOMAIN_HELD : PERMIT_PROBE;
 	if (permit.answer == PERMIT_DOMAIN_HELD)
 		permit.at_ms = now_ms < h->until_ms ? h->until_ms : now_ms + PATH_MINUTE;
+	permit.spread = (struct permit_spread){PATH_INTERVAL, 2, true};
 	permit.stage = h->stage;
+	permit.incident = h->incident;
 	return permit;
 }
 

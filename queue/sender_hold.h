@@ -27,6 +27,7 @@ struct sender_hold {
 	/* not stored */
 	bool probing;
 	int64_t probing_ms;
+	struct path_turns turns;
 };
 
 /* GO (not held), PROBE or DOMAIN_HELD. Takes nothing. */

@@ -93,6 +93,8 @@ struct spool_state {
 	bool notified;     /* the delay notice went out */
 	bool cleared;      /* released by the administrator: the brake lets it pass */
 	uint8_t brake;     /* 0 to 7: why the brake holds it (queue/brake.h); 0: it does not */
+	int64_t extra_ms;  /* it lives longer than others, by waiting for a held path;
+	                    * kept in minutes, rounded up, at most 30 years */
 };
 
 /* Damage and full disk are reported here (loop thread), once each. Any of them

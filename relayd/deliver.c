@@ -428,13 +428,14 @@ static int64_t earliest_try(const struct message *message, uint32_t *attempts)
 	return first == INT64_MAX ? 0 : first;
 }
 
-struct spool_state message_state(const struct message *message)
+struct spool_state message_state(const struct deliver *deliver, const struct message *message)
 {
 	struct spool_state state = {
 	    .held = message->held,
 	    .notified = message->notified,
 	    .cleared = message->cleared,
 	    .brake = message->brake,
+	    .extra_ms = schedule_extra(deliver->schedule, message),
 	};
 	state.due_ms = earliest_try(message, &state.attempts);
 	return state;
@@ -461,7 +462,7 @@ bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_place *p
 	if (!message)
 		return false;
 	*place = message->place;
-	*state = message_state(message);
+	*state = message_state(deliver, message);
 	done_bits(message, done);
 	return true;
 }
@@ -491,7 +492,7 @@ void deliver_hold(struct deliver *deliver, struct message *message, bool hold)
 		schedule_hold(deliver->schedule, message);
 	else
 		schedule_release(deliver->schedule, message);
-	struct spool_state state = message_state(message);
+	struct spool_state state = message_state(deliver, message);
 	spool_note_state(deliver->options.spool, message->id, &state);
 }
 

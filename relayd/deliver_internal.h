@@ -70,6 +70,9 @@ struct way {
 	bool probe;
 	bool switching;         /* recipients wait for a way after one that was tried */
 	int64_t until_ms;       /* no way goes before; 0: none has said so */
+	size_t waits_for;       /* the entry that said so, */
+	struct permit permit;   /* and how */
+	unsigned incident;      /* of the first that is held, or has met a block; 0 none */
 	bool pacing;            /* that is soon */
 	bool busy;              /* some way is not held, but has to wait */
 	struct way_result result;
@@ -189,7 +192,7 @@ void attempt_host_failed(struct attempt *attempt, const struct why *why);
 void attempt_end_all(struct attempt *attempt, enum verdict_stage stage, bool permanent,
     const char *status, const char *text);
 
-struct spool_state message_state(const struct message *message);
+struct spool_state message_state(const struct deliver *deliver, const struct message *message);
 void attempt_free(struct attempt *attempt);
 
 #endif

@@ -261,7 +261,8 @@ static void write_body(struct buf *out, const struct incident *i)
 		add_field(out, "Help", i->help);
 	add_field(out, "What to do", advice(i));
 	for (size_t n = 0; n < i->reply_count; n++)
-		add_field(out, i->provider[0] ? "Reply" : "Cause", i->replies[n].text);
+		buf_addf(out, "%s: %.900s\r\n", i->provider[0] ? "Reply" : "Cause",
+		    i->replies[n].text);
 	buf_addf(out, "\r\nSee relayctl incidents show %u\r\n", i->number);
 }
 

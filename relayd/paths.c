@@ -7,7 +7,7 @@
 #include "relayd/path_store.h"
 
 #define MINUTE_MS (60 * (int64_t)1000)
-#define HOUR_MS (60 * MINUTE_MS)
+#define DAY_MS (24 * 60 * MINUTE_MS)
 #define FIRST_LOOK_MS 1000      /* after a start: incidents that nobody was told of */
 #define LOOK_AGAIN_MS MINUTE_MS /* for those that could not be told */
 
@@ -49,7 +49,7 @@ static void log_incident(const struct incident *i)
 	log_add_text(&line, "rule", i->rule);
 	if (i->family)
 		log_add_text(&line, "family", "ipv6");
-	log_add_text(&line, "reply", i->reply_count ? i->replies[0].text : "");
+	log_add_escaped(&line, "reply", i->reply_count ? i->replies[0].text : "");
 	log_add_text(&line, "help", i->help);
 	log_end(&line);
 }
@@ -122,20 +122,23 @@ static void look(void *arg)
 
 /* ---- life ---- */
 
-static void make_reputation(struct paths *p)
+static struct reputation_options options_of(struct paths *p)
 {
+	const struct conf_reputation *conf = &p->settings->conf->reputation;
 	struct reputation_options options = {
-	    .ladder = {15 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS, 24 * HOUR_MS},
-	    .ladder_count = 4,
-	    .warmup_start = 20,
-	    .warmup_growth = 1.4,
-	    .warmup_days = 30,
-	    .idle_days = 30,
-	    .window_start = (double)p->settings->conf->queue.window_start,
+	    .warmup_start = (double)conf->warmup_start,
+	    .warmup_growth = 1 + (double)conf->warmup_growth / 100,
+	    .warmup_days = (unsigned)conf->warmup_days,
+	    .idle_days = (unsigned)((conf->warmup_idle + DAY_MS - 1) / DAY_MS),
+	    .window_start = (double)conf->window_start,
 	    .event = on_event,
 	    .arg = p,
 	};
-	p->reputation = reputation_new(&options);
+	size_t max = sizeof(options.ladder) / sizeof(options.ladder[0]);
+	for (; options.ladder_count < conf->probe_count && options.ladder_count < max;
+	     options.ladder_count++)
+		options.ladder[options.ladder_count] = conf->probes[options.ladder_count];
+	return options;
 }
 
 struct paths *paths_new(struct loop *loop, struct intake *intake, struct settings *settings,
@@ -148,7 +151,8 @@ struct paths *paths_new(struct loop *loop, struct intake *intake, struct setting
 	p->store = path_store_new(loop, settings->conf->spool.path);
 	p->notify = notify_new(&notify);
 	timer_init(&p->timer, loop, look, p);
-	make_reputation(p);
+	struct reputation_options options = options_of(p);
+	p->reputation = reputation_new(&options);
 	if (path_store_load(p->store, p->reputation, &skipped, why) < 0) {
 		paths_free(p);
 		return NULL;
@@ -177,6 +181,8 @@ void paths_set_settings(struct paths *p, struct settings *settings)
 {
 	settings_unref(p->settings);
 	p->settings = settings_ref(settings);
+	struct reputation_options options = options_of(p);
+	reputation_set_options(p->reputation, &options);
 }
 
 struct reputation *paths_reputation(struct paths *p)

@@ -245,12 +245,14 @@ static void end_attempt(struct attempt *a)
 	struct batch *batch = a->batch;
 	uint64_t id = a->id;
 	enum schedule_feedback how = feedback(a);
+	if (how == SCHEDULE_BLOCKED)
+		batch->message->incident = a->way.incident;
 	int64_t due = due_time(a);
 	attempt_free(a);
 	schedule_finish(deliver->schedule, batch, how, due);
 	const struct message *message = schedule_find(deliver->schedule, id);
 	if (message) {
-		struct spool_state state = message_state(message);
+		struct spool_state state = message_state(deliver, message);
 		spool_note_state(deliver->options.spool, id, &state);
 	}
 }
@@ -378,11 +380,32 @@ static enum verdict_class class_of_last(const struct attempt *a, const struct hi
 	return v.known ? v.klass : none;
 }
 
+/* The block that it waited for until the end; NULL: none. */
+static const struct incident *waited_for(const struct attempt *a)
+{
+	const struct message *m = a->batch->message;
+	struct reputation *reputation = paths_reputation(a->deliver->options.paths);
+	return a->batch->blocked ? incident_find(reputation, m->incident) : NULL;
+}
+
+/* The words for people name the block and not the recipient. */
+static void say_block(struct tried *t, const struct incident *i)
+{
+	t->verdict.klass = i->klass;
+	buf_clear(&t->text);
+	buf_addf(&t->text, "%s refuses mail of %s %s; the message waited as long as it may",
+	    i->provider, i->sender_domain[0] ? "the domain" : "this mail server,",
+	    i->sender_domain[0] ? i->sender_domain : i->source);
+	if (i->reply_count)
+		buf_addf(&t->text, ". The last answer was: %s", i->replies[0].text);
+}
+
 /* Its time is over: what the last answer was is in the history. */
 static void expire(struct attempt *a)
 {
 	const struct history_entry *last = history_find(a->deliver->history, a->id);
 	enum verdict_class klass = class_of_last(a, last);
+	const struct incident *block = waited_for(a);
 	for (size_t i = 0; i < a->tried_count; i++) {
 		struct tried *t = &a->tried[i];
 		snprintf(t->status, sizeof(t->status), "4.4.7");
@@ -392,6 +415,8 @@ static void expire(struct attempt *a)
 		if (last)
 			snprintf(t->mx, sizeof(t->mx), "%s", last->mx);
 		buf_add_text(&t->text, last ? last->text : "the message could not be delivered in time");
+		if (block)
+			say_block(t, block);
 		log_result(a, t, "expired");
 	}
 }
@@ -455,7 +480,7 @@ void settle_delay_notice(struct deliver *deliver, struct message *message)
 		log_text(LOG_LEVEL_ERROR, "spool: %s", why.text);
 		return;
 	}
-	struct spool_state state = message_state(message);
+	struct spool_state state = message_state(deliver, message);
 	spool_note_state(spool, message->id, &state);
 	if (e.sender[0]) {
 		struct bounce_recipient *list = mem_array(message->pending, sizeof(*list));

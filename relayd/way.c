@@ -218,10 +218,17 @@ static int common_family(const struct attempt *a)
 
 enum answer { ANSWER_GO, ANSWER_NEXT, ANSWER_STOP };
 
-static void wait_until(struct way *w, int64_t at_ms)
+static void wait_for(struct way *w, const struct permit *permit)
 {
-	if (!w->until_ms || at_ms < w->until_ms)
-		w->until_ms = at_ms;
+	w->until_ms = permit->at_ms;
+	w->waits_for = w->via;
+	w->permit = *permit;
+}
+
+static void wait_for_first(struct way *w, const struct permit *permit)
+{
+	if (!w->until_ms || permit->at_ms < w->until_ms)
+		wait_for(w, permit);
 }
 
 static enum answer ask(struct attempt *a)
@@ -243,18 +250,21 @@ static enum answer ask(struct attempt *a)
 		w->busy = true;
 		w->pacing = permit.at_ms - now < PACING_MS;
 		if (w->pacing)
-			w->until_ms = permit.at_ms;
+			wait_for(w, &permit);
 		else
-			wait_until(w, permit.at_ms);
+			wait_for_first(w, &permit);
 		return w->pacing ? ANSWER_STOP : ANSWER_NEXT;
 	case PERMIT_HELD:
 		if (w->held > w->via)
 			w->held = w->via;
-		wait_until(w, permit.at_ms);
+		if (!w->incident)
+			w->incident = permit.incident;
+		wait_for_first(w, &permit);
 		return ANSWER_NEXT;
 	case PERMIT_DOMAIN_HELD:
 		w->busy = false;
-		w->until_ms = permit.at_ms;
+		w->incident = permit.incident;
+		wait_for(w, &permit);
 		return ANSWER_STOP;
 	}
 	return ANSWER_NEXT;
@@ -274,21 +284,42 @@ static void note_why(const struct attempt *a)
 	buf_free(&text);
 }
 
+/* When this one shall ask again: not with all the others. */
+static int64_t turn_of(const struct attempt *a)
+{
+	const struct way *w = &a->way;
+	struct buf name = {0};
+	struct reputation_way path = path_of(a, &w->route->via[w->waits_for], &name);
+	int64_t at_ms = reputation_turn(reputation_of(a), &path, &w->permit);
+	buf_free(&name);
+	return at_ms;
+}
+
 /* What has to wait for a moment only stays ready, and its destination pauses: the
  * end of another transaction lets it go on. */
 static void put_off(struct attempt *a)
 {
 	struct schedule *schedule = a->deliver->schedule;
 	struct batch *batch = a->batch;
-	int64_t until = a->way.until_ms;
+	int64_t until = a->way.pacing ? a->way.until_ms : turn_of(a);
 	bool pacing = a->way.pacing;
 	bool held = !a->way.busy;
+	struct deliver *deliver = a->deliver;
+	uint64_t id = a->id;
 	if (!pacing)
 		note_why(a);
+	if (held)
+		batch->message->incident = a->way.incident;
 	attempt_free(a);
 	if (pacing)
 		schedule_pause(schedule, batch->destination, until);
 	schedule_put_off(schedule, batch, pacing ? clock_steady_ms() : until, held);
+	/* a restart shall neither ask sooner nor take away the time it has gained */
+	const struct message *message = pacing ? NULL : schedule_find(schedule, id);
+	if (message) {
+		struct spool_state state = message_state(deliver, message);
+		spool_note_state(deliver->options.spool, id, &state);
+	}
 }
 
 static void none_goes(struct attempt *a)
@@ -437,7 +468,10 @@ static void report(struct attempt *a)
 	    .silence = was_silent(r),
 	};
 	w->taken = false;
-	reputation_report(reputation_of(a), &w->path, &report, clock_steady_ms());
+	unsigned incident =
+	    reputation_report(reputation_of(a), &w->path, &report, clock_steady_ms());
+	if (!w->incident)
+		w->incident = incident;
 	if (r->answers) /* a slot is free again: others may wait for it */
 		schedule_unpause(a->deliver->schedule, a->batch->destination);
 }

@@ -154,20 +154,27 @@ static bool is_tame(struct span value)
 	return true;
 }
 
+static void add_quoted(struct buf *out, struct span safe)
+{
+	bool quotes = safe.n == 0;
+	for (size_t i = 0; i < safe.n; i++)
+		quotes |= safe.p[i] == ' ' || safe.p[i] == '"' || safe.p[i] == '=';
+	if (quotes)
+		buf_add_byte(out, '"');
+	for (size_t i = 0; i < safe.n; i++) {
+		if (safe.p[i] == '"')
+			buf_add_byte(out, '\\');
+		buf_add_byte(out, safe.p[i]);
+	}
+	if (quotes)
+		buf_add_byte(out, '"');
+}
+
 static void add_escaped(struct buf *out, struct span value)
 {
 	struct buf safe = {0};
 	text_escape_utf8(&safe, value, VALUE_MAX);
-	bool quotes = value.n == 0 || strpbrk(buf_text(&safe), " \"=");
-	if (quotes)
-		buf_add_byte(out, '"');
-	for (size_t i = 0; i < safe.len; i++) {
-		if (safe.data[i] == '"')
-			buf_add_byte(out, '\\');
-		buf_add_byte(out, safe.data[i]);
-	}
-	if (quotes)
-		buf_add_byte(out, '"');
+	add_quoted(out, span_buf(&safe));
 	buf_free(&safe);
 }
 
@@ -187,6 +194,17 @@ void log_add(struct log_line *line, const char *key, struct span value)
 void log_add_text(struct log_line *line, const char *key, const char *value)
 {
 	log_add(line, key, span_text(value));
+}
+
+void log_add_escaped(struct log_line *line, const char *key, const char *value)
+{
+	struct span s = span_text(value);
+	if (!log_keeps(line->level))
+		return;
+	if (s.n > VALUE_MAX)
+		s.n = VALUE_MAX;
+	buf_addf(&line->text, " %s=", key);
+	add_quoted(&line->text, s);
 }
 
 void log_add_number(struct log_line *line, const char *key, int64_t value)

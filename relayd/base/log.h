@@ -45,6 +45,8 @@ struct log_line {
 void log_begin(struct log_line *line, enum log_level level, const char *event);
 void log_add(struct log_line *line, const char *key, struct span value);
 void log_add_text(struct log_line *line, const char *key, const char *value);
+/* A value that is escaped already: printable ASCII, only quoted here. */
+void log_add_escaped(struct log_line *line, const char *key, const char *value);
 void log_add_number(struct log_line *line, const char *key, int64_t value);
 void log_end(struct log_line *line); /* write it and release its memory */
 

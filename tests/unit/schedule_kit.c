@@ -140,6 +140,7 @@ void kit_init(struct kit *kit)
 		kit->ladder[i] = ladder[i] * KIT_MINUTE;
 	kit->conf = (struct conf_queue){
 	    .lifetime = 5 * KIT_DAY,
+	    .hold_max = 3 * KIT_DAY,
 	    .delay_notice = 4 * KIT_HOUR,
 	    .bounce_lifetime = KIT_DAY,
 	    .backoff = kit->ladder,

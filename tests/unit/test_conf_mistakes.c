@@ -139,6 +139,12 @@ static const char *const mistakes[][2] = {
 	"t:1: lifetime: is not known here, expected it as \"queue.lifetime\"\n"},
     {"queue_lifetime = \"1d\";",
 	"t:1: queue_lifetime: is not known here, expected it as \"queue.lifetime\"\n"},
+    {"reputation = { probes = [ \"1h\", \"1h\", \"1h\", \"1h\", \"1h\", \"1h\", \"1h\", "
+     "\"1h\", \"1h\" ]; };",
+	"t:1: reputation.probes: has 9 steps, at most 8 are possible\n"},
+    {"reputation = { warmup_start = 0; hold_max = \"91d\"; };",
+	"t:1: reputation.warmup_start: 0 is out of range, expected 1 to 1000000\n"
+	"t:1: reputation.hold_max: \"91d\": is out of range, expected \"0\" to \"90d\"\n"},
     {"zzzzzz = 1;", "t:1: zzzzzz: is not known\n"},
     {"listen = (\n{ port = 25; } );", "t:2: listen.address: is missing\n"},
     {"clients = ( { name = \"a\"; }, { name = \"a\"; login = \"b\"; networks = [ \"10.0.0.0/8\" ]; "

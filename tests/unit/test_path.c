@@ -43,6 +43,37 @@ static void accept(struct path *p, struct path_limits limits, unsigned count, in
 	}
 }
 
+/* Those who wait come as a slow start lets them go, and never all at once. */
+static void test_turns(void **state)
+{
+	static const struct permit_spread grows = {300000, 2, true};
+	static const struct permit_spread even = {300000, 2, false};
+	static const struct permit_spread none = {0, 0, false};
+	struct path_turns t = {0};
+	unsigned in[40] = {0};
+	(void)state;
+	assert_int_equal(path_turn(&t, T0, grows), T0); /* the probe */
+	assert_int_equal(path_turn(&t, T0, grows), T0 + 150000);
+	assert_int_equal(path_turn(&t, T0, grows), T0 + 300000);
+	assert_int_equal(path_turn(&t, T0, grows), T0 + 375000);
+	t.given = 0;
+	for (unsigned i = 0; i < 100000; i++) {
+		int64_t at = path_turn(&t, T0, grows);
+		assert_in_range(at, T0, T0 + 39 * 300000);
+		in[(at - T0) / 300000]++;
+	}
+	assert_int_equal(in[0], 2);
+	assert_int_equal(in[9], 1024);
+	assert_int_equal(in[15], 100000 - 65534);
+	assert_int_equal(in[16], 0);
+	/* another probe, other turns */
+	assert_int_equal(path_turn(&t, T0 + HOUR, even), T0 + HOUR);
+	for (int i = 0; i < 5; i++)
+		path_turn(&t, T0 + HOUR, even);
+	assert_int_equal(path_turn(&t, T0 + HOUR, even), T0 + HOUR + 3 * 300000);
+	assert_int_equal(path_turn(&t, T0 + HOUR, none), T0 + HOUR);
+}
+
 static void test_window_grows_in_use_only(void **state)
 {
 	struct path *p = *state;
@@ -250,6 +281,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
+	    TEST(test_turns),
 	    TEST(test_window_grows_in_use_only),
 	    TEST(test_window_limits_what_runs),
 	    TEST(test_provider_limits),

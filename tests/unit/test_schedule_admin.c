@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
@@ -406,6 +407,50 @@ static void test_put_off_by_a_held_path(void **state)
 	assert_int_equal(m->expires_ms, end + 3 * KIT_DAY);
 }
 
+/* What a hold has added is in the spool's state, and a restart takes none of it away;
+ * nor does it add more than the configuration allows now. */
+static void test_put_off_and_restarted(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	kit_add_one(kit, 1, "a.test");
+	kit_run(kit, 0);
+	kit_put_off(kit, 1, clock_steady_ms() + KIT_DAY, true);
+	const struct message *m = schedule_find(kit->schedule, 1);
+	assert_true(m->batches->blocked);
+	struct spool_state s = {.extra_ms = schedule_extra(kit->schedule, m),
+	    .due_ms = clock_steady_ms() + KIT_DAY};
+	assert_int_equal(s.extra_ms, KIT_DAY);
+	const struct message *again = kit_add_state(kit, 2, "b.test", m->arrived_ms, &s);
+	assert_int_equal(again->expires_ms, m->expires_ms);
+	s.extra_ms = 30 * KIT_DAY;
+	again = kit_add_state(kit, 3, "c.test", m->arrived_ms, &s);
+	assert_int_equal(again->expires_ms, m->arrived_ms + 8 * KIT_DAY);
+	kit_run(kit, KIT_DAY);
+	kit_land(kit, 1, KIT_DEFERRED, 0);
+	assert_false(schedule_find(kit->schedule, 1)->batches->blocked);
+}
+
+/* A hundred at once, the others second by second. */
+static void test_resumed_little_by_little(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	for (uint64_t id = 1; id <= 250; id++) {
+		char name[16];
+		snprintf(name, sizeof(name), "d%u.test", (unsigned)id);
+		kit_add_one(kit, id, name);
+	}
+	for (uint64_t id = 1; id <= 250; id++) {
+		kit_run(kit, 0);
+		kit_put_off(kit, id, clock_steady_ms() + KIT_HOUR, true);
+	}
+	size_t before = kit->count[KIT_STARTED];
+	schedule_resume(kit->schedule);
+	kit_run(kit, 0);
+	assert_int_equal(kit->count[KIT_STARTED] - before, 100);
+}
+
 static void test_put_off_and_resumed(void **state)
 {
 	struct kit *kit = *state;
@@ -476,7 +521,9 @@ int main(void)
 	    T(test_walk_in_order),
 	    T(test_put_off_is_no_attempt),
 	    T(test_put_off_by_a_held_path),
+	    T(test_put_off_and_restarted),
 	    T(test_put_off_and_resumed),
+	    T(test_resumed_little_by_little),
 	    T(test_put_off_while_held_or_deleted),
 	    T(test_free_with_everything_in_flight),
 	};
