@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,19 +26,53 @@ static int check_mode(const char *path, const struct stat *st, struct why *why)
 	    path);
 }
 
+/* For people: a name where there is one, and it fits for chown in any case. */
+static const char *user_text(uid_t uid, char *buf, size_t size)
+{
+	const struct passwd *user = getpwuid(uid);
+	if (user)
+		snprintf(buf, size, "%s", user->pw_name);
+	else
+		snprintf(buf, size, "%u", (unsigned)uid);
+	return buf;
+}
+
+/* The usual reason on a reload: root could read it at the start, and the daemon has
+ * left root behind since. */
+static int not_ours(const char *path, const struct stat *st, struct why *why)
+{
+	char owner[40];
+	char us[40];
+	user_text(st->st_uid, owner, sizeof(owner));
+	user_text(geteuid(), us, sizeof(us));
+	return why_set(why, WHY_LOCAL,
+	    "belongs to %s (mode %04o), %s can not read it; do: chown %s %s", owner,
+	    (unsigned)(st->st_mode & 07777), us, us, path);
+}
+
+static int not_found(int error, struct why *why)
+{
+	char us[40];
+	if (error != EACCES)
+		return why_errno(why, WHY_LOCAL, error, "can not be found");
+	user_text(geteuid(), us, sizeof(us));
+	return why_errno(why, WHY_LOCAL, error, "is in a folder that %s may not enter", us);
+}
+
 /* -1 or a descriptor. Stat first: opening a device can have effects. */
 static int open_regular(const char *path, bool secret, struct why *why)
 {
 	struct stat st;
 
 	if (stat(path, &st) < 0)
-		return why_errno(why, WHY_LOCAL, errno, "can not be found");
+		return not_found(errno, why);
 	if (!S_ISREG(st.st_mode))
 		return why_set(why, WHY_LOCAL, "is not a regular file");
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 && errno == EACCES)
+		return not_ours(path, &st, why);
 	if (fd < 0)
-		return why_errno(why, WHY_LOCAL, errno, "can not be read by user id %u",
-		    (unsigned)geteuid());
+		return why_errno(why, WHY_LOCAL, errno, "can not be read");
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		why_set(why, WHY_LOCAL, "is not a regular file");
 	else if (!secret || check_mode(path, &st, why) == 0)

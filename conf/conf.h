@@ -134,6 +134,7 @@ struct conf_client {
 };
 
 enum conf_bare_newline { CONF_BARE_REFUSE, CONF_BARE_REPAIR };
+enum conf_sandbox { CONF_SANDBOX_KILL, CONF_SANDBOX_LOG, CONF_SANDBOX_OFF };
 enum conf_received { CONF_RECEIVED_SHOW, CONF_RECEIVED_HIDE };
 
 /* What a client of ours may do. */
@@ -224,6 +225,7 @@ struct conf {
 	char *file;     /* where it was read from */
 	char *hostname; /* default: the machine's name */
 	char *user;     /* "relayd"; used when started as root; "" : do not change */
+	enum conf_sandbox sandbox;
 	char *control;
 	char *drop;     /* drop folder for relay-sendmail; default SPOOL-drop, beside
 	                   the spool, which nobody else may enter */

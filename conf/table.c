@@ -23,6 +23,7 @@ static const char *const words_route_tls[] = {"may", "none", "encrypt", "verify"
 static const char *const words_mode[] = {"repair", "always", "masquerade", "off", NULL};
 static const char *const words_foreign[] = {"refuse", "pass", NULL};
 static const char *const words_received[] = {"show", "hide", NULL};
+static const char *const words_sandbox[] = {"kill", "log", "off", NULL};
 static const char *const words_newline[] = {"refuse", "repair", NULL};
 static const char *const words_log[] = {"stderr", "syslog", "journal", NULL};
 static const char *const words_level[] = {"error", "warn", "info", "debug", NULL};
@@ -41,6 +42,10 @@ const struct table_row table_rows[] = {
 		    "PTR record of the sending address."},
     {"user", TABLE_TEXT, TABLE_EMPTY, AT(user), .syntax = &syntax_name, .standard = "relayd",
 	.sentence = "The user to become when started as root; empty: stay as started."},
+    {"sandbox", TABLE_ENUM, AT(sandbox), .words = words_sandbox, .standard = "kill",
+	.sentence = "What becomes of the process when it makes a system call that it has no use "
+		    "for: it ends; the audit log tells (to find out what is missing); or nothing, "
+		    "and it may write anywhere, too."},
     {"control", TABLE_TEXT, AT(control), .syntax = &syntax_socket,
 	.standard = "/run/relayd/control.sock",
 	.sentence = "The Unix socket that relayctl talks to."},
@@ -362,7 +367,8 @@ const struct table_row table_rows[] = {
 	.sentence = "An address, best one that does not depend on this relay."},
     {"notify.command", TABLE_TEXT, TABLE_EMPTY, AT(notify.command), .syntax = &syntax_path,
 	.standard = "", .sample = "/etc/relayd/on-incident",
-	.sentence = "A program, run for each incident."},
+	.sentence = "A program, run for each incident, which it gets as JSON on its standard "
+		    "input; changed by a restart only."},
 };
 
 const size_t table_size = sizeof(table_rows) / sizeof(table_rows[0]);

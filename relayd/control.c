@@ -396,8 +396,10 @@ static int open_socket(const char *path, struct why *why)
 		return why_errno(why, WHY_LOCAL, errno, "control: socket");
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
 		unlink(path);
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || chmod(path, 0660) < 0 ||
-	    listen(fd, 16) < 0) {
+	mode_t mask = umask(0117);
+	int result = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
+	umask(mask);
+	if (result < 0 || listen(fd, 16) < 0) {
 		why_errno(why, WHY_LOCAL, errno, "control: %s", path);
 		close(fd);
 		return -1;

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "relayd/daemon.h"
 
-#include <errno.h>
-#include <grp.h>
 #include <malloc.h>
 #include <pwd.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dkim/sign.h"
@@ -16,6 +12,11 @@
 #include "relayd/base/mem.h"
 #include "relayd/control.h"
 #include "relayd/drop.h"
+#include "relayd/fence.h"
+#include "relayd/folders.h"
+#include "relayd/helper.h"
+#include "relayd/privileges.h"
+#include "relayd/sandbox.h"
 
 #define PATIENCE_MS 4000 /* of a shutdown */
 #define CHECK_MS 50
@@ -89,33 +90,6 @@ static void signer_end(void *signer)
 
 /* ---- privileges ---- */
 
-static int make_folder(const char *path, mode_t mode, const struct passwd *user, struct why *why)
-{
-	if (mkdir(path, 0700) < 0) {
-		if (errno == EEXIST)
-			return 0;
-		return why_errno(why, WHY_LOCAL, errno, "%s", path);
-	}
-	if ((user && lchown(path, user->pw_uid, user->pw_gid) < 0) || chmod(path, mode) < 0)
-		return why_errno(why, WHY_LOCAL, errno, "%s", path);
-	return 0;
-}
-
-/* The folder of a socket, which a service manager makes, and nobody else does
- * (/run is empty after a boot). */
-static int make_socket_folder(const char *path, const struct passwd *user, struct why *why)
-{
-	char *folder = mem_text(path);
-	char *slash = strrchr(folder, '/');
-	int result = 0;
-	if (slash && slash != folder) {
-		*slash = '\0';
-		result = make_folder(folder, 0755, user, why);
-	}
-	mem_free(folder);
-	return result;
-}
-
 /* Started as root: the user to become. -1: there is no such user. */
 static int find_user(const struct conf *conf, const struct passwd **user, struct why *why)
 {
@@ -130,36 +104,59 @@ static int find_user(const struct conf *conf, const struct passwd **user, struct
 	    conf->user);
 }
 
-static int make_folders(const struct conf *conf, const struct passwd *user, struct why *why)
+static int raise_fence(const struct conf *conf, struct why *why)
 {
-	umask(077);
-	for (size_t i = 0; i < conf->listen_count; i++)
-		if (conf->listen[i].address[0] == '/' &&
-		    make_socket_folder(conf->listen[i].address, user, why) < 0)
-			return -1;
-	/* anybody may put a file into the drop folder, and see nothing there */
-	if (make_socket_folder(conf->control, user, why) < 0 ||
-	    make_folder(conf->spool.path, 0700, user, why) < 0 ||
-	    make_folder(conf->drop, 01733, user, why) < 0)
-		return -1;
-	return 0;
+	size_t count;
+	char **list = folders_list(conf, &count);
+	enum fence_result result = fence_enter((const char *const *)list, count, why);
+	folders_free(list, count);
+	if (result == FENCE_ABSENT)
+		log_text(LOG_LEVEL_INFO,
+		    "sandbox: this kernel has no Landlock; writing is bounded by file modes only");
+	return result == FENCE_FAILED ? -1 : 0;
 }
 
-static int become(const struct passwd *user, struct why *why)
+/* The last step before anything from outside is read: no thread exists yet. */
+static int shut_in(const struct conf *conf, struct why *why)
 {
-	if (initgroups(user->pw_name, user->pw_gid) < 0 ||
-	    setresgid(user->pw_gid, user->pw_gid, user->pw_gid) < 0 ||
-	    setresuid(user->pw_uid, user->pw_uid, user->pw_uid) < 0)
-		return why_errno(why, WHY_LOCAL, errno, "user %s", user->pw_name);
-	return 0;
+	struct sandbox_options options = {
+	    .log_only = conf->sandbox == CONF_SANDBOX_LOG,
+	    .tools = sandbox_needs_tools(),
+	};
+	if (conf->sandbox == CONF_SANDBOX_OFF) {
+		log_text(LOG_LEVEL_WARN, "sandbox = \"off\": nothing bounds what the process may do");
+		return 0;
+	}
+	if (raise_fence(conf, why) < 0)
+		return -1;
+	return sandbox_enter(&options, why);
 }
 
-static int drop_privileges(const struct passwd *user, struct why *why)
+/* Root could read all of it. Better said now than when a reload fails at night. */
+static void try_reading_again(const char *file)
 {
-	if (user && become(user, why) < 0)
+	struct conf_errors errors = {0};
+	struct conf *conf = conf_load(file, &errors);
+	if (!conf)
+		settings_log_errors(LOG_LEVEL_WARN, "a reload would fail, since root is left behind",
+		    &errors);
+	conf_free(conf);
+	conf_errors_free(&errors);
+}
+
+/* What needs root, if we have it, in this order; after it nobody has it. */
+static int open_and_drop(struct daemon *d, struct why *why)
+{
+	const struct conf *conf = d->settings->conf;
+	const struct passwd *user;
+	if (helper_begin(d->helper, conf->notify.command, conf->user, why) < 0 ||
+	    find_user(conf, &user, why) < 0 || folders_make(conf, user, why) < 0 ||
+	    listen_open(d->listen, d->settings, why) < 0)
 		return -1;
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (privileges_drop(user, why) < 0)
+		return -1;
+	if (user)
+		try_reading_again(d->file);
 	return 0;
 }
 
@@ -211,7 +208,7 @@ static int start_stories(struct daemon *d, struct why *why)
 	    .arg = d,
 	};
 	d->intake = intake_new(&in, d->settings);
-	d->paths = paths_new(d->loop, d->intake, d->settings, why);
+	d->paths = paths_new(d->loop, d->intake, d->helper, d->settings, why);
 	if (!d->paths)
 		return -1;
 	struct deliver_options out = {
@@ -226,19 +223,18 @@ static int start_stories(struct daemon *d, struct why *why)
 	return 0;
 }
 
-int daemon_start(struct daemon *d, const char *file, struct settings *settings, struct why *why)
+int daemon_start(struct daemon *d, const char *file, struct settings *settings,
+    struct helper *helper, struct why *why)
 {
 	const struct conf *conf = settings->conf;
-	const struct passwd *user;
-	*d = (struct daemon){.file = file, .settings = settings};
+	*d = (struct daemon){.file = file, .settings = settings, .helper = helper};
 	d->stats.started_ms = clock_wall_ms();
 	d->loop = loop_new();
 	d->listen = listen_new(&(struct listen_options){d->loop, &d->stats});
-	if (find_user(conf, &user, why) < 0 || make_folders(conf, user, why) < 0 ||
-	    listen_open(d->listen, settings, why) < 0 || drop_privileges(user, why) < 0)
+	if (open_and_drop(d, why) < 0)
 		return -1;
 	d->control = control_new(d, why);
-	if (!d->control || start_spool(d, why) < 0)
+	if (!d->control || shut_in(conf, why) < 0 || start_spool(d, why) < 0)
 		return -1;
 	d->dns = dns_new(d->loop, &conf->dns, why);
 	if (!d->dns)
@@ -273,6 +269,8 @@ static void warn_of_fixed(const struct conf *old, const struct conf *fresh)
 	    {"user", strcmp(old->user, fresh->user) == 0},
 	    {"log", strcmp(old->log, fresh->log) == 0},
 	    {"workers", old->workers == fresh->workers},
+	    {"sandbox", old->sandbox == fresh->sandbox},
+	    {"notify.command", strcmp(old->notify.command, fresh->notify.command) == 0},
 	    {"dns", old->dns.timeout == fresh->dns.timeout &&
 			old->dns.dnssec == fresh->dns.dnssec &&
 			old->dns.server_count == fresh->dns.server_count},
@@ -346,5 +344,6 @@ void daemon_end(struct daemon *d)
 	pool_free(d->signers);
 	spool_close(d->spool);
 	paths_free(d->paths); /* the last answers of the spool may go there */
+	helper_free(d->helper);
 	log_text(LOG_LEVEL_INFO, "ended");
 }

@@ -12,6 +12,7 @@
 
 struct control;
 struct drop;
+struct helper;
 
 struct daemon {
 	const char *file;
@@ -26,15 +27,17 @@ struct daemon {
 	struct deliver *deliver;
 	struct control *control;
 	struct drop *drop;
+	struct helper *helper;
 	struct stats stats;
 	struct timer patience; /* of a shutdown */
 	bool stopping;
 	bool spool_full;
 };
 
-/* Bring everything up. SETTINGS is taken over. -1: WHY; the process then ends. */
+/* Bring everything up, and give up all privileges on the way. SETTINGS and HELPER
+ * (forked, not begun) are taken over. -1: WHY; the process then ends. */
 int daemon_start(struct daemon *daemon, const char *file, struct settings *settings,
-    struct why *why) ATTR_MUST_CHECK;
+    struct helper *helper, struct why *why) ATTR_MUST_CHECK;
 
 /* Load the file again: completely, or not at all. -1: ERRORS; the old one stays
  * in force. */

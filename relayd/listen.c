@@ -291,6 +291,14 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 
 /* ---- opening ---- */
 
+/* On a reload this is the usual reason: ports under 1024 and sockets in other
+ * folders need what was given up at the start. */
+static const char *locked_out(int error)
+{
+	return error == EACCES || error == EPERM
+	    ? " (no rights to it; if it is new in the configuration: restart relayd)" : "";
+}
+
 static int open_unix(const char *path, struct why *why)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -304,9 +312,12 @@ static int open_unix(const char *path, struct why *why)
 	/* what an earlier run left; nothing but a socket is ever removed */
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
 		unlink(path);
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || chmod(path, 0666) < 0 ||
-	    listen(fd, BACKLOG) < 0) {
-		why_errno(why, WHY_LOCAL, errno, "listen: %s", path);
+	/* its mode comes with it: a chmod could meet what somebody put in its place */
+	mode_t mask = umask(0111);
+	int result = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
+	umask(mask);
+	if (result < 0 || listen(fd, BACKLOG) < 0) {
+		why_errno(why, WHY_LOCAL, errno, "listen: %s%s", path, locked_out(errno));
 		close(fd);
 		return -1;
 	}
@@ -326,7 +337,8 @@ static int open_inet(const struct conf_listen *conf, struct why *why)
 	if (a.addr.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&a.addr, a.len) < 0 || listen(fd, BACKLOG) < 0) {
-		why_errno(why, WHY_LOCAL, errno, "listen: %s port %d", conf->address, (int)conf->port);
+		why_errno(why, WHY_LOCAL, errno, "listen: %s port %d%s", conf->address,
+		    (int)conf->port, locked_out(errno));
 		close(fd);
 		return -1;
 	}

@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "relayd/notify.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
@@ -19,29 +12,19 @@
 #include "relayd/explain.h"
 #include "smtp/header.h"
 
-#define COMMANDS_MAX 8
-#define COMMAND_MS 60000 /* then it is killed */
-#define LOOK_MS 200
-#define TEXT_MAX 2000    /* of any one text */
-
-struct program {
-	pid_t pid; /* 0: free */
-	int64_t until_ms;
-};
+#define TEXT_MAX 2000 /* of any one text */
 
 struct notify {
 	struct notify_options options;
-	struct program commands[COMMANDS_MAX];
-	struct timer timer; /* runs while a command does */
 };
 
-static void look(void *arg);
+static void on_helper(void *arg, enum helper_event event, unsigned number, int value);
 
 struct notify *notify_new(const struct notify_options *options)
 {
 	struct notify *n = mem_zero(sizeof(*n));
 	n->options = *options;
-	timer_init(&n->timer, options->loop, look, n);
+	helper_watch(options->helper, options->loop, on_helper, n);
 	return n;
 }
 
@@ -49,7 +32,7 @@ void notify_free(struct notify *n)
 {
 	if (!n)
 		return;
-	timer_stop(&n->timer);
+	helper_unwatch(n->options.helper);
 	mem_free(n);
 }
 
@@ -94,111 +77,61 @@ json_t *notify_json(const struct incident *i)
 
 /* ---- the command ---- */
 
-/* A file in memory: no reader can make us wait, whatever it does. -1: errno. */
-static int open_input(const struct incident *i)
+/* As one line; without its replies where it would be too long. */
+static void write_input(struct buf *out, const struct incident *i)
 {
 	json_t *json = notify_json(i);
-	char *text = json_dumps(json, JSON_COMPACT);
-	size_t n = text ? strlen(text) : 0;
-	int fd = memfd_create("incident", MFD_CLOEXEC);
-	json_decref(json);
-	if (fd >= 0 && (!text || write(fd, text, n) != (ssize_t)n || write(fd, "\n", 1) != 1 ||
-			   lseek(fd, 0, SEEK_SET) < 0)) {
-		close(fd);
-		fd = -1;
+	for (int tries = 0; tries < 2; tries++) {
+		char *text = json_dumps(json, JSON_COMPACT);
+		buf_clear(out);
+		buf_add_text(out, text ? text : "{}");
+		buf_add_byte(out, '\n');
+		free(text);
+		if (out->len <= HELPER_INPUT_MAX)
+			break;
+		json_object_del(json, "replies");
 	}
-	free(text);
-	return fd;
-}
-
-/* Nothing of ours goes over: neither descriptors nor how we take signals. 0: it
- * runs; else the error. */
-static int spawn(const char *program, int input, pid_t *pid)
-{
-	extern char **environ;
-	char *argv[] = {(char *)(uintptr_t)program, NULL};
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attributes;
-	sigset_t all;
-	sigset_t none;
-	sigfillset(&all);
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&files);
-	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setflags(&attributes,
-	    POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-	posix_spawnattr_setsigdefault(&attributes, &all);
-	posix_spawnattr_setsigmask(&attributes, &none);
-	int error = posix_spawn_file_actions_adddup2(&files, input, 0);
-	if (!error)
-		error = posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
-	if (!error)
-		error = posix_spawn_file_actions_adddup2(&files, 1, 2);
-	if (!error)
-		error = posix_spawn_file_actions_addclosefrom_np(&files, 3);
-	if (!error)
-		error = posix_spawn(pid, program, &files, &attributes, argv, environ);
-	posix_spawn_file_actions_destroy(&files);
-	posix_spawnattr_destroy(&attributes);
-	return error;
+	json_decref(json);
 }
 
 /* True: it runs, or can not ever run (which the log says). */
-static bool run_command(struct notify *n, const char *program, const struct incident *i)
+static bool run_command(struct notify *n, const struct incident *i)
 {
-	struct program *free_one = NULL;
-	for (size_t k = 0; k < COMMANDS_MAX; k++)
-		if (!n->commands[k].pid)
-			free_one = &n->commands[k];
-	if (!free_one)
-		return false;
-	int input = open_input(i);
-	int error = input < 0 ? errno : spawn(program, input, &free_one->pid);
-	if (input >= 0)
-		close(input);
-	if (error) {
-		free_one->pid = 0;
-		log_text(LOG_LEVEL_ERROR, "notify.command %s could not be run for incident %u: %s",
-		    program, i->number, strerror(error));
-		return true;
-	}
-	free_one->until_ms = clock_mono_ms() + COMMAND_MS;
-	timer_start(&n->timer, LOOK_MS);
-	return true;
+	struct buf input = {0};
+	write_input(&input, i);
+	enum helper_answer answer = helper_run(n->options.helper, i->number, span_buf(&input));
+	buf_free(&input);
+	if (answer == HELPER_DEAD)
+		log_text(LOG_LEVEL_ERROR,
+		    "notify.command %s is not run for incident %u: the helper process has ended; "
+		    "restart relayd", helper_command(n->options.helper), i->number);
+	return answer != HELPER_BUSY;
 }
 
-static void ended(const struct program *c, int status)
-{
-	if (WIFSIGNALED(status))
-		log_text(LOG_LEVEL_WARN, "notify.command (process %d) was ended by signal %d",
-		    (int)c->pid, WTERMSIG(status));
-	else if (WEXITSTATUS(status))
-		log_text(LOG_LEVEL_WARN, "notify.command (process %d) ended with status %d",
-		    (int)c->pid, WEXITSTATUS(status));
-}
-
-static void look(void *arg)
+static void on_helper(void *arg, enum helper_event event, unsigned number, int value)
 {
 	struct notify *n = arg;
-	bool any = false;
-	for (size_t k = 0; k < COMMANDS_MAX; k++) {
-		struct program *c = &n->commands[k];
-		int status = 0;
-		if (!c->pid)
-			continue;
-		pid_t gone = waitpid(c->pid, &status, WNOHANG);
-		if (gone != 0) {
-			if (gone > 0)
-				ended(c, status);
-			c->pid = 0;
-			continue;
-		}
-		any = true;
-		if (clock_mono_ms() >= c->until_ms)
-			kill(-c->pid, SIGKILL); /* it leads a session: its children too */
+	const char *command = helper_command(n->options.helper);
+	switch (event) {
+	case HELPER_CANNOT:
+		log_text(LOG_LEVEL_ERROR, "notify.command %s could not be run for incident %u: %s",
+		    command, number, strerror(value));
+		break;
+	case HELPER_ENDED:
+		if (value)
+			log_text(LOG_LEVEL_WARN,
+			    "notify.command for incident %u ended with status %d", number, value);
+		break;
+	case HELPER_SIGNALED:
+		log_text(LOG_LEVEL_WARN, "notify.command for incident %u was ended by signal %d",
+		    number, value);
+		break;
+	case HELPER_GONE:
+		log_text(LOG_LEVEL_ERROR,
+		    "the helper process has ended by itself: notify.command %s is not run any more; "
+		    "restart relayd", command);
+		break;
 	}
-	if (any)
-		timer_start(&n->timer, LOOK_MS);
 }
 
 /* ---- the mail ---- */
@@ -289,7 +222,8 @@ static void send_mail(struct notify *n, const struct conf *conf, const struct in
 
 void notify_incident(struct notify *n, const struct conf *conf, const struct incident *i)
 {
-	bool ran = !conf->notify.command[0] || run_command(n, conf->notify.command, i);
+	/* the command is the one of the start: a reload does not change it */
+	bool ran = !helper_command(n->options.helper)[0] || run_command(n, i);
 	if (ran && conf->notify.mail[0])
 		send_mail(n, conf, i);
 	else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Telling the administrator of an incident: notify.command gets it as JSON on its
- * standard input, notify.mail gets a message. Nothing here waits: the command runs
- * beside the daemon, a few at a time, and is killed when it takes too long.
+ * standard input, notify.mail gets a message. Nothing here waits: the helper process
+ * runs the command (helper.h), a few at a time, and kills it when it takes too long.
  */
 #ifndef RELAYD_NOTIFY_H
 #define RELAYD_NOTIFY_H
@@ -10,6 +10,7 @@
 
 #include "queue/reputation.h"
 #include "relayd/base/loop.h"
+#include "relayd/helper.h"
 #include "relayd/intake.h"
 
 struct notify;
@@ -20,12 +21,13 @@ struct notify;
 struct notify_options {
 	struct loop *loop;
 	struct intake *intake;
+	struct helper *helper; /* stays the caller's, and outlives the notify */
 	void (*told)(void *arg, unsigned number, bool ok);
 	void *arg;
 };
 
 struct notify *notify_new(const struct notify_options *options);
-/* Commands that still run are left to themselves. */
+/* Commands that still run are the helper's. */
 void notify_free(struct notify *notify);
 
 void notify_incident(struct notify *notify, const struct conf *conf,

@@ -141,11 +141,11 @@ static struct reputation_options options_of(struct paths *p)
 	return options;
 }
 
-struct paths *paths_new(struct loop *loop, struct intake *intake, struct settings *settings,
-    struct why *why)
+struct paths *paths_new(struct loop *loop, struct intake *intake, struct helper *helper,
+    struct settings *settings, struct why *why)
 {
 	struct paths *p = mem_zero(sizeof(*p));
-	struct notify_options notify = {loop, intake, on_told, p};
+	struct notify_options notify = {loop, intake, helper, on_told, p};
 	size_t skipped;
 	p->settings = settings_ref(settings);
 	p->store = path_store_new(loop, settings->conf->spool.path);

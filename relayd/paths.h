@@ -7,15 +7,16 @@
 #define RELAYD_PATHS_H
 
 #include "queue/reputation.h"
+#include "relayd/helper.h"
 #include "relayd/intake.h"
 #include "relayd/settings.h"
 
 struct paths;
 
-/* INTAKE takes the mails about incidents. NULL: WHY; the store in the spool's
+/* INTAKE takes the mails about incidents, HELPER runs the command. NULL: WHY; the store in the spool's
  * folder can not be used. */
-struct paths *paths_new(struct loop *loop, struct intake *intake, struct settings *settings,
-    struct why *why);
+struct paths *paths_new(struct loop *loop, struct intake *intake, struct helper *helper,
+    struct settings *settings, struct why *why);
 void paths_free(struct paths *paths); /* NULL is fine */
 void paths_set_settings(struct paths *paths, struct settings *settings);
 

@@ -2,6 +2,7 @@
  * relayd: the command line and the signals.
  */
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/daemon.h"
+#include "relayd/helper.h"
+#include "relayd/privileges.h"
 
 #ifndef RELAYD_CONF
 #define RELAYD_CONF "/etc/relayd/relayd.conf"
@@ -73,8 +76,8 @@ static void on_hangup(evutil_socket_t number, short what, void *arg)
 	(void)number;
 	(void)what;
 	if (daemon_reload(daemon, &errors) < 0)
-		log_text(LOG_LEVEL_ERROR, "reload failed, the old configuration stays in force: %s",
-		    buf_text(&errors.text));
+		settings_log_errors(LOG_LEVEL_ERROR,
+		    "reload failed, the old configuration stays in force", &errors);
 	conf_errors_free(&errors);
 }
 
@@ -84,19 +87,29 @@ static void catch_signal(struct daemon *daemon, int number, event_callback_fn fn
 	event_add(event, NULL);
 }
 
-static int serve(const char *file, struct settings *settings)
+static void hold_hangup(int how)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(how, &set, NULL);
+}
+
+static int serve(const char *file, struct settings *settings, struct helper *helper)
 {
 	static struct daemon daemon;
 	struct why why = {0};
 	signal(SIGPIPE, SIG_IGN);
+	hold_hangup(SIG_BLOCK); /* until there is somebody to take it */
 	open_log(settings->conf);
-	if (daemon_start(&daemon, file, settings, &why) < 0) {
+	if (daemon_start(&daemon, file, settings, helper, &why) < 0) {
 		log_text(LOG_LEVEL_ERROR, "%s", why.text);
 		return why.kind == WHY_PERM ? EX_CONFIG : EX_OSERR;
 	}
 	catch_signal(&daemon, SIGTERM, on_terminate);
 	catch_signal(&daemon, SIGINT, on_terminate);
 	catch_signal(&daemon, SIGHUP, on_hangup);
+	hold_hangup(SIG_UNBLOCK);
 	loop_run(daemon.loop);
 	daemon_end(&daemon);
 	return EX_OK;
@@ -121,19 +134,24 @@ static int parse_arguments(int argc, char **argv, const char **file)
 	return -1;
 }
 
-static int with_configuration(int mode, const char *file)
+static struct settings *load(const char *file)
 {
 	struct conf_errors errors = {0};
 	struct settings *settings = settings_load(file, &errors);
-	if (!settings) {
-		fputs(buf_text(&errors.text), stderr);
-		fprintf(stderr, "relayd: %zu mistake%s in the configuration\n", errors.count,
-		    errors.count == 1 ? "" : "s");
-		conf_errors_free(&errors);
+	if (settings)
+		return settings;
+	fputs(buf_text(&errors.text), stderr);
+	fprintf(stderr, "relayd: %zu mistake%s in the configuration\n", errors.count,
+	    errors.count == 1 ? "" : "s");
+	conf_errors_free(&errors);
+	return NULL;
+}
+
+static int with_configuration(int mode, const char *file)
+{
+	struct settings *settings = load(file);
+	if (!settings)
 		return EX_CONFIG;
-	}
-	if (mode == 0)
-		return serve(file, settings);
 	if (mode == 'T') {
 		struct buf text = {0};
 		conf_print(settings->conf, &text);
@@ -144,6 +162,34 @@ static int with_configuration(int mode, const char *file)
 	}
 	settings_unref(settings);
 	return EX_OK;
+}
+
+/* Descriptors 0 to 2 exist: what is opened later must not be taken for them. */
+static void fill_standard(void)
+{
+	int fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO)
+		fd = open("/dev/null", O_RDWR);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* The helper comes first: it shall hold none of the secrets that are read. */
+static int run(const char *file)
+{
+	struct why why = {0};
+	fill_standard();
+	privileges_hide();
+	struct helper *helper = helper_fork(&why);
+	if (!helper) {
+		fprintf(stderr, "relayd: %s\n", why.text);
+		return EX_OSERR;
+	}
+	struct settings *settings = load(file);
+	if (settings)
+		return serve(file, settings, helper);
+	helper_free(helper);
+	return EX_CONFIG;
 }
 
 int main(int argc, char **argv)
@@ -164,7 +210,7 @@ int main(int argc, char **argv)
 	case 'T':
 		return with_configuration('T', file);
 	case 0:
-		return with_configuration(0, file);
+		return run(file);
 	default:
 		usage(stderr);
 		return EX_USAGE;

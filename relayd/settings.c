@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "relayd/settings.h"
 
+#include <string.h>
+
 #include "relayd/base/mem.h"
 #include "relayd/rules.h"
 #include "smtp/tls.h"
@@ -61,6 +63,19 @@ struct settings *settings_load(const char *file, struct conf_errors *errors)
 		return s;
 	settings_unref(s);
 	return NULL;
+}
+
+void settings_log_errors(enum log_level level, const char *what,
+    const struct conf_errors *errors)
+{
+	struct span rest = span_buf(&errors->text);
+	while (rest.n) {
+		const char *end = memchr(rest.p, '\n', rest.n);
+		size_t n = end ? (size_t)(end - rest.p) : rest.n;
+		log_text(level, "%s: %.*s", what, (int)n, rest.p);
+		rest.p += n + (end != NULL);
+		rest.n -= n + (end != NULL);
+	}
 }
 
 struct settings *settings_ref(struct settings *s)

@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "dkim/keys.h"
 #include "queue/verdict.h"
+#include "relayd/base/log.h"
 
 struct settings {
 	struct conf *conf;
@@ -25,6 +26,9 @@ struct settings {
 
 /* Read FILE and all that it names. NULL: ERRORS lists every fault. */
 struct settings *settings_load(const char *file, struct conf_errors *errors);
+/* Log each fault as a line of its own, at LEVEL, WHAT in front. */
+void settings_log_errors(enum log_level level, const char *what,
+    const struct conf_errors *errors);
 struct settings *settings_ref(struct settings *settings);
 void settings_unref(struct settings *settings); /* NULL is fine */
 

@@ -122,6 +122,8 @@ static void *thread_main(void *arg)
 	const struct pool_options *options = &pool->options;
 	void *state = options->begin ? options->begin(options->arg) : NULL;
 	struct job *job;
+	/* a name that a thread gives itself is no write to /proc */
+	pthread_setname_np(pthread_self(), options->name);
 	while ((job = wait_for_work(pool))) {
 		if (options->run_batch)
 			options->run_batch(job, state);
@@ -173,7 +175,6 @@ static void start_thread(struct pool *pool)
 	int error = pthread_create(thread, NULL, thread_main, pool);
 	if (error)
 		fatal(pool->options.name, error);
-	pthread_setname_np(*thread, pool->options.name);
 	pool->thread_count++;
 }
 

@@ -148,7 +148,7 @@ static void start(struct world *w)
 	struct intake_options in = {.loop = w->loop, .spool = w->spool, .signers = w->signers,
 	    .stats = &w->stats, .enter = enter_queue, .queued = queued, .arg = w};
 	w->intake = intake_new(&in, w->settings);
-	w->paths = paths_new(w->loop, w->intake, w->settings, &why);
+	w->paths = paths_new(w->loop, w->intake, NULL, w->settings, &why);
 	if (!w->paths)
 		fail_msg("%s", why.text);
 	struct deliver_options out = {.loop = w->loop, .spool = w->spool, .dns = &w->dns,
