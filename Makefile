@@ -143,7 +143,7 @@ test: test-deps
 		--replay $(patsubst %.c,$(B)/asan/%,$(wildcard tests/fuzz/fuzz_*.c)) \
 		--python tests/e2e tests/crash
 
-TSAN_TESTS := pool spool
+TSAN_TESTS := pool spool spool_fault
 tsan-build: $(patsubst %,$(O)/tests/unit/test_%,$(TSAN_TESTS))
 
 # Beside Postfix, in one run; the table is left in $(B)/bench.txt as well.

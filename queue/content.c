@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Bodies on their way in. A small one stays in memory; once it has big_message
- * bytes it goes to big/ID in pieces, written by the spool thread, synced when
- * it is complete and named in the log only after that.
+ * bytes it goes to big/ID in pieces, synced when it is complete and named in
+ * the log only after that. A thread of their own writes these files: a long
+ * write or sync holds up neither the log nor results of deliveries.
  *
- * While tasks are under way the thread owns fd, written, crc and error; the
+ * While tasks are under way that thread owns fd, written, crc and error; the
  * loop reads them when the task that finishes the file is done.
  */
 #include <errno.h>
@@ -74,7 +75,6 @@ static void on_done(struct job *job)
 {
 	struct content_task *task = (struct content_task *)job;
 	struct spool_content *c = task->content;
-	spool_task_over(&task->task);
 	c->refs--;
 	c->waiting -= task->bytes.len;
 	buf_free(&task->bytes);
@@ -91,30 +91,16 @@ static void on_done(struct job *job)
 	}
 }
 
-/* Give the thread WORK with the bytes that were gathered. */
-static void hand_over(struct spool_content *c, enum content_work work)
-{
-	struct content_task *task = mem_zero(sizeof(*task));
-	spool_task_init(c->spool, &task->task, TASK_CONTENT, on_done);
-	task->content = c;
-	task->work = work;
-	task->bytes = c->mem;
-	c->mem = (struct buf){0};
-	c->waiting += task->bytes.len;
-	c->refs++;
-	spool_task_add(&task->task);
-}
-
-static int write_piece(struct writer *w, struct spool_content *c, const struct buf *bytes)
+static int write_piece(struct spool_content *c, const struct buf *bytes)
 {
 	char name[BIG_NAME];
 	if (c->fd < 0) {
-		c->fd = spool_io_open(w->big_dir, big_name(name, c->id),
+		c->fd = spool_io_open(c->spool->big_dir, big_name(name, c->id),
 		    O_RDWR | O_CREAT | O_EXCL);
 		if (c->fd < 0)
 			return -1;
 	}
-	if (stock_is_short(&w->stock)) {
+	if (stock_is_short(&c->spool->writer->stock)) {
 		errno = ENOSPC;
 		return -1;
 	}
@@ -125,30 +111,46 @@ static int write_piece(struct writer *w, struct spool_content *c, const struct b
 	return 0;
 }
 
-static void remove_file(struct writer *w, struct spool_content *c)
+static void remove_file(struct spool_content *c)
 {
 	char name[BIG_NAME];
 	if (c->fd < 0)
 		return;
 	close(c->fd);
 	c->fd = -1;
-	spool_io.unlinkat(w->big_dir, big_name(name, c->id), 0);
+	spool_io.unlinkat(c->spool->big_dir, big_name(name, c->id), 0);
 }
 
-void content_work(struct writer *w, struct content_task *task)
+static void work_on(struct job *job, void *thread_state)
 {
+	struct content_task *task = (struct content_task *)job;
 	struct spool_content *c = task->content;
+	(void)thread_state;
 	if (task->work == CONTENT_DROP) {
-		remove_file(w, c);
+		remove_file(c);
 		return;
 	}
-	if (!c->error && task->bytes.len && write_piece(w, c, &task->bytes) != 0)
+	if (!c->error && task->bytes.len && write_piece(c, &task->bytes) != 0)
 		c->error = errno;
 	if (task->work == CONTENT_FINISH && !c->error &&
-	    (spool_io.fsync(c->fd) != 0 || spool_io.fsync(w->big_dir) != 0))
+	    (spool_io.fsync(c->fd) != 0 || spool_io.fsync(c->spool->big_dir) != 0))
 		c->error = errno;
 	if (c->error)
-		remove_file(w, c); /* what was written of it is worth nothing */
+		remove_file(c); /* what was written of it is worth nothing */
+}
+
+/* Give the thread WORK with the bytes that were gathered. */
+static void hand_over(struct spool_content *c, enum content_work work)
+{
+	struct content_task *task = mem_zero(sizeof(*task));
+	task->job = (struct job){.run = work_on, .done = on_done};
+	task->content = c;
+	task->work = work;
+	task->bytes = c->mem;
+	c->mem = (struct buf){0};
+	c->waiting += task->bytes.len;
+	c->refs++;
+	pool_add(c->spool->big_pool, &task->job);
 }
 
 /* ---- the loop's side ---- */

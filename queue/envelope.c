@@ -240,7 +240,7 @@ static int read_byte(unsigned *value, struct span *s, struct why *why)
 
 static int read_dsn(struct envelope *e, struct span *s, struct why *why)
 {
-	unsigned ret;
+	unsigned ret = 0;
 	if (read_byte(&ret, s, why) != 0 || read_text(&e->envid, s, why) != 0)
 		return -1;
 	if (ret > ENVELOPE_RET_HDRS)

@@ -121,8 +121,6 @@ void spool_task_over(struct spool_task *task)
 		timer_stop(&spool->timer);
 	else if (!timer_is_running(&spool->timer) && !spool->closing)
 		timer_start(&spool->timer, SYNC_MS);
-	if (task->more && !spool->closing)
-		tick(spool);
 }
 
 void spool_report(struct spool *spool, struct damage_list *list)
@@ -416,6 +414,10 @@ struct spool *spool_open(struct loop *loop, const struct conf_spool *conf,
 	struct pool_options options = {.name = "spool", .threads = 1,
 		.begin = writer_thread, .run_batch = writer_batch, .arg = spool->writer};
 	spool->pool = pool_new(loop, &options);
+	spool->writer->syncer = pool_side(spool->pool, "spool-sync");
+	spool->writer->stock.side = pool_side(spool->pool, "spool-stock");
+	options = (struct pool_options){.name = "spool-big", .threads = 1};
+	spool->big_pool = pool_new(loop, &options);
 	return spool;
 }
 
@@ -440,6 +442,7 @@ void spool_close(struct spool *spool)
 		spool_task_init(spool, &spool->last, TASK_TICK, last_done);
 		spool_task_add(&spool->last);
 	}
+	pool_free(spool->big_pool);
 	pool_free(spool->pool);
 	free_spool(spool);
 }

@@ -31,8 +31,9 @@
  * | being received          | nothing, or big/ID unnamed in the log | big/ID removed at start (moved to damaged/ if records were damaged) |
  * | appended, not synced    | record maybe torn, at the tail | torn: ignored; whole: in the queue, though no 250 was sent |
  * | synced (250 sent)       | MESSAGE                      | in the queue         |
- * | failed (451 sent)       | maybe MESSAGE behind the end of a closed segment | gone, once the next segment says where that end is |
- * | recipient done          | + RESULT, written in the same turn, synced within 1 s | done; power cut before the sync: sent again (promise 2) |
+ * | appended during a sync  | record behind what is being synced | the same; 250 after the next sync |
+ * | failed (451 sent)       | maybe MESSAGE behind the end of a closed segment | gone: the next segment says where that end is, synced before the 451 |
+ * | recipient done          | + RESULT, written in the same turn whatever is being synced, synced within 1 s | done; power cut before the sync: sent again (promise 2) |
  * | deferred, held          | + STATE, the same            | due as noted; STATE lost: earlier attempt |
  * | all done                | + END, the same              | gone; END lost: results decide, all done = gone |
  * | being carried over      | MESSAGE twice                | the later one counts, results add up |
@@ -47,10 +48,13 @@
  * segment is emptied when under a quarter of it is alive; a few MiB at a time,
  * between the batches.
  *
- * Only the spool thread writes. A failed write or sync fails the messages of
- * that batch and closes the segment for ever: a sync is never tried again on
- * the same descriptor. Notes of that batch are written again to the next
- * segment. Disk full: appends are taken only while an unused segment is left
+ * Only the spool thread writes to the log, in one order, and it never waits for
+ * a sync but at the end of a segment: a side thread syncs, another one makes
+ * unused segments, and files under big/ have a thread as well. So what a kill
+ * takes of a result is the time to hand it over, not the time of a sync. A
+ * failed write or sync fails all messages that wait for one and closes the
+ * segment for ever: a sync is never tried again on the same descriptor. Notes
+ * that were not synced are written again to the next segment. Disk full: appends are taken only while an unused segment is left
  * over, so results always have one; else they fail with SPOOL_FULL.
  */
 #ifndef QUEUE_SPOOL_H
@@ -76,7 +80,6 @@ struct spool_task {
 	uint32_t current; /* result: the segment that is written now */
 	bool synced;      /* result: nothing that was written waits for a sync */
 	bool full;        /* result: appends fail for lack of space */
-	bool more;        /* result: spare segments are being made */
 };
 
 /* Where a message's record stands. */
@@ -188,8 +191,8 @@ void spool_append(struct spool *spool, struct spool_append *append);
 /* Would an append be refused now for lack of space? (to say 452 at MAIL) */
 bool spool_is_full(const struct spool *spool);
 
-/* ---- results: written in the same turn, synced within a second or with the
- * next message, written again if that fails ---- */
+/* ---- results: written in the same turn, also while a sync is under way, synced
+ * within a second or with the next message, written again if that fails ---- */
 
 enum spool_outcome { SPOOL_DELIVERED = 1, SPOOL_BOUNCED = 2, SPOOL_DELETED = 3 };
 void spool_note_result(struct spool *spool, uint64_t id, uint32_t recipient,

@@ -2,15 +2,18 @@
  * What the files of the spool share. The loop's side is struct spool, the
  * thread's side struct writer; each touches only its own, and they speak
  * through tasks, which belong to the thread between spool_task_add and the
- * task's done function.
+ * task's done function. What takes long has threads of its own, for results of
+ * deliveries wait for whatever the spool thread does: two side threads of it
+ * (the sync, unused segments), and one for the files under big/.
  *
  *	spool.c		open, close, notes, the timer, what a batch reports
  *	spool_table.c	segments as the loop sees them, messages that live in them
  *	recover.c	start-up (and recover_folder.c)
- *	content.c	bodies on their way in
+ *	content.c	bodies on their way in, and their thread
  *	reader.c	reading back
  *	carry.c		emptying old segments
- *	spool_writer.c	the thread: batches, commit, failure
+ *	spool_writer.c	the thread: batches of tasks, putting records
+ *	spool_commit.c	the thread: writing, the sync in its side thread, failure
  *	spool_copy.c	the thread: copies out of a segment that is emptied
  *	stock.c		the thread: unused segments
  */
@@ -29,7 +32,6 @@
 enum task_kind {
 	TASK_APPEND,  /* struct spool_append */
 	TASK_NOTES,   /* struct note_task */
-	TASK_CONTENT, /* struct content_task */
 	TASK_CARRY,   /* struct carry */
 	TASK_RETIRE,  /* struct retire_task */
 	TASK_DAMAGE,  /* struct damage_task */
@@ -63,6 +65,7 @@ struct spool {
 	struct conf_spool conf; /* path is our copy */
 	struct spool_reports reports;
 	struct pool *pool;
+	struct pool *big_pool; /* writes files under big/ */
 	struct writer *writer;
 	int dir;
 	int lock_fd;
@@ -131,13 +134,11 @@ void id_set_free(struct big_id **set);
 
 /* content.c */
 struct content_task {
-	struct spool_task task;
+	struct job job;
 	struct spool_content *content;
 	enum content_work { CONTENT_PIECE, CONTENT_FINISH, CONTENT_DROP } work;
 	struct buf bytes;
 };
-/* In the thread. */
-void content_work(struct writer *w, struct content_task *task);
 /* What an append needs to know: a body in memory, or a file and its CRC. */
 bool content_is_big(const struct spool_content *c);
 struct span content_memory(const struct spool_content *c);
@@ -199,7 +200,8 @@ struct carry {
 struct retire_task {
 	struct spool_task task;
 	uint32_t segment;
-	bool retired; /* result */
+	uint64_t notes; /* thread: how many were noted before */
+	bool retired;   /* result */
 };
 
 struct damage_task {
@@ -214,6 +216,20 @@ struct damage_task {
 
 #define WRITER_IOV 512
 
+struct task_list { /* by job.next */
+	struct job *first;
+	struct job *last;
+};
+
+struct writer_sync {
+	bool under_way; /* the rest: what it will bring to disk */
+	int fd;
+	uint64_t to;
+	size_t waiting; /* the first so many of writer.waiting */
+	size_t notes;   /* the first so many of writer.notes */
+	int error;      /* result: errno or 0 */
+};
+
 struct writer {
 	int dir;
 	int big_dir;
@@ -222,21 +238,27 @@ struct writer {
 	struct log_file current;
 	struct spool_place *ends; /* closed segments and where their records end */
 	size_t end_count;
-	/* not synced yet; the first note_put of them are written */
+	/* not synced yet; the first note_put of them are put */
 	struct record_note *notes;
 	size_t note_count;
 	size_t note_cap;
 	size_t note_put;
+	uint64_t note_seen; /* all that ever came */
 	/* gathered for one write */
 	struct iovec iov[WRITER_IOV];
 	int iov_count;
 	size_t gathered;
 	void *temps[WRITER_IOV];
 	size_t temp_count;
-	/* whose status the next sync decides */
+	/* whose status a sync decides */
 	enum spool_status **waiting;
 	size_t waiting_count;
 	size_t waiting_cap;
+	struct side *syncer;
+	struct writer_sync sync;
+	struct task_list syncing;  /* wait for the sync under way */
+	struct task_list unsynced; /* wait for the one after that */
+	struct task_list over;     /* to be reported with this batch */
 	uint64_t *unlink; /* big files whose END is synced */
 	size_t unlink_count;
 	unsigned failures; /* in this batch */
@@ -248,7 +270,7 @@ struct writer {
 struct writer *writer_new(const struct conf_spool *conf, int dir, int big_dir, int damaged_dir);
 void writer_free(struct writer *w);
 void *writer_thread(void *writer); /* at its start */
-void writer_batch(struct job *first, void *writer);
+struct job *writer_batch(struct job *first, void *writer);
 void writer_add_end(struct writer *w, uint32_t number, uint64_t end);
 uint64_t writer_end_of(const struct writer *w, uint32_t number); /* 0: not known */
 
@@ -267,6 +289,22 @@ struct writer_record {
 };
 int writer_put(struct writer *w, struct writer_record *r) ATTR_MUST_CHECK;
 void writer_meta_begin(struct buf *meta);
+
+/* spool_commit.c */
+bool writer_is_no_space(int error) ATTR_MUST_CHECK;
+void tasks_add(struct task_list *list, struct spool_task *task);
+/* *STATUS is that of a record just put: a sync decides it. */
+void writer_wait_status(struct writer *w, enum spool_status *status);
+void writer_drop_gathered(struct writer *w);
+void writer_close_current(struct writer *w); /* its records end where it was synced */
+/* Write what was put. -1: failed, and the segment was given up. */
+int writer_flush(struct writer *w);
+/* None is under way, all is written: begin one. */
+void writer_start_sync(struct writer *w);
+/* Wait for the one under way, if any. -1: failed, and the segment was given up. */
+int writer_end_sync(struct writer *w);
+/* Both, and wait: all that was put is on disk. -1: failed, as above. */
+int writer_commit(struct writer *w);
 
 /* spool_copy.c */
 void writer_copy(struct writer *w, struct carry *carry);

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The spool thread: one batch is all tasks that waited while the last one was
- * synced. Records are gathered and written with few calls, one sync covers
- * them, and only then is anything DONE.
- *
- * A failed write or sync (fail): whoever waited for that sync has failed, the
- * segment is closed where it was last synced and never synced again, and notes
- * that were not synced are written anew to the next segment. They say the same
- * when they stand in the log twice.
+ * The spool thread: one batch is all tasks that waited. Their records are put
+ * and written (spool_commit.c); tasks that need a sync are kept until one that
+ * began after that has ended, and only then is anything DONE.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,15 +29,6 @@ struct writer *writer_new(const struct conf_spool *conf, int dir, int big_dir, i
 	return w;
 }
 
-static void drop_gathered(struct writer *w)
-{
-	for (size_t i = 0; i < w->temp_count; i++)
-		mem_free(w->temps[i]);
-	w->temp_count = 0;
-	w->iov_count = 0;
-	w->gathered = 0;
-}
-
 void *writer_thread(void *writer)
 {
 	return writer;
@@ -52,7 +38,7 @@ void writer_free(struct writer *w)
 {
 	if (!w)
 		return;
-	drop_gathered(w);
+	writer_drop_gathered(w);
 	stock_clear(&w->stock);
 	if (w->current.fd >= 0)
 		close(w->current.fd);
@@ -84,81 +70,6 @@ static void remove_end(struct writer *w, uint32_t number)
 			w->ends[i] = w->ends[--w->end_count];
 			return;
 		}
-}
-
-/* ---- commit ---- */
-
-static bool is_no_space(int error)
-{
-	return error == ENOSPC || error == EDQUOT;
-}
-
-static void close_current(struct writer *w)
-{
-	writer_add_end(w, w->current.number, w->current.synced);
-	close(w->current.fd);
-	w->current.fd = -1;
-}
-
-static void settle_waiting(struct writer *w, enum spool_status status)
-{
-	for (size_t i = 0; i < w->waiting_count; i++)
-		*w->waiting[i] = status;
-	w->waiting_count = 0;
-}
-
-static int fail(struct writer *w, int error)
-{
-	w->error = error;
-	w->failures++;
-	drop_gathered(w);
-	settle_waiting(w, is_no_space(error) ? SPOOL_FULL : SPOOL_FAILED);
-	w->note_put = 0;
-	if (w->current.fd >= 0)
-		close_current(w);
-	errno = error;
-	return -1;
-}
-
-static int flush(struct writer *w)
-{
-	if (!w->iov_count)
-		return 0;
-	uint64_t from = w->current.at - w->gathered;
-	if (spool_io_write(w->current.fd, w->iov, w->iov_count, from) != 0)
-		return fail(w, errno);
-	drop_gathered(w);
-	return 0;
-}
-
-/* Notes that are on disk now; what an END leaves behind can go. */
-static void forget_notes(struct writer *w)
-{
-	for (size_t i = 0; i < w->note_put; i++) {
-		if (!w->notes[i].big)
-			continue;
-		w->unlink = mem_resize(w->unlink, w->unlink_count + 1, sizeof(*w->unlink));
-		w->unlink[w->unlink_count++] = w->notes[i].id;
-	}
-	w->note_count -= w->note_put;
-	if (w->note_count)
-		memmove(w->notes, w->notes + w->note_put, w->note_count * sizeof(*w->notes));
-	w->note_put = 0;
-}
-
-static int commit(struct writer *w)
-{
-	if (flush(w) != 0)
-		return -1;
-	if (w->current.fd >= 0 && w->current.at > w->current.synced) {
-		if (spool_io.fdatasync(w->current.fd) != 0)
-			return fail(w, errno);
-		atomic_fetch_add(&w->syncs, 1);
-		w->current.synced = w->current.at;
-	}
-	settle_waiting(w, SPOOL_DONE);
-	forget_notes(w);
-	return 0;
 }
 
 /* ---- putting records ---- */
@@ -213,6 +124,7 @@ static void put_here(struct writer *w, struct writer_record *r, uint64_t length)
 
 static int begin_segment(struct writer *w, uint64_t need, bool note)
 {
+	stock_wait(&w->stock); /* so that what it says is true now */
 	/* one has to be left over for notes */
 	if (!note && stock_fill(&w->stock, 2) != 0 && stock_ready(&w->stock) < 2)
 		return -1;
@@ -235,11 +147,12 @@ static int make_room(struct writer *w, uint64_t need, bool note)
 		if (w->current.fd >= 0 && need <= w->current.size - w->current.at)
 			return 0;
 		if (w->current.fd >= 0) {
+			stock_wait(&w->stock);
 			if (!note && stock_fill(&w->stock, 2) != 0 &&
 			    stock_ready(&w->stock) < 2)
 				return -1; /* what is left here is for notes */
-			if (commit(w) == 0)
-				close_current(w);
+			if (writer_commit(w) == 0)
+				writer_close_current(w);
 			continue;
 		}
 		if (begin_segment(w, need, note) != 0)
@@ -256,7 +169,7 @@ static int put_checked(struct writer *w, struct writer_record *r)
 		errno = EFBIG;
 		return -1;
 	}
-	if ((w->iov_count + 4 > WRITER_IOV || w->gathered > GATHER_MAX) && flush(w) != 0 &&
+	if ((w->iov_count + 4 > WRITER_IOV || w->gathered > GATHER_MAX) && writer_flush(w) != 0 &&
 	    w->failures > FAILURES_MAX)
 		return -1;
 	if (make_room(w, length, r->note) != 0)
@@ -276,13 +189,8 @@ int writer_put(struct writer *w, struct writer_record *r)
 		errno = error;
 		return -1;
 	}
-	if (!r->status)
-		return 0;
-	if (w->waiting_count == w->waiting_cap) {
-		w->waiting_cap = w->waiting_cap ? w->waiting_cap * 2 : 64;
-		w->waiting = mem_resize(w->waiting, w->waiting_cap, sizeof(*w->waiting));
-	}
-	w->waiting[w->waiting_count++] = r->status;
+	if (r->status)
+		writer_wait_status(w, r->status);
 	return 0;
 }
 
@@ -297,6 +205,7 @@ static void push_notes(struct writer *w, const struct note_task *task)
 	}
 	memcpy(w->notes + w->note_count, task->notes, task->count * sizeof(*w->notes));
 	w->note_count = need;
+	w->note_seen += task->count;
 }
 
 /* Write those that are not written; after a failure on the way that is all. */
@@ -329,7 +238,7 @@ static bool may_append(struct writer *w)
 
 static void refuse(struct writer *w, struct spool_append *a, int error)
 {
-	a->status = is_no_space(error) ? SPOOL_FULL : SPOOL_FAILED;
+	a->status = writer_is_no_space(error) ? SPOOL_FULL : SPOOL_FAILED;
 	w->refused |= a->status == SPOOL_FULL;
 	why_errno(&a->why, WHY_LOCAL, error, "the spool can not take message %016llx",
 	    (unsigned long long)a->id);
@@ -342,7 +251,7 @@ static void append(struct writer *w, struct spool_append *a)
 	if (envelope_check(a->envelope, &a->why) != 0)
 		return;
 	if (!may_append(w)) {
-		refuse(w, a, w->stock.error ? w->stock.error : ENOSPC);
+		refuse(w, a, stock_error(&w->stock) ? stock_error(&w->stock) : ENOSPC);
 		return;
 	}
 	struct buf stored = {0};
@@ -371,7 +280,7 @@ static void append(struct writer *w, struct spool_append *a)
 		a->length = record_length(&r.record);
 }
 
-/* A task that is not about files of its own. Result: it needs a sync. */
+/* Result: it has to wait for a sync. */
 static bool begin_task(struct writer *w, struct spool_task *task)
 {
 	switch ((enum task_kind)task->kind) {
@@ -382,9 +291,6 @@ static bool begin_task(struct writer *w, struct spool_task *task)
 		push_notes(w, (struct note_task *)task);
 		put_notes(w);
 		return false;
-	case TASK_CONTENT:
-		content_work(w, (struct content_task *)task);
-		return false;
 	case TASK_CARRY:
 		writer_copy(w, (struct carry *)task);
 		return ((struct carry *)task)->item_count > 0;
@@ -392,18 +298,20 @@ static bool begin_task(struct writer *w, struct spool_task *task)
 		writer_damage(w, (struct damage_task *)task);
 		return false;
 	case TASK_RETIRE:
+		((struct retire_task *)task)->notes = w->note_seen;
+		return true;
 	case TASK_TICK:
 		return true;
 	}
 	return false;
 }
 
-/* A segment goes only when nothing waits for a sync any more: what it alone
- * knew may be among it. */
+/* A segment goes only when all that was noted before is on disk: what it alone
+ * knew is among that. */
 static void retire(struct writer *w, struct retire_task *task)
 {
 	char name[SEGMENT_NAME];
-	if (w->note_count > 0)
+	if (w->note_seen - w->note_count < task->notes)
 		return;
 	int fd = spool_io_open(w->dir, segment_name(name, task->segment, SEGMENT_LOG), O_RDONLY);
 	if (fd < 0)
@@ -437,26 +345,38 @@ static void unlink_bigs(struct writer *w)
 	w->unlink_count = 0;
 }
 
+/* A segment was given up. The next one has to say on disk where that ends before
+ * anybody hears of what has failed, else it would come back at the next start. */
+static void begin_anew(struct writer *w)
+{
+	unsigned before = 0;
+	while (w->failures != before && w->failures <= FAILURES_MAX) {
+		before = w->failures;
+		put_notes(w);
+		if (w->current.fd < 0 && begin_segment(w, 0, true) != 0)
+			break;
+		writer_commit(w);
+	}
+}
+
+/* Have all of it written, and a sync under way if somebody waits for one. */
 static void write_batch(struct writer *w, struct job *first)
 {
-	bool sync = false;
+	struct job *next;
 	w->failures = 0;
+	if (w->sync.under_way && !side_is_busy(w->syncer))
+		writer_end_sync(w);
 	put_notes(w); /* what an earlier batch could not write */
-	for (struct job *job = first; job; job = job->next)
-		sync |= begin_task(w, (struct spool_task *)job);
-	for (;;) {
-		put_notes(w);
-		unsigned failures = w->failures;
-		int result = sync ? commit(w) : flush(w);
-		if (result == 0 && failures == w->failures)
-			break;
-		if (w->failures > FAILURES_MAX || w->note_count == 0)
-			break;
+	for (struct job *job = first; job; job = next) {
+		struct spool_task *task = (struct spool_task *)job;
+		next = job->next;
+		tasks_add(begin_task(w, task) ? &w->unsynced : &w->over, task);
 	}
-	/* the next segment says where the bad one ends, so that what has failed
-	 * does not come back at the next start */
-	if (w->failures && w->current.fd < 0 && begin_segment(w, 0, true) == 0)
-		commit(w);
+	writer_flush(w);
+	if (w->failures)
+		begin_anew(w);
+	if (w->unsynced.first && !w->sync.under_way)
+		writer_start_sync(w);
 }
 
 /* Would a message be refused now? Once one was, two unused segments have to be
@@ -467,23 +387,27 @@ static bool is_full(struct writer *w)
 		w->refused = false;
 	size_t want = w->current.fd >= 0 && !w->refused ? 1 : 2;
 	return stock_is_short(&w->stock) ||
-	    (w->stock.error && stock_ready(&w->stock) < want);
+	    (stock_error(&w->stock) && stock_ready(&w->stock) < want);
 }
 
-void writer_batch(struct job *first, void *writer)
+struct job *writer_batch(struct job *first, void *writer)
 {
 	struct writer *w = writer;
 	write_batch(w, first);
-	for (struct job *job = first; job; job = job->next)
+	struct job *over = w->over.first;
+	w->over = (struct task_list){0};
+	for (struct job *job = over; job; job = job->next)
 		end_task(w, (struct spool_task *)job);
 	unlink_bigs(w);
-	bool more = stock_step(&w->stock);
+	stock_step(&w->stock, first != NULL);
+	if (!over)
+		return NULL;
 	bool full = is_full(w);
-	for (struct job *job = first; job; job = job->next) {
+	for (struct job *job = over; job; job = job->next) {
 		struct spool_task *task = (struct spool_task *)job;
 		task->current = w->current.fd >= 0 ? w->current.number : 0;
 		task->synced = w->note_count == 0;
 		task->full = full;
-		task->more = more;
 	}
+	return over;
 }

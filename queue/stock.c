@@ -89,9 +89,19 @@ void stock_add_spare(struct stock *s, uint32_t number)
 		s->last_spare = number;
 }
 
-size_t stock_ready(const struct stock *s)
+static size_t ready(const struct stock *s)
 {
 	return s->count + (s->next.fd >= 0);
+}
+
+size_t stock_ready(const struct stock *s)
+{
+	return s->working ? s->seen_ready : ready(s);
+}
+
+int stock_error(const struct stock *s)
+{
+	return s->working ? s->seen_error : s->error;
 }
 
 static bool lacks(const struct stock *s, uint64_t bytes)
@@ -235,21 +245,41 @@ static int prepare_next(struct stock *s)
 	return s->next.fd < 0 ? -1 : 0;
 }
 
-bool stock_step(struct stock *s)
+static void work(void *arg)
 {
+	struct stock *s = arg;
 	prepare_next(s);
-	if (stock_ready(s) >= s->wanted)
-		return false;
-	s->error = make_step(s, s->size) == 0 ? 0 : errno;
-	if (s->error)
-		return false;
-	prepare_next(s);
-	return stock_ready(s) < s->wanted;
+	if (ready(s) < s->wanted)
+		s->error = make_step(s, s->size) == 0 ? 0 : errno;
+}
+
+void stock_step(struct stock *s, bool again)
+{
+	if (s->working && side_is_busy(s->side))
+		return;
+	s->working = false;
+	bool enough = ready(s) >= s->wanted && (s->next.fd >= 0 || !s->count);
+	if (enough || (s->error && !again))
+		return;
+	s->seen_ready = ready(s);
+	s->seen_error = s->error;
+	s->working = true;
+	side_start(s->side, work, s);
+}
+
+void stock_wait(struct stock *s)
+{
+	if (s->working)
+		side_wait(s->side);
+	s->working = false;
 }
 
 int stock_fill(struct stock *s, size_t count)
 {
-	while (stock_ready(s) < count) {
+	if (stock_ready(s) >= count)
+		return 0;
+	stock_wait(s);
+	while (ready(s) < count) {
 		if (make_step(s, s->size) != 0) {
 			s->error = errno;
 			return -1;
@@ -296,6 +326,7 @@ static int take_large(struct stock *s, uint64_t size, struct log_file *out)
 int stock_take(struct stock *s, uint64_t size, struct log_file *out)
 {
 	out->fd = -1;
+	stock_wait(s);
 	if (size > s->size)
 		return take_large(s, size, out);
 	if (prepare_next(s) != 0 && (stock_fill(s, 1) != 0 || prepare_next(s) != 0)) {
@@ -311,7 +342,8 @@ int stock_retire(struct stock *s, uint32_t number, uint64_t size)
 {
 	char from[SEGMENT_NAME];
 	char to[SEGMENT_NAME];
-	bool keep = size == s->size && stock_ready(s) < s->wanted;
+	stock_wait(s);
+	bool keep = size == s->size && ready(s) < s->wanted;
 	segment_name(from, number, SEGMENT_LOG);
 	segment_name(to, s->last_spare + 1, SEGMENT_SPARE);
 	int result = keep ? spool_io.renameat(s->dir, from, s->dir, to) :

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The stock of segments that nothing stands in yet: they are written out in
  * full ahead of need, so that a commit changes data blocks only. Used by the
- * spool thread (and by recovery, before that thread has work).
+ * spool thread (and by recovery, before that thread has work), which leaves the
+ * making to a side thread: results of deliveries must not wait for it. While a
+ * step is under way the stock is the side thread's; whoever has to have a segment
+ * then waits for the end of the step.
  *
  * Names: N.new while it is being written out (worth nothing after a crash),
  * N.spare when ready, both counted on their own; SEQUENCE.log once it has a
@@ -16,6 +19,7 @@
 #include <stdint.h>
 
 #include "relayd/base/attr.h"
+#include "relayd/base/pool.h"
 
 #define SEGMENT_NAME 40
 enum segment_form { SEGMENT_LOG, SEGMENT_SPARE, SEGMENT_NEW };
@@ -45,20 +49,33 @@ struct stock {
 	struct log_file next;   /* ready to be written to */
 	struct log_file making; /* being written out; at: how far */
 	int error;           /* why the last attempt to make one failed; 0 */
+	/* the spool thread's, always */
+	struct side *side;
+	bool working;      /* a step was handed to it */
+	size_t seen_ready; /* as it was then */
+	int seen_error;
 };
 
 void stock_init(struct stock *s, int dir, uint64_t size, uint64_t free_space, size_t wanted);
 void stock_clear(struct stock *s);
 void stock_add_spare(struct stock *s, uint32_t number);
 
-/* Segments that can be written to without more disk space. */
+/* Segments that can be written to without more disk space, and why the last
+ * attempt to make one failed (errno or 0); both as they were before a step that
+ * is under way. */
 size_t stock_ready(const struct stock *s);
+int stock_error(const struct stock *s);
 
-/* Is the disk as good as full? */
+/* Is the disk as good as full? Any thread may ask. */
 bool stock_is_short(const struct stock *s);
 
-/* A little work towards a full stock (a few MiB). True: there is more to do. */
-bool stock_step(struct stock *s);
+/* Begin a little work towards a full stock (a few MiB) in the side thread, unless
+ * some is under way; its end wakes the spool thread. After a failure nothing is
+ * begun unless AGAIN. */
+void stock_step(struct stock *s, bool again);
+
+/* Wait for the end of a step that is under way. */
+void stock_wait(struct stock *s);
 
 /* Have COUNT of them ready, now. */
 int stock_fill(struct stock *s, size_t count) ATTR_MUST_CHECK;

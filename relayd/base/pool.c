@@ -4,7 +4,8 @@
  * fetched as a whole by the loop. An eventfd rings when that list stops being
  * empty, so a thousand finished jobs are one wake-up.
  *
- * Everything that is not under the lock belongs to the loop's thread.
+ * Everything that is not under the lock belongs to the loop's thread. A side
+ * thread has a lock of its own, and wakes the batch thread under the pool's.
  */
 #include "relayd/base/pool.h"
 
@@ -40,8 +41,23 @@ struct pool {
 
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	struct job_list waiting; /* these three under the lock */
+	struct job_list waiting; /* these four under the lock */
 	struct job_list finished;
+	bool woken; /* a side thread has ended its call */
+	bool ending;
+
+	struct side *sides;
+};
+
+struct side {
+	struct side *next;
+	struct pool *pool;
+	const char *name;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t change;
+	void (*call)(void *arg); /* these under its lock; NULL: not busy */
+	void *arg;
 	bool ending;
 };
 
@@ -75,45 +91,54 @@ static struct job *list_take_all(struct job_list *list)
 	return job;
 }
 
-static void lock(struct pool *pool)
+static void lock(pthread_mutex_t *mutex)
 {
-	if (pthread_mutex_lock(&pool->lock) != 0)
+	if (pthread_mutex_lock(mutex) != 0)
 		bug("pool lock");
 }
 
-static void unlock(struct pool *pool)
+static void unlock(pthread_mutex_t *mutex)
 {
-	if (pthread_mutex_unlock(&pool->lock) != 0)
+	if (pthread_mutex_unlock(mutex) != 0)
 		bug("pool unlock");
 }
 
-/* Wait for work: one job, or all of them for a batch. NULL: the pool ends. */
-static struct job *wait_for_work(struct pool *pool)
+/* Wait for work: *JOB is one job, or all of them for a batch, or NULL when a
+ * side thread is through. False: the pool ends. */
+static bool wait_for_work(struct pool *pool, struct job **job)
 {
-	struct job *job = NULL;
-	lock(pool);
-	while (!pool->waiting.first && !pool->ending)
+	lock(&pool->lock);
+	while (!pool->waiting.first && !pool->woken && !pool->ending)
 		pthread_cond_wait(&pool->work, &pool->lock);
+	bool more = pool->waiting.first || pool->woken;
+	pool->woken = false;
+	*job = NULL;
 	if (pool->waiting.first)
-		job = pool->options.run_batch ? list_take_all(&pool->waiting)
-					      : list_take_first(&pool->waiting);
-	unlock(pool);
-	return job;
+		*job = pool->options.run_batch ? list_take_all(&pool->waiting)
+					       : list_take_first(&pool->waiting);
+	unlock(&pool->lock);
+	return more;
 }
 
 static void hand_back(struct pool *pool, struct job *job)
 {
 	uint64_t one = 1;
-	lock(pool);
-	bool ring = !pool->finished.first;
+	lock(&pool->lock);
+	bool ring = job && !pool->finished.first;
 	while (job) {
 		struct job *next = job->next;
 		list_add(&pool->finished, job);
 		job = next;
 	}
-	unlock(pool);
+	unlock(&pool->lock);
 	while (ring && write(pool->ring_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
+}
+
+/* A name that a thread gives itself is no write to /proc. */
+static void set_name(const char *name)
+{
+	pthread_setname_np(pthread_self(), name);
 }
 
 static void *thread_main(void *arg)
@@ -122,11 +147,10 @@ static void *thread_main(void *arg)
 	const struct pool_options *options = &pool->options;
 	void *state = options->begin ? options->begin(options->arg) : NULL;
 	struct job *job;
-	/* a name that a thread gives itself is no write to /proc */
-	pthread_setname_np(pthread_self(), options->name);
-	while ((job = wait_for_work(pool))) {
+	set_name(options->name);
+	while (wait_for_work(pool, &job)) {
 		if (options->run_batch)
-			options->run_batch(job, state);
+			job = options->run_batch(job, state);
 		else
 			job->run(job, state);
 		hand_back(pool, job);
@@ -139,9 +163,9 @@ static void *thread_main(void *arg)
 /* Tell the owners of finished jobs, in the order they were finished. */
 static void tell_finished(struct pool *pool)
 {
-	lock(pool);
+	lock(&pool->lock);
 	struct job *job = list_take_all(&pool->finished);
-	unlock(pool);
+	unlock(&pool->lock);
 	while (job) {
 		struct job *next = job->next;
 		job->next = NULL;
@@ -169,25 +193,17 @@ static void fatal(const char *what, int error)
 	exit(1);
 }
 
-static void start_thread(struct pool *pool)
-{
-	pthread_t *thread = &pool->threads[pool->thread_count];
-	int error = pthread_create(thread, NULL, thread_main, pool);
-	if (error)
-		fatal(pool->options.name, error);
-	pool->thread_count++;
-}
-
 /* Signals are the loop's: a thread inherits the mask of its maker. */
-static void start_threads(struct pool *pool)
+static void start_thread(pthread_t *thread, const char *name, void *(*run)(void *arg), void *arg)
 {
 	sigset_t all;
 	sigset_t old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	while (pool->thread_count < pool->options.threads)
-		start_thread(pool);
+	int error = pthread_create(thread, NULL, run, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (error)
+		fatal(name, error);
 }
 
 struct pool *pool_new(struct loop *loop, const struct pool_options *options)
@@ -209,7 +225,9 @@ struct pool *pool_new(struct loop *loop, const struct pool_options *options)
 	    loop_base(loop), pool->ring_fd, EV_READ | EV_PERSIST, on_ring, pool);
 	if (!pool->ring || event_add(pool->ring, NULL) != 0)
 		fatal("event", errno);
-	start_threads(pool);
+	while (pool->thread_count < pool->options.threads)
+		start_thread(&pool->threads[pool->thread_count++], options->name, thread_main,
+		    pool);
 	return pool;
 }
 
@@ -217,9 +235,9 @@ void pool_add(struct pool *pool, struct job *job)
 {
 	pool->pending++;
 	loop_hold(pool->loop);
-	lock(pool);
+	lock(&pool->lock);
 	list_add(&pool->waiting, job);
-	unlock(pool);
+	unlock(&pool->lock);
 	pthread_cond_signal(&pool->work);
 }
 
@@ -228,14 +246,104 @@ size_t pool_pending(const struct pool *pool)
 	return pool->pending;
 }
 
+/* ---- side threads ---- */
+
+static void wake(struct pool *pool)
+{
+	lock(&pool->lock);
+	pool->woken = true;
+	unlock(&pool->lock);
+	pthread_cond_signal(&pool->work);
+}
+
+static void *side_main(void *arg)
+{
+	struct side *side = arg;
+	set_name(side->name);
+	lock(&side->lock);
+	for (;;) {
+		while (!side->call && !side->ending)
+			pthread_cond_wait(&side->change, &side->lock);
+		if (!side->call)
+			break;
+		unlock(&side->lock);
+		side->call(side->arg);
+		lock(&side->lock);
+		side->call = NULL;
+		pthread_cond_broadcast(&side->change);
+		wake(side->pool);
+	}
+	unlock(&side->lock);
+	return NULL;
+}
+
+struct side *pool_side(struct pool *pool, const char *name)
+{
+	struct side *side = mem_zero(sizeof(*side));
+	side->pool = pool;
+	side->name = name;
+	side->next = pool->sides;
+	pool->sides = side;
+	pthread_mutex_init(&side->lock, NULL);
+	pthread_cond_init(&side->change, NULL);
+	start_thread(&side->thread, name, side_main, side);
+	return side;
+}
+
+void side_start(struct side *side, void (*call)(void *arg), void *arg)
+{
+	lock(&side->lock);
+	if (side->call)
+		bug("a side thread is busy");
+	side->call = call;
+	side->arg = arg;
+	unlock(&side->lock);
+	pthread_cond_broadcast(&side->change);
+}
+
+bool side_is_busy(struct side *side)
+{
+	lock(&side->lock);
+	bool busy = side->call != NULL;
+	unlock(&side->lock);
+	return busy;
+}
+
+void side_wait(struct side *side)
+{
+	lock(&side->lock);
+	while (side->call)
+		pthread_cond_wait(&side->change, &side->lock);
+	unlock(&side->lock);
+}
+
+static void side_free(struct side *side)
+{
+	lock(&side->lock);
+	side->ending = true;
+	unlock(&side->lock);
+	pthread_cond_broadcast(&side->change);
+	pthread_join(side->thread, NULL);
+	pthread_cond_destroy(&side->change);
+	pthread_mutex_destroy(&side->lock);
+	mem_free(side);
+}
+
+/* ---- the end ---- */
+
 static void end_threads(struct pool *pool)
 {
-	lock(pool);
+	lock(&pool->lock);
 	pool->ending = true;
-	unlock(pool);
+	unlock(&pool->lock);
 	pthread_cond_broadcast(&pool->work);
 	for (unsigned i = 0; i < pool->thread_count; i++)
 		pthread_join(pool->threads[i], NULL);
+	while (pool->sides) {
+		struct side *side = pool->sides;
+		pool->sides = side->next;
+		side_free(side);
+	}
 }
 
 void pool_free(struct pool *pool)

@@ -6,7 +6,8 @@
  *
  * Two shapes: a worker pool hands each job to whichever thread is free; a
  * batch pool has one thread that takes everything that waits in one go, which
- * is what makes group commit of the spool.
+ * is what makes group commit of the spool. That thread may keep jobs until
+ * something slow has happened, which it leaves to a side thread.
  */
 #ifndef RELAYD_BASE_POOL_H
 #define RELAYD_BASE_POOL_H
@@ -32,9 +33,11 @@ struct pool_options {
 	unsigned threads;  /* 1 to 64; 1 for a batch pool */
 	void *(*begin)(void *arg); /* in each thread, first; its result is thread_state */
 	void (*end)(void *thread_state);
-	/* batch pool: all jobs that waited, a list by next in the order of
-	 * adding, to be left as it is; they are reported in that order */
-	void (*run_batch)(struct job *first, void *thread_state);
+	/* batch pool: all jobs that waited, a list by next in the order of adding
+	 * (NULL: only a side thread has ended its call). The result is such a list
+	 * of those that are done, which are reported in its order; others are kept
+	 * and come with the result of a later call. */
+	struct job *(*run_batch)(struct job *first, void *thread_state);
 	void *arg;         /* for begin */
 };
 
@@ -48,6 +51,17 @@ void pool_add(struct pool *pool, struct job *job);
 
 /* How many jobs are queued, running, or done but not reported yet. */
 size_t pool_pending(const struct pool *pool);
+
+/* A thread beside that of a batch pool, which makes one slow call at a time for
+ * it. NAME as above, kept. Both belong to the pool and end with it, after the call under way. */
+struct side;
+struct side *pool_side(struct pool *pool, const char *name);
+
+/* In the batch thread (or before it has work): have CALL(ARG) made. Not while
+ * one is under way. The batch function is called once it has ended. */
+void side_start(struct side *side, void (*call)(void *arg), void *arg);
+bool side_is_busy(struct side *side);
+void side_wait(struct side *side); /* until it is not busy */
 
 /* Finish everything queued, report it (done calls happen inside and may add
  * more, which is finished too), end the threads. Not from a done call. */

@@ -156,11 +156,25 @@ void kit_settle(struct kit *kit)
 {
 	struct spool *spool = kit->spool;
 	for (int i = 0; i < 100000; i++) {
-		if (!pool_pending(spool->pool) && !spool->later && !spool->notes)
+		if (!pool_pending(spool->pool) && !pool_pending(spool->big_pool) &&
+		    !spool->later && !spool->notes)
 			return;
 		loop_turn(kit->loop, true);
 	}
 	fail_msg("the spool does not come to rest");
+}
+
+void kit_wait_stock(struct kit *kit)
+{
+	size_t wanted = (size_t)kit->conf.spare_segments;
+	/* one of them has been given its number already */
+	for (int i = 0; i < 20000; i++) {
+		if (kit_count_files(kit, "", ".spare") + 1 == wanted &&
+		    kit_count_files(kit, "", ".log") >= 1)
+			return;
+		usleep(1000);
+	}
+	fail_msg("no stock of unused segments comes about");
 }
 
 /* ---- messages ---- */

@@ -44,6 +44,7 @@ void kit_open(struct kit *kit);  /* open and recover */
 void kit_close(struct kit *kit);
 void kit_turn_until(struct kit *kit, bool *flag);
 void kit_settle(struct kit *kit); /* until nothing is under way */
+void kit_wait_stock(struct kit *kit); /* an empty spool: until it has its unused segments */
 
 /* Append a message whose text follows from its id. With DONE it enters the
  * model. Result: its entry (place in it), NULL when it failed. */

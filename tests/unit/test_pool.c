@@ -79,11 +79,12 @@ static void end(void *thread_state)
 	mem_free(thread_state);
 }
 
-static void run_batch(struct job *first, void *thread_state)
+static struct job *run_batch(struct job *first, void *thread_state)
 {
 	atomic_fetch_add(&batches, 1);
 	for (struct job *job = first; job; job = job->next)
 		run(job, thread_state);
+	return first;
 }
 
 static struct pool *make(struct loop *loop, unsigned threads, bool batch)
@@ -161,11 +162,12 @@ static void test_batch(void **state)
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 
-static void run_batch_at_gate(struct job *first, void *thread_state)
+static struct job *run_batch_at_gate(struct job *first, void *thread_state)
 {
 	pthread_mutex_lock(&gate);
-	run_batch(first, thread_state);
+	struct job *done_ones = run_batch(first, thread_state);
 	pthread_mutex_unlock(&gate);
+	return done_ones;
 }
 
 /* What comes while a batch is under way goes in one batch. */
@@ -216,6 +218,77 @@ static void test_again(void **state)
 	loop_free(loop);
 }
 
+/* A batch that keeps its jobs until a side thread has made a slow call. */
+struct keeper {
+	struct side *side;
+	struct job *kept;
+	pthread_t ran_in;
+	int calls;
+	bool under_way;
+};
+
+static void slow_call(void *arg)
+{
+	struct keeper *keeper = arg;
+	keeper->ran_in = pthread_self();
+	keeper->calls++;
+}
+
+static struct job *run_and_keep(struct job *first, void *thread_state)
+{
+	struct keeper *keeper = thread_state;
+	struct job *over = NULL;
+	unsigned unused = 0;
+	for (struct job *job = first; job; job = job->next)
+		run(job, &unused);
+	if (keeper->under_way && !side_is_busy(keeper->side)) {
+		assert_false(pthread_equal(keeper->ran_in, pthread_self()));
+		keeper->under_way = false;
+		over = keeper->kept;
+		keeper->kept = NULL;
+	}
+	struct job **end = &keeper->kept;
+	while (*end)
+		end = &(*end)->next;
+	*end = first;
+	if (keeper->kept && !keeper->under_way) {
+		keeper->under_way = true;
+		side_start(keeper->side, slow_call, keeper);
+	}
+	return over;
+}
+
+static void *begin_keeper(void *arg)
+{
+	return arg;
+}
+
+static void test_side(void **state)
+{
+	(void)state;
+	struct loop *loop = loop_new();
+	struct keeper keeper = {0};
+	struct pool_options options = {.name = "keeper", .threads = 1, .begin = begin_keeper,
+		.run_batch = run_and_keep, .arg = &keeper};
+	struct sum sums[300];
+	told = 0;
+	loop_thread = pthread_self();
+	struct pool *pool = pool_new(loop, &options);
+	keeper.side = pool_side(pool, "side");
+	for (unsigned i = 0; i < 200; i++)
+		add(pool, &sums[i], i);
+	run_dry(loop);
+	assert_int_equal(told, 200);
+	for (unsigned i = 200; i < 300; i++)
+		add(pool, &sums[i], i);
+	pool_free(pool); /* what is kept comes as well */
+	assert_int_equal(told, 300);
+	for (unsigned i = 0; i < 300; i++)
+		assert_int_equal(told_order[i], i);
+	assert_in_range(keeper.calls, 2, 300);
+	loop_free(loop);
+}
+
 static void test_free_drains(void **state)
 {
 	(void)state;
@@ -254,6 +327,7 @@ int main(void)
 	    cmocka_unit_test(test_batch),
 	    cmocka_unit_test(test_group),
 	    cmocka_unit_test(test_again),
+	    cmocka_unit_test(test_side),
 	    cmocka_unit_test(test_free_drains),
 	    cmocka_unit_test(test_idle),
 	};

@@ -12,8 +12,10 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "queue/spool_io.h"
@@ -34,6 +36,7 @@ static atomic_int fault_from;
 static atomic_int fault_error;
 static atomic_bool bad_fd[FDS];
 static atomic_int second_syncs;
+static atomic_bool held; /* syncs of data take until it is false */
 
 static bool fails(enum call call)
 {
@@ -86,6 +89,8 @@ static int try_sync(enum call call, int (*sync)(int fd), int fd)
 
 static int try_fdatasync(int fd)
 {
+	while (atomic_load(&held))
+		usleep(200);
 	return try_sync(CALL_DATASYNC, real.fdatasync, fd);
 }
 
@@ -260,6 +265,7 @@ static void test_full(void **state)
 	enum spool_status status = SPOOL_DONE;
 	kit_open(kit);
 	kit_settle(kit);
+	kit_wait_stock(kit);
 	set_fault(CALL_OPEN, 0, ENOSPC); /* no new file from now on */
 	uint64_t id = 1;
 	while (status == SPOOL_DONE && id < 100)
@@ -291,6 +297,7 @@ static void test_full_restart(void **state)
 	enum spool_status status = SPOOL_DONE;
 	kit_open(kit);
 	kit_settle(kit);
+	kit_wait_stock(kit);
 	set_fault(CALL_OPEN, 0, ENOSPC);
 	uint64_t id = 1;
 	while (status == SPOOL_DONE && id < 100)
@@ -301,6 +308,149 @@ static void test_full_restart(void **state)
 	set_fault(CALLS, 0, 0);
 	kit_open(kit);
 	kit_check(kit);
+	kit_free(kit);
+}
+
+/* ---- while a sync is under way ---- */
+
+struct slow { /* an append whose sync is held */
+	struct spool_append append;
+	struct envelope envelope;
+	bool done;
+};
+
+static void on_slow_done(struct spool_append *append)
+{
+	((struct slow *)append)->done = true;
+}
+
+static void begin_slow(struct kit *kit, struct slow *slow, uint64_t id)
+{
+	static char sender[] = "a@example.org";
+	static char recipient[] = "b@example.net";
+	static char *recipients[] = {recipient, recipient, recipient};
+	*slow = (struct slow){.envelope = {.sender = sender, .recipients = recipients,
+		.recipient_count = KIT_RECIPIENTS},
+		.append = {.id = id, .done = on_slow_done, .head = span_text("X: y\r\n\r\n")}};
+	slow->append.envelope = &slow->envelope;
+	spool_append(kit->spool, &slow->append);
+}
+
+/* Until there were MORE calls than COUNT; the loop goes round meanwhile. */
+static void wait_for_call(struct kit *kit, enum call call, int count)
+{
+	for (int i = 0; i < 50000; i++) {
+		if (atomic_load(&counts[call]) > count)
+			return;
+		loop_turn(kit->loop, false);
+		usleep(100);
+	}
+	fail_msg("no %s came", call_names[call]);
+}
+
+/* Two messages, and SLOW on its way with its sync held. */
+static void begin_held(struct kit *kit, struct slow *slow)
+{
+	kit_open(kit);
+	assert_int_equal(kit_append_many(kit, 1, 2, 500, NULL), 2);
+	kit_settle(kit);
+	atomic_store(&held, true);
+	int writes = atomic_load(&counts[CALL_WRITE]);
+	begin_slow(kit, slow, 50);
+	wait_for_call(kit, CALL_WRITE, writes);
+}
+
+static void note_while_held(struct kit *kit)
+{
+	int writes = atomic_load(&counts[CALL_WRITE]);
+	kit_result(kit, 1, 2);
+	wait_for_call(kit, CALL_WRITE, writes);
+	writes = atomic_load(&counts[CALL_WRITE]);
+	kit_end(kit, 2);
+	wait_for_call(kit, CALL_WRITE, writes);
+}
+
+/* A result is written whatever is being synced: a kill does not lose it. */
+static void test_results_wait_for_no_sync(void **state)
+{
+	(void)state;
+	struct kit *kit = kit_new();
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct slow slow;
+		begin_held(kit, &slow);
+		note_while_held(kit);
+		kill(getpid(), slow.done ? SIGTERM : SIGKILL);
+	}
+	int status;
+	waitpid(pid, &status, 0);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGKILL);
+	kit->messages[0] = (struct kit_message){.id = 1, .size = 500, .live = true, .done = 4};
+	kit->messages[1] = (struct kit_message){.id = 2};
+	kit->count = 2;
+	kit_open(kit);
+	assert_true(kit_find(kit, 1)->found);
+	assert_false(kit_find(kit, 2)->found);
+	assert_int_equal(kit->damages, 0);
+	kit_free(kit);
+}
+
+/* A sync fails while more was written behind what it should bring to disk: all
+ * of those messages have failed, no result is lost. */
+static void test_failed_sync_with_more_behind(void **state)
+{
+	(void)state;
+	struct kit *kit = kit_new();
+	struct slow slow;
+	struct slow behind;
+	begin_held(kit, &slow);
+	note_while_held(kit);
+	int writes = atomic_load(&counts[CALL_WRITE]);
+	begin_slow(kit, &behind, 51);
+	wait_for_call(kit, CALL_WRITE, writes);
+	assert_false(slow.done || behind.done);
+	set_fault(CALL_DATASYNC, 1, EIO);
+	atomic_store(&held, false);
+	kit_turn_until(kit, &slow.done);
+	kit_turn_until(kit, &behind.done);
+	set_fault(CALLS, 0, 0);
+	assert_int_equal(slow.append.status, SPOOL_FAILED);
+	assert_int_equal(behind.append.status, SPOOL_FAILED);
+	assert_int_equal(atomic_load(&second_syncs), 0);
+	enum spool_status status;
+	kit_append(kit, 60, 100, &status);
+	assert_int_equal(status, SPOOL_DONE);
+	kit_close(kit);
+	kit_open(kit);
+	assert_null(kit_find(kit, 50));
+	assert_null(kit_find(kit, 51));
+	assert_int_equal(kit->damages, 0);
+	kit_check(kit);
+	kit_free(kit);
+}
+
+/* Messages that come during a sync share the next one. */
+static void test_group_behind_a_sync(void **state)
+{
+	(void)state;
+	struct kit *kit = kit_new();
+	struct slow slow;
+	struct slow more[20];
+	begin_held(kit, &slow);
+	uint64_t syncs = spool_stats(kit->spool).syncs;
+	for (size_t i = 0; i < 20; i++) {
+		int writes = atomic_load(&counts[CALL_WRITE]);
+		begin_slow(kit, &more[i], 100 + i);
+		wait_for_call(kit, CALL_WRITE, writes);
+	}
+	atomic_store(&held, false);
+	kit_turn_until(kit, &slow.done);
+	for (size_t i = 0; i < 20; i++) {
+		kit_turn_until(kit, &more[i].done);
+		assert_int_equal(more[i].append.status, SPOOL_DONE);
+	}
+	assert_true(spool_stats(kit->spool).syncs - syncs <= 3);
 	kit_free(kit);
 }
 
@@ -315,6 +465,9 @@ int main(void)
 		cmocka_unit_test(test_dead_disk),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_full_restart),
+		cmocka_unit_test(test_results_wait_for_no_sync),
+		cmocka_unit_test(test_failed_sync_with_more_behind),
+		cmocka_unit_test(test_group_behind_a_sync),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
