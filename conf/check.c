@@ -171,6 +171,25 @@ static void check_tls(const struct check *c)
 		    tls->certificate, &why);
 	if (*tls->key && check_file(tls->key, true, &why) < 0)
 		report_file_why(c, place(c, "tls.key"), "tls.key", tls->key, &why);
+	if (*tls->client_ca && check_file(tls->client_ca, false, &why) < 0)
+		report_file_why(c, place(c, "tls.client_ca"), "tls.client_ca", tls->client_ca,
+		    &why);
+	if (c->conf->certificate_count && !*tls->certificate && !given(c, "tls.certificate"))
+		report_add(c->report, place(c, "certificates"), "tls.certificate",
+		    "is missing; those in certificates stand beside it");
+}
+
+static void check_certificate(const struct check *c, size_t i)
+{
+	const struct conf_certificate *one = &c->conf->certificates[i];
+	struct why why;
+
+	if (*one->certificate && check_file(one->certificate, false, &why) < 0)
+		report_file_why(c, place(c, "certificates.[%zu].certificate", i),
+		    "certificates.certificate", one->certificate, &why);
+	if (*one->key && check_file(one->key, true, &why) < 0)
+		report_file_why(c, place(c, "certificates.[%zu].key", i), "certificates.key",
+		    one->key, &why);
 }
 
 static void check_dkim(const struct check *c, size_t i)
@@ -394,14 +413,50 @@ static struct conf_via *check_via(const struct check *c, const char *list, size_
 	return via;
 }
 
+/* A fingerprint of SHA-256: 64 hexadecimal digits, with colons or without. */
+static bool is_print(const char *text)
+{
+	size_t digits = 0;
+	for (; *text; text++) {
+		if (*text == ':')
+			continue;
+		if (!memchr("0123456789abcdefABCDEF", *text, 22))
+			return false;
+		digits++;
+	}
+	return digits == 64;
+}
+
+static void check_client_certificates(const struct check *c, size_t i)
+{
+	struct conf_client *client = &c->conf->clients[i];
+
+	for (size_t k = 0; k < client->certificate_count; k++) {
+		const char *text = client->certificates[k];
+		const config_setting_t *at = place(c, "clients.[%zu].certificates.[%zu]", i, k);
+		bool print = strncmp(text, "sha256:", 7) == 0;
+		if (print && !is_print(text + 7))
+			report_add(c->report, at, "clients.certificates",
+			    "\"%s\" is no fingerprint, expected 64 hexadecimal digits as "
+			    "openssl x509 -fingerprint -sha256 prints them", text);
+		else if (!print && !*c->conf->tls.client_ca)
+			report_add(c->report, at, "clients.certificates",
+			    "\"%s\" is a name, and anybody can make a certificate with it: "
+			    "expected tls.client_ca, or \"sha256:\" and a fingerprint", text);
+	}
+	if (client->certificate_count && !*client->login)
+		replace(&client->login, "%s", client->name);
+}
+
 static void check_client(const struct check *c, size_t i)
 {
 	const struct conf *conf = c->conf;
 	struct conf_client *client = &conf->clients[i];
 
+	check_client_certificates(c, i);
 	if (!*client->login == !client->network_count)
 		report_add(c->report, place(c, "clients.[%zu].name", i), "clients.name",
-		    "\"%s\" has %s, expected one of login and networks", client->name,
+		    "\"%s\" has %s, expected one of login (or certificates) and networks", client->name,
 		    *client->login ? "both" : "neither");
 	for (size_t k = 0; k < i; k++)
 		if (strcmp(conf->clients[k].name, client->name) == 0)
@@ -452,6 +507,8 @@ void check_settings(struct report *report, const config_t *settings, struct conf
 	for (size_t i = 0; i < conf->listen_count; i++)
 		check_listen(&c, i);
 	check_tls(&c);
+	for (size_t i = 0; i < conf->certificate_count; i++)
+		check_certificate(&c, i);
 	for (size_t i = 0; i < conf->domain_count; i++)
 		check_domain(&c, i);
 	check_return_path(&c);

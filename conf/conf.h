@@ -38,6 +38,13 @@ struct conf_network {
 struct conf_tls {
 	char *certificate; /* "" when none */
 	char *key;
+	char *client_ca;   /* who may have signed certificates of clients; "" nobody */
+};
+
+/* One more certificate beside that of struct conf_tls. */
+struct conf_certificate {
+	char *certificate;
+	char *key;
 };
 
 struct conf_dkim_key {
@@ -118,7 +125,10 @@ enum conf_priority { CONF_PRIORITY_NORMAL, CONF_PRIORITY_URGENT, CONF_PRIORITY_B
  * that fits counts; who is in none may do what everybody may. */
 struct conf_client {
 	char *name;     /* what logs, incidents and relayctl call it */
-	char *login;    /* "" : by network */
+	char *login;    /* "" : by network. With certificates it is NAME where not given */
+	char **certificates; /* who shows one of these is logged in: "sha256:HEX", or a
+	                        name in one that tls.client_ca has signed */
+	size_t certificate_count;
 	struct conf_network *networks; /* of them each is in trusted_networks, or logs in */
 	size_t network_count;
 	char **domains; /* it may send as these and what is under them; none: all of ours */
@@ -236,6 +246,8 @@ struct conf {
 	struct conf_network *trusted_networks;
 	size_t trusted_count;
 	struct conf_tls tls;
+	struct conf_certificate *certificates;
+	size_t certificate_count;
 	struct conf_domain *domains;
 	size_t domain_count;
 	struct conf_return_path return_path;

@@ -97,6 +97,20 @@ const struct table_row table_rows[] = {
     {"tls.key", TABLE_TEXT, TABLE_EMPTY, AT(tls.key), .syntax = &syntax_path, .standard = "",
 	.sample = "/etc/relayd/tls/key.pem",
 	.sentence = "PEM file with its private key, mode 0600."},
+    {"tls.client_ca", TABLE_TEXT, TABLE_EMPTY, AT(tls.client_ca), .syntax = &syntax_path,
+	.standard = "", .sample = "/etc/relayd/tls/clients.pem",
+	.sentence = "PEM file with the authorities that have signed the certificates of "
+		    "clients, where these are known by name."},
+    {"certificates", TABLE_LIST, TABLE_EMPTY, MANY(certificates, certificate_count),
+	ITEMS(certificate), .standard_says = "none",
+	.sentence = "More certificates: one with a key of the other kind (RSA, ECDSA) for the "
+		    "same name, or some for other names, which clients choose by SNI."},
+    {"certificates.certificate", TABLE_TEXT, TABLE_REQUIRED, IN(certificate, certificate),
+	.syntax = &syntax_path, .sample = "/etc/relayd/tls/rsa.pem",
+	.sentence = "PEM file with the certificate and its chain."},
+    {"certificates.key", TABLE_TEXT, TABLE_REQUIRED, IN(certificate, key),
+	.syntax = &syntax_path, .sample = "/etc/relayd/tls/rsa.key",
+	.sentence = "PEM file with its private key, mode 0600."},
 
     {"domains", TABLE_LIST, TABLE_EMPTY, MANY(domains, domain_count), ITEMS(domain),
 	.standard_says = "none", .sentence = "The domains whose mail is sent from here."},
@@ -194,6 +208,10 @@ const struct table_row table_rows[] = {
 	.sample = "shop", .sentence = "What logs, incidents and relayctl call it."},
     {"clients.login", TABLE_TEXT, TABLE_EMPTY, IN(client, login), .standard = "",
 	.sample = "shop@example.jp", .sentence = "Who is logged in as this; empty: by network."},
+    {"clients.certificates", TABLE_TEXTS, TABLE_EMPTY, IN(client, certificates),
+	.count = offsetof(struct conf_client, certificate_count), .standard = "",
+	.sentence = "Who shows one of these is logged in, without a password: \"sha256:\" and "
+		    "the fingerprint, or a name in one that tls.client_ca has signed."},
     {"clients.networks", TABLE_NETWORKS, TABLE_EMPTY, IN(client, networks),
 	.count = offsetof(struct conf_client, network_count), .syntax = &syntax_network,
 	.standard = "",

@@ -16,6 +16,11 @@ static void add_number(struct request *r, const char *name, uint64_t value)
 	request_fact(r, name, json_integer((json_int_t)value));
 }
 
+static void add_warning(void *arg, const char *text)
+{
+	request_fact(arg, "warning", json_safe(span_text(text)));
+}
+
 void control_status(struct request *r)
 {
 	struct daemon *d = r->daemon;
@@ -48,6 +53,7 @@ void control_status(struct request *r)
 	add_number(r, "spool_carried", spool.carried);
 	add_number(r, "spool_damaged", spool.damaged);
 	request_fact(r, "dnssec", json_boolean(dns_is_validating(d->dns)));
+	settings_warn(d->settings, add_warning, r);
 	request_end(r);
 }
 

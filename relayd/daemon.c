@@ -223,6 +223,12 @@ static int start_stories(struct daemon *d, struct why *why)
 	return 0;
 }
 
+static void log_warning(void *arg, const char *text)
+{
+	(void)arg;
+	log_text(LOG_LEVEL_WARN, "%s", text);
+}
+
 int daemon_start(struct daemon *d, const char *file, struct settings *settings,
     struct helper *helper, struct why *why)
 {
@@ -249,6 +255,7 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings,
 	listen_start(d->listen, d->intake, settings);
 	/* reading rules, keys and the spool has left holes */
 	malloc_trim(0);
+	settings_warn(settings, log_warning, NULL);
 	log_text(LOG_LEVEL_INFO, "relayd " RELAYD_VERSION " is ready: %zu messages in the queue",
 	    queued(d));
 	return 0;
@@ -300,6 +307,7 @@ int daemon_reload(struct daemon *d, struct conf_errors *errors)
 	listen_set_settings(d->listen, fresh);
 	settings_unref(d->settings);
 	d->settings = fresh;
+	settings_warn(fresh, log_warning, NULL);
 	log_text(LOG_LEVEL_INFO, "reload: %s is in force", d->file);
 	return 0;
 }

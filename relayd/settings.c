@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "relayd/settings.h"
 
+#include <inttypes.h>
 #include <string.h>
 
+#include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 #include "relayd/rules.h"
 #include "smtp/tls.h"
+#include "smtp/tls_server.h"
+
+#define DAY_S (24 * 60 * 60)
+#define RENEW_DAYS 21
 
 static void add_error(struct conf_errors *errors, const struct conf *conf, const char *what,
     const struct why *why)
@@ -27,6 +33,29 @@ static bool needs_verification(const struct conf *conf)
 	return false;
 }
 
+static bool knows_certificates(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->client_count; i++)
+		if (conf->clients[i].certificate_count)
+			return true;
+	return false;
+}
+
+static int load_certificates(struct settings *s, struct why *why)
+{
+	const struct conf *conf = s->conf;
+	s->server_tls = tls_server_new(conf->tls.certificate, conf->tls.key, why);
+	if (!s->server_tls)
+		return -1;
+	for (size_t i = 0; i < conf->certificate_count; i++)
+		if (tls_server_add(s->server_tls, conf->certificates[i].certificate,
+			conf->certificates[i].key, why) < 0)
+			return -1;
+	return knows_certificates(conf)
+		   ? tls_server_ask_clients(s->server_tls, conf->tls.client_ca, why)
+		   : 0;
+}
+
 static void load_parts(struct settings *s, struct conf_errors *errors)
 {
 	const struct conf *conf = s->conf;
@@ -34,11 +63,8 @@ static void load_parts(struct settings *s, struct conf_errors *errors)
 	s->keys = dkim_keys_load(conf->domains, conf->domain_count, &why);
 	if (!s->keys)
 		add_error(errors, conf, "dkim", &why);
-	if (conf->tls.certificate[0]) {
-		s->server_tls = tls_server_new(conf->tls.certificate, conf->tls.key, &why);
-		if (!s->server_tls)
-			add_error(errors, conf, "tls", &why);
-	}
+	if (conf->tls.certificate[0] && load_certificates(s, &why) < 0)
+		add_error(errors, conf, "tls", &why);
 	s->rules = rules_load(conf->file, &errors->text);
 	errors->count += s->rules == NULL;
 	s->client_tls = tls_client_new(0, &why);
@@ -76,6 +102,32 @@ void settings_log_errors(enum log_level level, const char *what,
 		rest.p += n + (end != NULL);
 		rest.n -= n + (end != NULL);
 	}
+}
+
+struct warning {
+	void (*fn)(void *arg, const char *text);
+	void *arg;
+};
+
+static void look_at_certificate(void *arg, const char *name, int64_t until_s)
+{
+	const struct warning *warning = arg;
+	struct buf text = {0};
+	int64_t left = until_s - clock_wall_ms() / 1000;
+	if (left >= RENEW_DAYS * DAY_S)
+		return;
+	buf_addf(&text, "the certificate of %s %s %" PRId64 " days; renew it, then: relayctl reload",
+	    name[0] ? name : "(no name)", left > 0 ? "ends in" : "has ended, since",
+	    (left > 0 ? left : -left) / DAY_S);
+	warning->fn(warning->arg, buf_text(&text));
+	buf_free(&text);
+}
+
+void settings_warn(const struct settings *s, void (*fn)(void *arg, const char *text), void *arg)
+{
+	struct warning warning = {fn, arg};
+	if (s->server_tls)
+		tls_server_each(s->server_tls, look_at_certificate, &warning);
 }
 
 struct settings *settings_ref(struct settings *s)

@@ -36,4 +36,9 @@ void settings_unref(struct settings *settings); /* NULL is fine */
  * since they take a megabyte. NULL: WHY says what is wrong. */
 SSL_CTX *settings_client_verify(struct settings *settings, struct why *why);
 
+/* What works, but soon will not: a certificate that ends within three weeks. One
+ * line of text each, for people. */
+void settings_warn(const struct settings *settings, void (*fn)(void *arg, const char *text),
+    void *arg);
+
 #endif

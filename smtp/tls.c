@@ -8,9 +8,9 @@
 #include <openssl/err.h>
 #include <string.h>
 
-/* Both sides. Peers often close without a close_notify, which is no loss where
- * the protocol says by itself what was complete (a reply, the final dot). */
-static SSL_CTX *make(const SSL_METHOD *method, int lowest, struct why *why)
+/* Peers often close without a close_notify, which is no loss where the
+ * protocol says by itself what was complete (a reply, the final dot). */
+SSL_CTX *tls_context(const SSL_METHOD *method, int lowest, struct why *why)
 {
 	ERR_clear_error();
 	SSL_CTX *ctx = SSL_CTX_new(method);
@@ -27,8 +27,7 @@ static SSL_CTX *make(const SSL_METHOD *method, int lowest, struct why *why)
 	return ctx;
 }
 
-/* Fill WHY with what OpenSSL says about FILE, and what should be in it. */
-static void explain(struct why *why, const char *what, const char *file, const char *expected)
+void tls_explain(struct why *why, const char *what, const char *file, const char *expected)
 {
 	unsigned long error = ERR_peek_error();
 	const char *reason = ERR_reason_error_string(error);
@@ -40,56 +39,13 @@ static void explain(struct why *why, const char *what, const char *file, const c
 	ERR_clear_error();
 }
 
-/* A key with a passphrase: fail, where OpenSSL would ask on the terminal. */
-static int no_passphrase(char *to, int size, int writing, void *arg)
-{
-	(void)to;
-	(void)size;
-	(void)writing;
-	(void)arg;
-	return -1;
-}
-
-static int load(SSL_CTX *ctx, const char *certificate, const char *key, struct why *why)
-{
-	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
-	if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1) {
-		explain(why, "TLS certificate", certificate,
-		    "a PEM file with the certificate and its chain");
-		return -1;
-	}
-	/* this one compares it with the certificate, too */
-	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
-	    SSL_CTX_check_private_key(ctx) != 1) {
-		explain(why, "TLS key", key,
-		    "a PEM file with the certificate's private key, without passphrase");
-		return -1;
-	}
-	return 0;
-}
-
-SSL_CTX *tls_server_new(const char *certificate, const char *key, struct why *why)
-{
-	SSL_CTX *ctx = make(TLS_server_method(), TLS1_2_VERSION, why);
-	if (!ctx)
-		return NULL;
-	SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
-	/* tickets resume sessions; a cache here would only grow */
-	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	if (load(ctx, certificate, key, why) != 0) {
-		SSL_CTX_free(ctx);
-		return NULL;
-	}
-	return ctx;
-}
-
 /* Opportunistic: the alternative is no TLS at all, so whatever the receiver can
  * do is better, TLS 1.0 and SHA-1 (which OpenSSL has at level 0 only) included.
  * Nothing is verified: who could make us use something weak could as well take
  * the STARTTLS out of the EHLO reply. */
 static SSL_CTX *make_opportunistic(struct why *why)
 {
-	SSL_CTX *ctx = make(TLS_client_method(), TLS1_VERSION, why);
+	SSL_CTX *ctx = tls_context(TLS_client_method(), TLS1_VERSION, why);
 	if (!ctx)
 		return NULL;
 	SSL_CTX_set_options(ctx, SSL_OP_LEGACY_SERVER_CONNECT);
@@ -104,12 +60,12 @@ static SSL_CTX *make_opportunistic(struct why *why)
 
 static SSL_CTX *make_verifying(struct why *why)
 {
-	SSL_CTX *ctx = make(TLS_client_method(), TLS1_2_VERSION, why);
+	SSL_CTX *ctx = tls_context(TLS_client_method(), TLS1_2_VERSION, why);
 	if (!ctx)
 		return NULL;
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	if (SSL_CTX_set_default_verify_paths(ctx) != 1) {
-		explain(why, "trusted certificates in", X509_get_default_cert_dir(),
+		tls_explain(why, "trusted certificates in", X509_get_default_cert_dir(),
 		    "the package ca-certificates");
 		SSL_CTX_free(ctx);
 		return NULL;
@@ -124,7 +80,7 @@ SSL_CTX *tls_client_new(int verify, struct why *why)
 
 SSL_CTX *tls_dane_new(struct why *why)
 {
-	SSL_CTX *ctx = make(TLS_client_method(), TLS1_2_VERSION, why);
+	SSL_CTX *ctx = tls_context(TLS_client_method(), TLS1_2_VERSION, why);
 	if (!ctx)
 		return NULL;
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);

@@ -147,10 +147,15 @@ static const char *const mistakes[][2] = {
 	"t:1: reputation.hold_max: \"91d\": is out of range, expected \"0\" to \"90d\"\n"},
     {"zzzzzz = 1;", "t:1: zzzzzz: is not known\n"},
     {"listen = (\n{ port = 25; } );", "t:2: listen.address: is missing\n"},
+    {"clients = ( { name = \"a\"; certificates = [ \"sha256:12\", \"host.test\" ]; } );",
+	"t:1: clients.certificates: \"sha256:12\" is no fingerprint, expected 64 hexadecimal digits "
+	"as openssl x509 -fingerprint -sha256 prints them\n"
+	"t:1: clients.certificates: \"host.test\" is a name, and anybody can make a certificate "
+	"with it: expected tls.client_ca, or \"sha256:\" and a fingerprint\n"},
     {"clients = ( { name = \"a\"; }, { name = \"a\"; login = \"b\"; networks = [ \"10.0.0.0/8\" ]; "
      "domains = [ \"foreign.test\" ]; via = [ \"ip9\" ]; } );",
-	"t:1: clients.name: \"a\" has neither, expected one of login and networks\n"
-	"t:1: clients.name: \"a\" has both, expected one of login and networks\n"
+	"t:1: clients.name: \"a\" has neither, expected one of login (or certificates) and networks\n"
+	"t:1: clients.name: \"a\" has both, expected one of login (or certificates) and networks\n"
 	"t:1: clients.name: \"a\" is listed twice\n"
 	"t:1: clients.domains: \"foreign.test\" is not in domains, nor under one\n"
 	"t:1: clients.via: \"ip9\" is neither a source nor a smarthost, expected one of "

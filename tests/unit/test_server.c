@@ -40,6 +40,7 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 #include "smtp/tls.h"
+#include "smtp/tls_server.h"
 #include "tests/unit/server_peer.h"
 
 #define SCRIPTS "tests/dialog/server"

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "smtp/tls.h"
+#include "smtp/tls_server.h"
 
 static char folder[] = "/tmp/test_tls.XXXXXX";
 

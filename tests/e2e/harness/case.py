@@ -64,13 +64,13 @@ class Case(unittest.TestCase):
         self.addCleanup(shutil.rmtree, path, True)
         return path
 
-    def certificate(self, name, expired=False):
+    def certificate(self, name, expired=False, kind="ec", days=1):
         """A certificate for NAME that nobody else has signed: its file, its key's file,
         and an SSLContext with both."""
         folder = self.folder()
         pem, key, request = f"{folder}/cert.pem", f"{folder}/key.pem", f"{folder}/request.pem"
-        openssl = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-                   "-nodes", "-keyout", key, "-subj", f"/CN={name}", "-addext",
+        options = {"ec": ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"], "rsa": ["rsa:2048"]}
+        openssl = ["openssl", "req", "-newkey", *options[kind], "-nodes", "-keyout", key, "-subj", f"/CN={name}", "-addext",
                    f"subjectAltName=DNS:{name}"]
         if expired:
             subprocess.run([*openssl, "-out", request], check=True, capture_output=True)
@@ -81,7 +81,7 @@ class Case(unittest.TestCase):
                        "-keyfile", key, "-in", request, "-startdate", "20200101000000Z",
                        "-enddate", "20200201000000Z", "-notext"]
         else:
-            openssl += ["-x509", "-days", "1"]
+            openssl += ["-x509", "-days", str(days)]
         subprocess.run([*openssl, "-out", pem], check=True, capture_output=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem, key)
