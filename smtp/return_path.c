@@ -269,7 +269,7 @@ static bool holds_control(struct span s)
  * and Shift_JIS the second byte of a character can be any of these). */
 static bool cut_loose(struct span value, struct span *display, struct address *a)
 {
-	const char *open = memchr(value.p, '<', value.n);
+	const char *open = value.n ? memchr(value.p, '<', value.n) : NULL;
 	if (!open || value.p[value.n - 1] != '>' || holds_control(value) || !span_is_utf8(value))
 		return false;
 	*display = span_trim((struct span){value.p, (size_t)(open - value.p)});
@@ -323,6 +323,18 @@ static int mend_syntax(struct decision *d, struct span value, struct why *why)
 	return 0;
 }
 
+/* With the address mended, the name before it may be one that needs quotes. */
+static int mend_display(struct decision *d, struct why *why)
+{
+	struct buf mended = d->result->from;
+	if (!is_loose(span_buf(&mended)))
+		return 0;
+	d->result->from = (struct buf){0};
+	int result = mend_syntax(d, span_buf(&mended), why);
+	buf_free(&mended);
+	return result;
+}
+
 static int decide_value(struct decision *d, struct span value, struct why *why)
 {
 	size_t count = 0;
@@ -336,7 +348,7 @@ static int decide_value(struct decision *d, struct span value, struct why *why)
 		return mend_syntax(d, value, why);
 	if (count == 0)
 		make_from(d); /* an empty group, or only a comment */
-	return 0;
+	return d->result->from_reason ? mend_display(d, why) : 0;
 }
 
 static int decide_from(struct decision *d, const struct header *header, struct why *why)
