@@ -231,6 +231,16 @@ struct conf_notify {
 	char *command; /* "" : none */
 };
 
+/* How logins are checked, and guesses slowed. */
+struct conf_auth {
+	int64_t failures; /* 5: of an address or a user in a row, then a ban */
+	int64_t ban;      /* 10m */
+	int64_t delay;    /* 1s for each failure in a row, at most five times */
+	int64_t cache;    /* 1m: a right password is not hashed again; 0: always */
+	int64_t queue;    /* 200 passwords waiting to be hashed */
+	int64_t workers;  /* 2 threads that hash */
+};
+
 struct conf {
 	char *file;     /* where it was read from */
 	char *hostname; /* default: the machine's name */
@@ -239,6 +249,7 @@ struct conf {
 	char *control;
 	char *drop;     /* drop folder for relay-sendmail; default SPOOL-drop, beside
 	                   the spool, which nobody else may enter */
+	char *users;    /* the file of logins and their password hashes */
 	char *log;      /* "stderr" | "syslog" | "journal" */
 	char *log_level;
 	struct conf_listen *listen;
@@ -262,6 +273,7 @@ struct conf {
 	size_t route_count;
 	struct conf_client *clients;
 	size_t client_count;
+	struct conf_auth auth;
 	struct conf_limits limits;
 	struct conf_queue queue;
 	struct conf_reputation reputation;

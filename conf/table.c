@@ -53,6 +53,8 @@ const struct table_row table_rows[] = {
 	.standard_says = "beside the spool, its name with -drop behind", .sample = "/var/spool/relayd-drop",
 	.sentence = "The folder where relay-sendmail leaves messages while the daemon does not "
 		    "run."},
+    {"users", TABLE_TEXT, AT(users), .syntax = &syntax_path, .standard = "/etc/relayd/users",
+	.sentence = "The file of those who may log in, kept by relayctl user; mode 0600."},
     {"log", TABLE_TEXT, AT(log), .words = words_log, .standard = "stderr",
 	.sentence = "Where log lines go."},
     {"log_level", TABLE_TEXT, AT(log_level), .words = words_level, .standard = "info",
@@ -254,6 +256,22 @@ const struct table_row table_rows[] = {
 	.standard = "2", .sentence = "Empty segments that are kept ready."},
     {"spool.free_space", TABLE_SIZE, AT(spool.free_space), RANGE(0, 1024 * GIB),
 	.standard = "64M", .sentence = "With less free disk than this, messages get 452."},
+
+    {"auth", TABLE_GROUP, .sentence = "How logins are checked, and guessing is slowed."},
+    {"auth.failures", TABLE_NUMBER, AT(auth.failures), RANGE(1, 100), .standard = "5",
+	.sentence = "Failed logins in a row, of an address or for a user, that bring a ban."},
+    {"auth.ban", TABLE_DURATION, AT(auth.ban), RANGE(6 * SECOND, DAY), .standard = "10m",
+	.sentence = "How long it lasts, and how quiet it must be after it until the failures are "
+		    "forgotten; till then one more brings the next."},
+    {"auth.delay", TABLE_DURATION, AT(auth.delay), RANGE(0, 30 * SECOND), .standard = "1s",
+	.sentence = "The reply to a failed login waits this long for each failure in a row, up to "
+		    "five times as long."},
+    {"auth.cache", TABLE_DURATION, AT(auth.cache), RANGE(0, HOUR), .standard = "1m",
+	.sentence = "For how long a password that was right is not hashed again; 0: always."},
+    {"auth.queue", TABLE_NUMBER, AT(auth.queue), RANGE(1, 10000), .standard = "200",
+	.sentence = "Logins that wait to be checked; more get 454."},
+    {"auth.workers", TABLE_NUMBER, AT(auth.workers), RANGE(1, 64), .standard = "2",
+	.sentence = "Threads that hash passwords, each with 16M of memory while it does."},
 
     {"limits", TABLE_GROUP, .sentence = "What a client may do."},
     {"limits.message_size", TABLE_SIZE, AT(limits.message_size), RANGE(1 * KIB, GIB),

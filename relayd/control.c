@@ -217,63 +217,36 @@ static bool may(const struct request *r, enum command_rights rights)
 
 /* ---- requests ---- */
 
+/* Those that are not here relayctl does by itself. */
+static void (*const commands[CMD_COUNT])(struct request *r) = {
+    [CMD_STATUS] = control_status,
+    [CMD_RELOAD] = control_reload,
+    [CMD_LOG] = control_log,
+    [CMD_QUEUE_LIST] = control_queue,
+    [CMD_QUEUE_HOLD] = control_queue,
+    [CMD_QUEUE_RELEASE] = control_queue,
+    [CMD_QUEUE_RETRY] = control_queue,
+    [CMD_QUEUE_DELETE] = control_queue,
+    [CMD_WHY] = control_queue,
+    [CMD_QUEUE_SHOW] = control_show,
+    [CMD_QUEUE_CAT] = control_cat,
+    [CMD_DESTINATIONS] = control_destinations,
+    [CMD_REPUTATION] = control_reputation,
+    [CMD_REPUTATION_HOLD] = control_path_change,
+    [CMD_REPUTATION_OPEN] = control_path_change,
+    [CMD_REPUTATION_RESET] = control_path_change,
+    [CMD_REPUTATION_PROBE] = control_path_change,
+    [CMD_INCIDENTS] = control_incidents,
+    [CMD_INCIDENTS_SHOW] = control_incident,
+    [CMD_INCIDENTS_CLOSE] = control_incident,
+};
+
 static void run_command(struct request *r)
 {
-	switch (r->command) {
-	case CMD_STATUS:
-		control_status(r);
-		break;
-	case CMD_RELOAD:
-		control_reload(r);
-		break;
-	case CMD_LOG:
-		control_log(r);
-		break;
-	case CMD_QUEUE_LIST:
-	case CMD_QUEUE_HOLD:
-	case CMD_QUEUE_RELEASE:
-	case CMD_QUEUE_RETRY:
-	case CMD_QUEUE_DELETE:
-	case CMD_WHY:
-		control_queue(r);
-		break;
-	case CMD_QUEUE_SHOW:
-		control_show(r);
-		break;
-	case CMD_QUEUE_CAT:
-		control_cat(r);
-		break;
-	case CMD_DESTINATIONS:
-		control_destinations(r);
-		break;
-	case CMD_REPUTATION:
-		control_reputation(r);
-		break;
-	case CMD_REPUTATION_HOLD:
-	case CMD_REPUTATION_OPEN:
-	case CMD_REPUTATION_RESET:
-	case CMD_REPUTATION_PROBE:
-		control_path_change(r);
-		break;
-	case CMD_INCIDENTS:
-		control_incidents(r);
-		break;
-	case CMD_INCIDENTS_SHOW:
-	case CMD_INCIDENTS_CLOSE:
-		control_incident(r);
-		break;
-	case CMD_CONFIG_CHECK:
-	case CMD_CONFIG_SHOW:
-	case CMD_DKIM_NEW:
-	case CMD_DKIM_RECORD:
-	case CMD_DKIM_TEST:
-	case CMD_EXPLAIN:
-	case CMD_COMPLETION:
-	case CMD_MANUAL:
-	case CMD_COUNT:
+	if (commands[r->command])
+		commands[r->command](r);
+	else
 		request_fail(r, "relayctl does this by itself");
-		break;
-	}
 }
 
 static void take_request(struct request *r, struct span line)

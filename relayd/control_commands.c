@@ -26,6 +26,7 @@ void control_status(struct request *r)
 	struct daemon *d = r->daemon;
 	struct schedule_stats queue = schedule_stats(deliver_schedule(d->deliver));
 	struct spool_stats spool = spool_stats(d->spool);
+	struct login_counts logins = login_counts(d->login);
 	request_ok(r);
 	request_fact(r, "version", json_string(RELAYD_VERSION));
 	add_number(r, "uptime_s", (uint64_t)(clock_wall_ms() - d->stats.started_ms) / 1000);
@@ -45,6 +46,12 @@ void control_status(struct request *r)
 	add_number(r, "connections_now", listen_connections(d->listen));
 	add_number(r, "connections", d->stats.connections);
 	add_number(r, "connections_refused", d->stats.connections_refused);
+	add_number(r, "users", logins.users);
+	add_number(r, "logins", d->stats.logins);
+	add_number(r, "logins_failed", d->stats.logins_failed);
+	add_number(r, "logins_put_off", d->stats.logins_put_off);
+	add_number(r, "logins_hashing", logins.hashing);
+	add_number(r, "logins_banned", logins.banned);
 	request_fact(r, "spool_full", json_boolean(spool_is_full(d->spool)));
 	add_number(r, "spool_segments", spool.segments);
 	add_number(r, "spool_bytes", spool.bytes);

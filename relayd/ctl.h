@@ -33,6 +33,9 @@ int ctl_local(const struct ctl *ctl);
 /* `reputation explain` (ctl_explain.c). */
 int ctl_explain(const struct ctl *ctl);
 
+/* `user add|passwd|remove|list` (ctl_user.c). */
+int ctl_user(const struct ctl *ctl);
+
 /* Print a row of `why` as a paragraph; FIRST: no empty line before it. */
 void ctl_why(const json_t *row, bool first);
 

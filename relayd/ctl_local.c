@@ -271,6 +271,11 @@ int ctl_local(const struct ctl *ctl)
 		return dkim_record(ctl);
 	case CMD_DKIM_TEST:
 		return dkim_test(ctl);
+	case CMD_USER_ADD:
+	case CMD_USER_PASSWD:
+	case CMD_USER_REMOVE:
+	case CMD_USER_LIST:
+		return ctl_user(ctl);
 	case CMD_EXPLAIN:
 		return ctl_explain(ctl);
 	case CMD_COMPLETION:

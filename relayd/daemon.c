@@ -198,8 +198,10 @@ static int start_spool(struct daemon *d, struct why *why)
 
 static int start_stories(struct daemon *d, struct why *why)
 {
+	d->login = login_new(d->loop, &d->stats, d->settings);
 	struct intake_options in = {
 	    .loop = d->loop,
+	    .login = d->login,
 	    .spool = d->spool,
 	    .signers = d->signers,
 	    .stats = &d->stats,
@@ -278,6 +280,7 @@ static void warn_of_fixed(const struct conf *old, const struct conf *fresh)
 	    {"workers", old->workers == fresh->workers},
 	    {"sandbox", old->sandbox == fresh->sandbox},
 	    {"notify.command", strcmp(old->notify.command, fresh->notify.command) == 0},
+	    {"auth.workers", old->auth.workers == fresh->auth.workers},
 	    {"dns", old->dns.timeout == fresh->dns.timeout &&
 			old->dns.dnssec == fresh->dns.dnssec &&
 			old->dns.server_count == fresh->dns.server_count},
@@ -301,6 +304,7 @@ int daemon_reload(struct daemon *d, struct conf_errors *errors)
 		return -1;
 	}
 	warn_of_fixed(d->settings->conf, fresh->conf);
+	login_set_settings(d->login, fresh);
 	intake_set_settings(d->intake, fresh);
 	paths_set_settings(d->paths, fresh);
 	deliver_set_settings(d->deliver, fresh);
@@ -349,6 +353,7 @@ void daemon_end(struct daemon *d)
 {
 	drop_free(d->drop);
 	control_free(d->control);
+	login_free(d->login);
 	pool_free(d->signers);
 	spool_close(d->spool);
 	paths_free(d->paths); /* the last answers of the spool may go there */

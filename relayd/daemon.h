@@ -21,6 +21,7 @@ struct daemon {
 	struct listen *listen;
 	struct spool *spool;
 	struct pool *signers;
+	struct login *login;
 	struct dns *dns;
 	struct intake *intake;
 	struct paths *paths;

@@ -11,6 +11,7 @@
 
 #include "queue/spool.h"
 #include "relayd/base/pool.h"
+#include "relayd/login.h"
 #include "relayd/settings.h"
 #include "relayd/stats.h"
 #include "smtp/server.h"
@@ -20,6 +21,7 @@ struct intake;
 struct intake_options {
 	struct loop *loop;
 	struct spool *spool;
+	struct login *login;
 	struct pool *signers; /* thread state: struct dkim_signer */
 	struct stats *stats;
 	/* A message is on stable storage: into the queue with it. */

@@ -23,6 +23,8 @@ struct session {
 	struct server *server;
 	struct intake_peer peer;
 	char *client;
+	bool auth;               /* its listener asks for a login */
+	struct login_try *login; /* under way */
 	struct submission *submission; /* in the dialogue, or waiting for its answer */
 	struct session *prev;
 	struct session *next;

@@ -27,10 +27,14 @@ static bool on_mail(void *arg, const struct command_mail *mail, struct reply *re
 {
 	struct session *session = arg;
 	struct intake *intake = session->intake;
+	struct server_info info = server_info(session->server);
+	if (session->auth && !session->peer.trusted && !info.user) {
+		reply_set(reply, 530, "5.7.0", "log in first (AUTH%s)", info.tls ? "" : ", with TLS");
+		return false;
+	}
 	if (!has_room(intake, session->settings->conf, reply))
 		return false;
 	struct submission *sub = submission_new(intake, session->settings);
-	struct server_info info = server_info(session->server);
 	sub->session = session;
 	sub->envelope.sender = span_dup(mail->from.text);
 	sub->envelope.client = mem_text(session->client);
@@ -87,7 +91,7 @@ static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *re
 	struct session *session = arg;
 	struct submission *sub = session->submission;
 	const struct address *to = &rcpt->to;
-	if (!session->peer.trusted) {
+	if (!session->peer.trusted && !sub->envelope.user[0]) {
 		reply_set(reply, 554, "5.7.1",
 		    "relay access denied: %s is not in trusted_networks and has not logged in",
 		    session->client);
@@ -124,6 +128,28 @@ static void on_end(void *arg)
 	submission_end(session->submission);
 }
 
+/* ---- login ---- */
+
+static void on_judged(void *arg, enum server_login verdict)
+{
+	struct session *session = arg;
+	session->login = NULL;
+	server_login(session->server, verdict);
+}
+
+static void on_login(void *arg, const struct server_claim *claim)
+{
+	struct session *session = arg;
+	session->login = login_begin(session->intake->options.login, claim, session->client,
+	    on_judged, session);
+}
+
+static void on_keys(void *arg, const char *user, struct auth_keys *keys)
+{
+	struct session *session = arg;
+	login_keys(session->intake->options.login, user, keys);
+}
+
 static void on_closed(void *arg)
 {
 	struct session *session = arg;
@@ -131,6 +157,8 @@ static void on_closed(void *arg)
 	/* a message whose answer is owed goes on without its client */
 	if (session->submission)
 		session->submission->session = NULL;
+	if (session->login)
+		login_cancel(session->login);
 	DL_DELETE(intake->sessions, session);
 	intake->session_count--;
 	if (session->peer.gone)
@@ -150,6 +178,8 @@ void intake_session(struct intake *intake, struct conn *conn, const struct conf_
 	    .text = on_text,
 	    .end = on_end,
 	    .abort = on_abort,
+	    .login = on_login,
+	    .keys = on_keys,
 	    .closed = on_closed,
 	};
 	const struct conf *conf = intake->settings->conf;
@@ -157,6 +187,7 @@ void intake_session(struct intake *intake, struct conn *conn, const struct conf_
 	session->intake = intake;
 	session->settings = settings_ref(intake->settings);
 	session->peer = *peer;
+	session->auth = listen->auth;
 	session->client = mem_text(peer->client);
 	session->peer.client = session->client;
 	DL_APPEND(intake->sessions, session);
@@ -168,6 +199,7 @@ void intake_session(struct intake *intake, struct conn *conn, const struct conf_
 	    .tls = listen->tls == CONF_LISTEN_TLS_NONE ? NULL : intake->settings->server_tls,
 	    .tls_now = listen->tls == CONF_LISTEN_TLS_IMPLICIT,
 	    .auth = listen->auth,
+	    .auth_clear = listen->tls == CONF_LISTEN_TLS_NONE,
 	};
 	session->server = server_new(conn, &options, &handler, session);
 }

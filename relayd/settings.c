@@ -7,6 +7,7 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 #include "relayd/rules.h"
+#include "relayd/users.h"
 #include "smtp/tls.h"
 #include "smtp/tls_server.h"
 
@@ -56,6 +57,20 @@ static int load_certificates(struct settings *s, struct why *why)
 		   : 0;
 }
 
+/* The file is read again whenever it changes (relayd/login.c); this finds what is
+ * wrong with it before a start or reload. */
+static void check_users(const struct conf *conf, struct conf_errors *errors)
+{
+	bool wanted = false;
+	for (size_t i = 0; i < conf->listen_count; i++)
+		wanted = wanted || conf->listen[i].auth;
+	if (!wanted)
+		return;
+	struct users *users = users_load(conf->users, NULL, &errors->text);
+	errors->count += users == NULL;
+	users_free(users);
+}
+
 static void load_parts(struct settings *s, struct conf_errors *errors)
 {
 	const struct conf *conf = s->conf;
@@ -65,6 +80,7 @@ static void load_parts(struct settings *s, struct conf_errors *errors)
 		add_error(errors, conf, "dkim", &why);
 	if (conf->tls.certificate[0] && load_certificates(s, &why) < 0)
 		add_error(errors, conf, "tls", &why);
+	check_users(conf, errors);
 	s->rules = rules_load(conf->file, &errors->text);
 	errors->count += s->rules == NULL;
 	s->client_tls = tls_client_new(0, &why);

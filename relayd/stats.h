@@ -16,6 +16,9 @@ struct stats {
 	uint64_t delivered;         /* recipients */
 	uint64_t deferred;          /* attempts per recipient that will be repeated */
 	uint64_t bounced;           /* recipients */
+	uint64_t logins;
+	uint64_t logins_failed;     /* 535 */
+	uint64_t logins_put_off;    /* 454: banned, or too many at a time */
 	uint64_t reports;           /* bounces and notices sent */
 };
 

@@ -8,9 +8,6 @@
 
 #include "relayd/base/mem.h"
 
-/* A line of AUTH has at most 12288 bytes (RFC 4954 section 4.5.3). */
-#define MESSAGE_MAX 12288
-
 static bool is_blank(char c)
 {
 	return c == ' ' || c == '\t';
@@ -73,21 +70,14 @@ static bool split(struct span message, struct span *user, struct span *password)
 	return user->n && password->n && (!other.n || span_equal(other, *user));
 }
 
-bool auth_parse_plain(struct span base64, struct buf *user, struct buf *password)
+bool auth_split_plain(struct span message, struct buf *user, struct buf *password)
 {
-	struct buf message = {0};
 	struct span u;
 	struct span p;
-	if (base64.n == 0 || base64.n > MESSAGE_MAX)
+	if (!split(message, &u, &p))
 		return false;
-	buf_room(&message, base64.n);
-	bool fine = text_unbase64(&message, base64) && split(span_buf(&message), &u, &p);
-	if (fine) {
-		buf_add(user, u.p, u.n);
-		buf_room(password, p.n);
-		buf_add(password, p.p, p.n);
-	}
-	mem_wipe(message.data, message.cap);
-	buf_free(&message);
-	return fine;
+	buf_add(user, u.p, u.n);
+	buf_room(password, p.n);
+	buf_add(password, p.p, p.n);
+	return true;
 }

@@ -18,7 +18,7 @@ enum auth_mechanism auth_choose(struct span list);
 /* Base64 of "\0user\0password". */
 void auth_plain(struct buf *out, const char *user, const char *password);
 
-/* Take a client's PLAIN message apart (base64 text). False: malformed. */
-bool auth_parse_plain(struct span base64, struct buf *user, struct buf *password) ATTR_MUST_CHECK;
+/* Take a client's PLAIN message apart. False: malformed, and nothing is added. */
+bool auth_split_plain(struct span message, struct buf *user, struct buf *password) ATTR_MUST_CHECK;
 
 #endif

@@ -48,6 +48,8 @@ static const struct {
     [SERVER_CHUNK] = {PHASE_TEXT, true, server_take_chunk, ""},
     [SERVER_REFUSED] = {PHASE_TEXT, true, server_take_refused, ""},
     [SERVER_BROKEN] = {PHASE_COMMAND, false, take_command, "This transaction failed; send RSET"},
+    [SERVER_AUTH] = {PHASE_COMMAND, false, take_command, ""},
+    [SERVER_LOGIN] = {PHASE_NONE, false, NULL, ""},
     [SERVER_OWED] = {PHASE_NONE, false, NULL, ""},
     [SERVER_END] = {PHASE_NONE, false, NULL, ""},
 };
@@ -147,6 +149,7 @@ static void bury(struct server *s)
 		conn_finish(s->conn, FINISH_MS);
 	server_forget(s);
 	s->handler->closed(s->arg);
+	server_auth_forget(s);
 	mem_free(s->helo);
 	buf_free(&s->out);
 	buf_free(&s->late);
@@ -174,8 +177,8 @@ void server_enter(struct server *s, enum server_state next)
 		return;
 	}
 	s->state = next;
-	if (next == SERVER_OWED)
-		conn_pause(s->conn); /* until server_answer */
+	if (next == SERVER_OWED || next == SERVER_LOGIN)
+		conn_pause(s->conn); /* until server_answer, server_login */
 	s->progress = 0;
 	s->phase_end = now + (states[next].phase == PHASE_TEXT ? limits->data_timeout
 							       : limits->command_timeout);
@@ -196,6 +199,14 @@ static void check_errors(struct server *s)
 	end(s, false);
 }
 
+static enum server_state too_long(struct server *s)
+{
+	if (s->state == SERVER_AUTH)
+		return server_auth_too_long(s);
+	server_reject(s, 500, "5.5.2", "Command line too long");
+	return s->state;
+}
+
 /* Drop the rest of an over-long line. Only CRLF ends it: what stands behind a
  * lone LF in it must not be run as a command. */
 static bool skip_line(struct server *s)
@@ -210,10 +221,27 @@ static bool skip_line(struct server *s)
 	conn_drop(s->conn, n);
 	if (ended) {
 		s->skipping = false;
-		server_reject(s, 500, "5.5.2", "Command line too long");
-		server_enter(s, s->state);
+		server_enter(s, too_long(s));
 	}
 	return n > 0;
+}
+
+/* A client may log in within one line, which is longer than other commands. */
+static size_t line_max(const struct server *s)
+{
+	size_t max = (size_t)s->options.limits->command_line;
+	bool login = s->state == SERVER_AUTH || server_offers_auth(s);
+	return login && max < AUTH_LINE_MAX ? AUTH_LINE_MAX : max;
+}
+
+static enum server_state run_line(struct server *s, struct span line)
+{
+	if (s->state == SERVER_AUTH)
+		return server_auth_line(s, line);
+	if (line.n + 2 > (size_t)s->options.limits->command_line &&
+	    !span_starts_nocase(line, "AUTH "))
+		return too_long(s);
+	return server_command(s, line);
 }
 
 static bool take_command(struct server *s)
@@ -221,9 +249,9 @@ static bool take_command(struct server *s)
 	struct span line;
 	if (s->skipping)
 		return skip_line(s);
-	switch (conn_line(s->conn, (size_t)s->options.limits->command_line, &line)) {
+	switch (conn_line(s->conn, line_max(s), &line)) {
 	case CONN_LINE:
-		server_enter(s, server_command(s, line));
+		server_enter(s, run_line(s, line));
 		return true;
 	case CONN_LINE_BARE:
 		/* where it ends is a matter of opinion, and what stands behind the LF may
@@ -372,7 +400,7 @@ struct server_info server_info(const struct server *s)
 	    .esmtp = s->esmtp,
 	    .tls = conn_ssl(s->conn) != NULL,
 	    .utf8 = s->utf8,
-	    .user = NULL,
+	    .user = s->user,
 	};
 	info.protocol = protocol_name(info.utf8, info.esmtp, info.tls, info.user != NULL);
 	return info;

@@ -15,6 +15,7 @@
 
 #include "conf/conf.h"
 #include "relayd/base/conn.h"
+#include "smtp/auth_exchange.h"
 #include "smtp/command.h"
 #include "smtp/reply.h"
 
@@ -30,6 +31,17 @@ struct server_info {
 	const char *user;    /* logged in as; NULL: not */
 	const char *protocol; /* for Received: SMTP, ESMTP, ESMTPS, ESMTPSA, ESMTPA, UTF8SMTP... */
 };
+
+/* Somebody wants to log in. The texts are bytes from outside without NUL; they
+ * go with the session or with server_login, whichever comes first. */
+struct server_claim {
+	const char *mechanism;
+	const char *user;
+	const char *password; /* to be checked; NULL: the mechanism has judged */
+	bool proved;          /* by the mechanism, when there is no password */
+};
+
+enum server_login { SERVER_LOGIN_OK, SERVER_LOGIN_REFUSED, SERVER_LOGIN_LATER };
 
 /* All calls come from the loop. ARG is what server_new was given. REPLY is
  * preset with the usual positive reply; a handler that returns false has set
@@ -49,6 +61,10 @@ struct server_handler {
 	/* The transaction is over without `end` (RSET, new EHLO, fault in the
 	 * text, connection gone): forget it. Never while an answer is owed. */
 	void (*abort)(void *arg);
+	/* AUTH: judge CLAIM and say so with server_login, now or later. It may not be
+	 * called any more after `closed`. NULL: nobody verifies, AUTH is not offered. */
+	void (*login)(void *arg, const struct server_claim *claim);
+	auth_keys_of *keys; /* for SCRAM; set where `login` is */
 	/* The session is over; the server object goes after this call. Comes once,
 	 * from the loop, never inside a function of this file. While an answer is
 	 * owed this comes too, and server_answer must not be called any more. */
@@ -61,8 +77,8 @@ struct server_options {
 	enum conf_bare_newline bare_newline;
 	SSL_CTX *tls;       /* NULL: STARTTLS is not offered */
 	bool tls_now;       /* implicit TLS */
-	bool auth;          /* users may log in here. Until somebody verifies passwords
-	                       AUTH is not offered, whatever this says */
+	bool auth;          /* users may log in here, once TLS stands */
+	bool auth_clear;    /* ... and without TLS: what only this machine can hear */
 };
 
 /* Take over CONN (just accepted, its input_max no less than the longest command
@@ -78,6 +94,10 @@ struct server_info server_info(const struct server *server);
 
 /* The reply to `end`; may be called inside of it. 421 ends the session. */
 void server_answer(struct server *server, const struct reply *reply);
+
+/* The answer to `login`; may be called inside of it. REFUSED is the same 535
+ * whatever was wrong, LATER a 454: nothing is said about the password. */
+void server_login(struct server *server, enum server_login verdict);
 
 /* After `text` returned false: go on reading. */
 void server_resume(struct server *server);

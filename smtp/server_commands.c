@@ -16,6 +16,11 @@ static bool offers_tls(const struct server *s)
 	return s->options.tls && !conn_ssl(s->conn);
 }
 
+static const char *offered_logins(const struct server *s)
+{
+	return server_offers_auth(s) ? "\nAUTH " AUTH_MECHANISMS : "";
+}
+
 /* Say what the handler decided. 421 ends the session, whoever says it. */
 static enum server_state decided(struct server *s, struct reply *reply, enum server_state next)
 {
@@ -64,9 +69,9 @@ static enum server_state run_ehlo(struct server *s, const struct command *c)
 	if (!greet(s, c, true))
 		return s->state;
 	reply_set(&reply, 250, NULL,
-	    "%s\nPIPELINING\nSIZE %" PRId64 "%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nDSN\nCHUNKING",
+	    "%s\nPIPELINING\nSIZE %" PRId64 "%s%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nDSN\nCHUNKING",
 	    s->options.hostname, s->options.limits->message_size,
-	    offers_tls(s) ? "\nSTARTTLS" : "");
+	    offers_tls(s) ? "\nSTARTTLS" : "", offered_logins(s));
 	return decided(s, &reply, SERVER_READY);
 }
 
@@ -78,6 +83,7 @@ static enum server_state run_mail(struct server *s, const struct command *c)
 	    .eightbit = s->esmtp,
 	    .smtputf8 = s->esmtp,
 	    .dsn = s->esmtp,
+	    .auth = s->esmtp && s->options.auth, /* logged in or not; it changes nothing */
 	    .max_size = (uint64_t)limits->message_size,
 	};
 	struct command_mail mail;
@@ -198,12 +204,25 @@ static enum server_state run_starttls(struct server *s, const struct command *c)
 	}
 	server_say(s, 220, "2.0.0", "Go on");
 	server_flush(s);
-	mem_free(s->helo); /* all that was said in the clear is forgotten */
+	server_auth_forget(s); /* all that was said in the clear is forgotten */
+	mem_free(s->helo);
 	s->helo = NULL;
 	s->esmtp = false;
 	if (conn_start_tls(s->conn, s->options.tls, true, NULL, NULL) != 0)
 		return SERVER_END;
 	return SERVER_HANDSHAKE;
+}
+
+static enum server_state run_auth(struct server *s, const struct command *c)
+{
+	if (!s->options.auth || !s->handler->login)
+		return run_unoffered(s, c);
+	if (s->state != SERVER_READY || !s->esmtp) {
+		server_reject(s, 503, "5.5.1",
+		    s->state == SERVER_READY ? "Send EHLO first" : server_order_text(s));
+		return s->state;
+	}
+	return server_auth_begin(s, c);
 }
 
 static enum server_state run_unknown(struct server *s, const struct command *c)
@@ -230,7 +249,7 @@ static const struct {
     [COMMAND_HELP] = {ANYWHERE, run_help},
     [COMMAND_QUIT] = {ANYWHERE, run_quit},
     [COMMAND_STARTTLS] = {ANYWHERE, run_starttls}, /* where it is not offered: 502 */
-    [COMMAND_AUTH] = {ANYWHERE, run_unoffered},
+    [COMMAND_AUTH] = {ANYWHERE, run_auth}, /* where it is not offered: 502 */
     [COMMAND_UNKNOWN] = {ANYWHERE, run_unknown},
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What the files of the server share: the session object and the calls
  * between its core (server.c: events, deadlines, end), its commands
- * (server_commands.c) and its text (server_text.c). Nobody else includes this.
+ * (server_commands.c), its text (server_text.c) and its logins (server_auth.c).
+ * Nobody else includes this.
  */
 #ifndef SMTP_SERVER_INTERNAL_H
 #define SMTP_SERVER_INTERNAL_H
@@ -20,6 +21,8 @@ enum server_state {
 	SERVER_CHUNK,     /* octets of a chunk */
 	SERVER_REFUSED,   /* octets of a refused chunk: dropped, then the refusal is said */
 	SERVER_BROKEN,    /* a chunk failed: nothing but RSET (or the LAST one) helps */
+	SERVER_AUTH,      /* the client owes a line of its login */
+	SERVER_LOGIN,     /* the handler owes the verdict on a login */
 	SERVER_OWED,      /* the text is complete, the handler owes the answer */
 	SERVER_END,       /* over; `closed` comes in the next turn */
 };
@@ -39,6 +42,10 @@ struct server {
 	bool skipping;  /* dropping the rest of an over-long command line */
 	bool skipped_cr; /* ... whose last byte so far was a CR */
 	char *helo;     /* NULL before EHLO */
+	char *user;     /* logged in as; NULL: not */
+	struct auth_exchange *exchange; /* AUTH, LOGIN: the mechanism at work */
+	bool approved;  /* AUTH: the handler has said yes, the client has the last word */
+	struct buf final; /* LOGIN: what it is told before */
 	uint64_t recipients;
 	uint64_t errors;
 	uint64_t messages;
@@ -86,6 +93,18 @@ void server_flush(struct server *s);
 
 /* server_commands.c: run one command line. Result: the next state. */
 enum server_state server_command(struct server *s, struct span line);
+
+/* server_auth.c */
+
+bool server_offers_auth(const struct server *s);
+
+/* AUTH, where it is in order; one line of the exchange; one that is too long. */
+enum server_state server_auth_begin(struct server *s, const struct command *c);
+enum server_state server_auth_line(struct server *s, struct span line);
+enum server_state server_auth_too_long(struct server *s);
+
+/* Forget who is logged in, and a login that is under way. */
+void server_auth_forget(struct server *s);
 
 /* server_text.c */
 

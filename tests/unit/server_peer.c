@@ -154,6 +154,30 @@ static void on_closed(void *arg)
 	p->server = NULL;
 }
 
+static void on_login(void *arg, const struct server_claim *claim)
+{
+	struct peer *p = arg;
+	check_call(p);
+	bool right = claim->password ? strcmp(claim->password, "pencil") == 0 : claim->proved;
+	note(p, "login %s %s %s", claim->mechanism, claim->user,
+	    claim->password ? claim->password : claim->proved ? "(proved)" : "(not proved)");
+	bool before = p->calling;
+	p->calling = true;
+	if (!p->login_later)
+		server_login(p->server, right ? SERVER_LOGIN_OK : SERVER_LOGIN_REFUSED);
+	p->calling = before;
+}
+
+/* RFC 7677 section 3: "pencil" */
+static void on_keys(void *arg, const char *user, struct auth_keys *keys)
+{
+	(void)user;
+	check_call(arg);
+	*keys = (struct auth_keys){4096, "W22ZaJ0SNY7soEsUEjb6gQ==",
+	    "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=",
+	    "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="};
+}
+
 static const struct server_handler handler = {
     .mail = on_mail,
     .rcpt = on_rcpt,
@@ -161,6 +185,8 @@ static const struct server_handler handler = {
     .text = on_text,
     .end = on_end,
     .abort = on_abort,
+    .login = on_login,
+    .keys = on_keys,
     .closed = on_closed,
 };
 

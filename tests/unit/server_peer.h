@@ -2,7 +2,8 @@
  * A server session in this process with a client on the other end of a socket
  * pair, a fake clock, and a handler that notes what it is told. It decides by
  * local part: refuse@ 550, defer@ 450, hangup@ 421; as a sender also nodata@
- * (DATA is 451) and hangdata@ (DATA is 421).
+ * (DATA is 451) and hangdata@ (DATA is 421). Passwords "pencil" are right, as
+ * those of RFC 7677's user are for SCRAM.
  */
 #ifndef TESTS_UNIT_SERVER_PEER_H
 #define TESTS_UNIT_SERVER_PEER_H
@@ -22,6 +23,7 @@ struct peer {
 	bool pause; /* `text` always returns false */
 	bool shut;  /* `mail` shuts the session */
 	bool shut_text; /* `text` does */
+	bool login_later; /* the verdict on a login comes by server_login */
 	bool calling;   /* in a call of ours: no handler may be called */
 	unsigned answer_code;
 	bool bad_data;

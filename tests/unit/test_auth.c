@@ -52,6 +52,15 @@ struct message {
 };
 #define MESSAGE(text, user, password) {text, sizeof(text) - 1, user, password}
 
+static bool parse_plain(struct span base64, struct buf *user, struct buf *password)
+{
+	struct buf message = {0};
+	assert_true(text_unbase64(&message, base64));
+	bool fine = auth_split_plain(span_buf(&message), user, password);
+	buf_free(&message);
+	return fine;
+}
+
 static void test_parse(void **state)
 {
 	(void)state;
@@ -74,7 +83,7 @@ static void test_parse(void **state)
 		struct buf user = {0};
 		struct buf password = {0};
 		text_base64(&base64, (struct span){rows[i].text, rows[i].len});
-		bool fine = auth_parse_plain(span_buf(&base64), &user, &password);
+		bool fine = parse_plain(span_buf(&base64), &user, &password);
 		assert_int_equal(fine, rows[i].user != NULL);
 		assert_string_equal(buf_text(&user), rows[i].user ? rows[i].user : "");
 		assert_string_equal(buf_text(&password), rows[i].user ? rows[i].password : "");
@@ -82,48 +91,6 @@ static void test_parse(void **state)
 		buf_free(&user);
 		buf_free(&password);
 	}
-}
-
-static void test_parse_not_base64(void **state)
-{
-	(void)state;
-	static const char *const rows[] = {
-	    "", "=", "*", "AHRpbQBz=", "AHRpbQBzZWNyZX", "AHRpbQ BzZWNyZXQ=",
-	    "AHRpbQBzZWNyZXQ", "AHRpbQBzZWNyZXR=", "AHRpbQBzZWNyZXQ=\r",
-	};
-	struct buf user = {0};
-	struct buf password = {0};
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		assert_false(auth_parse_plain(span_text(rows[i]), &user, &password));
-	assert_int_equal(user.len + password.len, 0);
-	assert_true(auth_parse_plain(span_text("AHRpbQBzZWNyZXQ="), &user, &password));
-	buf_free(&user);
-	buf_free(&password);
-}
-
-/* The longest line that RFC 4954 allows, and one more group. */
-static void test_parse_long(void **state)
-{
-	(void)state;
-	struct buf text = {0};
-	struct buf base64 = {0};
-	struct buf user = {0};
-	struct buf password = {0};
-	buf_add(&text, "\0u\0", 3);
-	while (text.len < 9216)
-		buf_add_byte(&text, 'p');
-	text_base64(&base64, span_buf(&text));
-	assert_int_equal(base64.len, 12288);
-	assert_true(auth_parse_plain(span_buf(&base64), &user, &password));
-	assert_int_equal(password.len, 9213);
-	buf_clear(&base64);
-	buf_add_byte(&text, 'p');
-	text_base64(&base64, span_buf(&text));
-	assert_false(auth_parse_plain(span_buf(&base64), &user, &password));
-	buf_free(&text);
-	buf_free(&base64);
-	buf_free(&user);
-	buf_free(&password);
 }
 
 static void test_there_and_back(void **state)
@@ -137,7 +104,7 @@ static void test_there_and_back(void **state)
 		struct buf user = {0};
 		struct buf password = {0};
 		auth_plain(&base64, name, "pass word");
-		assert_true(auth_parse_plain(span_buf(&base64), &user, &password));
+		assert_true(parse_plain(span_buf(&base64), &user, &password));
 		assert_string_equal(buf_text(&user), name);
 		assert_string_equal(buf_text(&password), "pass word");
 		buf_free(&base64);
@@ -152,8 +119,6 @@ int main(void)
 	    cmocka_unit_test(test_choose),
 	    cmocka_unit_test(test_plain),
 	    cmocka_unit_test(test_parse),
-	    cmocka_unit_test(test_parse_not_base64),
-	    cmocka_unit_test(test_parse_long),
 	    cmocka_unit_test(test_there_and_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

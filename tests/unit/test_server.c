@@ -15,7 +15,7 @@
  *	= TEXT    the handler was told exactly this next (see server_peer.c)
  *	=~ TEXT   the same, after any number of pieces of text: how much is handed on
  *	          before a fault is seen depends on how it arrives
- *	+ ACTION  answer CODE ENHANCED TEXT | resume | shut | tls | eof | gone |
+ *	+ ACTION  answer CODE ENHANCED TEXT | login ok/refused/put off | resume | shut | tls | eof | gone |
  *	          reset | stall | read | bounded (little waits to be sent) | drained
  *	          (forget what was said) | absent TEXT | lines N (so many were said) |
  *	          idle | busy | mark | segment (all since the mark came in one piece)
@@ -106,6 +106,10 @@ static void set_option(struct script *s, const char *key, const char *value)
 		p->options.tls = server_ctx, p->options.tls_now = true;
 	else if (strcmp(key, "auth") == 0)
 		p->options.auth = true;
+	else if (strcmp(key, "auth_clear") == 0)
+		p->options.auth = p->options.auth_clear = true;
+	else if (strcmp(key, "login_later") == 0)
+		p->login_later = true;
 	else if (strcmp(key, "whole") == 0) /* splitting changes what happens */
 		s->split = 0;
 	else if (strcmp(key, "answer_code") == 0)
@@ -240,6 +244,12 @@ static bool act_owner(struct script *s, const char *action)
 	p->calling = true;
 	if (strncmp(action, "answer ", 7) == 0)
 		answer(s, action + 7);
+	else if (strcmp(action, "login ok") == 0)
+		server_login(p->server, SERVER_LOGIN_OK);
+	else if (strcmp(action, "login refused") == 0)
+		server_login(p->server, SERVER_LOGIN_REFUSED);
+	else if (strcmp(action, "login put off") == 0)
+		server_login(p->server, SERVER_LOGIN_LATER);
 	else if (strcmp(action, "resume") == 0)
 		server_resume(p->server);
 	else if (strcmp(action, "shut") == 0)
