@@ -206,6 +206,8 @@ struct conf_delivery {
 	int64_t recipients;        /* 100 per transaction */
 	bool starttls;             /* true: use it where it is offered */
 	bool dane;                 /* true: keep what TLSA records say */
+	bool mta_sts;              /* true: and what MTA-STS policies say */
+	int64_t mta_sts_port;      /* 443; tests use another */
 	bool allow_private;        /* false: refuse MX at private or loopback addresses */
 	bool ipv4, ipv6;           /* true, true */
 };

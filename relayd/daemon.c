@@ -196,6 +196,28 @@ static int start_spool(struct daemon *d, struct why *why)
 	return d->spool ? 0 : -1;
 }
 
+/* Policies are kept in the spool's folder: it is ours alone already. */
+static int start_sts(struct daemon *d, struct why *why)
+{
+	struct buf folder = {0};
+	buf_addf(&folder, "%s/mta-sts", d->settings->conf->spool.path);
+	d->https = https_new(d->loop);
+	d->sts = sts_new(&(struct sts_options){d->loop, d->dns, d->https, buf_text(&folder)}, why);
+	buf_free(&folder);
+	return d->sts ? 0 : -1;
+}
+
+static void set_sts_network(struct daemon *d, const struct conf_delivery *delivery)
+{
+	struct mx_options network = {
+	    .port = (uint16_t)delivery->mta_sts_port,
+	    .ipv4 = delivery->ipv4,
+	    .ipv6 = delivery->ipv6,
+	    .allow_private = delivery->allow_private,
+	};
+	sts_set_network(d->sts, &network);
+}
+
 static int start_stories(struct daemon *d, struct why *why)
 {
 	d->login = login_new(d->loop, &d->stats, d->settings);
@@ -213,14 +235,18 @@ static int start_stories(struct daemon *d, struct why *why)
 	d->paths = paths_new(d->loop, d->intake, d->helper, d->settings, why);
 	if (!d->paths)
 		return -1;
+	if (start_sts(d, why) < 0)
+		return -1;
 	struct deliver_options out = {
 	    .loop = d->loop,
 	    .spool = d->spool,
 	    .dns = d->dns,
+	    .sts = d->sts,
 	    .intake = d->intake,
 	    .stats = &d->stats,
 	    .paths = d->paths,
 	};
+	set_sts_network(d, &d->settings->conf->delivery);
 	d->deliver = deliver_new(&out, d->settings);
 	return 0;
 }
@@ -307,6 +333,7 @@ int daemon_reload(struct daemon *d, struct conf_errors *errors)
 	login_set_settings(d->login, fresh);
 	intake_set_settings(d->intake, fresh);
 	paths_set_settings(d->paths, fresh);
+	set_sts_network(d, &fresh->conf->delivery);
 	deliver_set_settings(d->deliver, fresh);
 	listen_set_settings(d->listen, fresh);
 	settings_unref(d->settings);

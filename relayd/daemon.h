@@ -23,6 +23,8 @@ struct daemon {
 	struct pool *signers;
 	struct login *login;
 	struct dns *dns;
+	struct https *https;
+	struct sts *sts;
 	struct intake *intake;
 	struct paths *paths;
 	struct deliver *deliver;

@@ -42,6 +42,8 @@ void attempt_free(struct attempt *a)
 	if (a->reader)
 		spool_reader_close(a->reader);
 	host_clear(a);
+	sts_cancel(a->sts_query);
+	sts_policy_unref(a->sts);
 	way_clear(a);
 	for (size_t i = 0; i < a->tried_count; i++) {
 		buf_free(&a->tried[i].text);

@@ -15,6 +15,7 @@
 #include "relayd/settings.h"
 #include "relayd/stats.h"
 #include "smtp/dns.h"
+#include "smtp/sts_find.h"
 
 struct deliver;
 
@@ -22,6 +23,7 @@ struct deliver_options {
 	struct loop *loop;
 	struct spool *spool;
 	struct dns *dns;
+	struct sts *sts;
 	struct intake *intake; /* for reports */
 	struct stats *stats;
 	struct paths *paths;

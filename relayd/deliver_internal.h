@@ -84,6 +84,7 @@ struct level {
 	enum client_tls tls; /* what that comes to */
 	struct dane_set dane;
 	struct dane_query *query; /* of its records, under way */
+	bool observed;       /* a policy that is only tested: what would it say? */
 	char key[64];        /* connections of equal keys are equally safe */
 	char reached[96];    /* protocol and cipher; "" in the clear */
 	const char *verified;
@@ -107,6 +108,9 @@ struct attempt {
 	size_t host;       /* the one being tried */
 	size_t sessions;   /* hosts that took a transaction */
 	struct level level;
+	struct sts_query *sts_query;
+	struct sts_policy *sts; /* of the recipients' domain; NULL: none, or not known */
+	bool sts_known;
 	bool plain;        /* TLS failed on this host: once more without */
 	struct client *client;
 	bool reused;       /* the connection was parked before */

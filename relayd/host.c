@@ -3,6 +3,7 @@
  *
  *	attempt_next_host  the route's level, or the smarthost's
  *	ask_dane           TLSA records of a host that DNSSEC covers; they win
+ *	ask_sts            the MTA-STS policy of the recipients' domain, once per attempt
  *	connect            a parked connection of the same level, or a new one
  *
  * Whatever demands TLS is kept: a host that does not meet it is left for the next
@@ -90,8 +91,11 @@ static void bind_address(const struct attempt *a, int family, struct conn_addres
 static SSL_CTX *context_for(struct attempt *a, enum client_tls tls, struct why *why)
 {
 	switch (tls) {
-	case CLIENT_TLS_NONE:
 	case CLIENT_TLS_MAY:
+		if (a->level.observed)
+			return settings_client_verify(a->settings, why);
+		return a->settings->client_tls;
+	case CLIENT_TLS_NONE:
 	case CLIENT_TLS_ENCRYPT:
 		return a->settings->client_tls;
 	case CLIENT_TLS_VERIFY:
@@ -119,6 +123,7 @@ static void connect_host(struct attempt *a)
 	    .ctx = context_for(a, a->level.tls, &why),
 	    .dane = &a->level.dane,
 	    .domain = destination_name(a->batch->destination),
+	    .observe = a->level.observed,
 	};
 	if (!options.ctx) {
 		attempt_host_failed(a, &why);
@@ -163,15 +168,66 @@ static void refuse(struct attempt *a, const char *wanted, const char *text)
 	attempt_host_failed(a, &why);
 }
 
-/* Nothing is published that binds this host. */
 static void use_route(struct attempt *a)
 {
+	enum conf_route_tls level = route_level(a);
+	go(a, route_levels[level].name, route_levels[level].tls);
+}
+
+/* No TLSA records bind this host, and the policy is known. */
+static void use_policy(struct attempt *a)
+{
+	bool demanded = route_level(a) == CONF_LEVEL_STS;
+	if (!a->sts && demanded) {
+		refuse(a, "sts", "4.7.5 the route demands MTA-STS, and the domain has no policy that "
+				 "can be fetched");
+	} else if (!a->sts) {
+		use_route(a);
+	} else if (demanded || a->sts->mode == STS_MODE_ENFORCE) {
+		if (sts_policy_fits(a->sts, host_of(a)->name))
+			go(a, "sts", CLIENT_TLS_VERIFY);
+		else
+			refuse(a, "sts", "4.7.5 the MTA-STS policy of the domain does not list this "
+					 "host: its MX records are forged, or its policy is out of date");
+	} else if (route_level(a) == CONF_LEVEL_MAY) {
+		a->level.observed = true;
+		go(a, "sts-testing", CLIENT_TLS_MAY);
+	} else {
+		use_route(a);
+	}
+}
+
+static void on_sts(const struct sts_answer *answer, void *arg)
+{
+	struct attempt *a = arg;
+	a->sts_query = NULL;
+	a->sts_known = true;
+	a->sts = answer->policy ? sts_policy_ref(answer->policy) : NULL;
+	use_policy(a);
+}
+
+static bool wants_sts(const struct attempt *a, enum conf_route_tls level)
+{
+	if (level == CONF_LEVEL_STS)
+		return true;
+	return a->settings->conf->delivery.mta_sts &&
+	       (level == CONF_LEVEL_MAY || level == CONF_LEVEL_ENCRYPT);
+}
+
+/* Nothing is published that binds this host in particular. */
+static void ask_sts(struct attempt *a)
+{
+	const char *domain = destination_name(a->batch->destination);
 	enum conf_route_tls level = route_level(a);
 	if (level == CONF_LEVEL_DANE)
 		refuse(a, "dane", "4.7.5 the route demands DANE, and the host has no TLSA records "
 				  "that DNSSEC validates");
+	else if (!wants_sts(a, level))
+		use_route(a);
+	else if (a->sts_known || domain[0] == '[')
+		use_policy(a);
 	else
-		go(a, route_levels[level].name, route_levels[level].tls);
+		a->sts_query = sts_find(a->deliver->options.sts, domain, on_sts, a);
 }
 
 static void refuse_unknown(struct attempt *a, const char *failure)
@@ -189,7 +245,7 @@ static void on_dane(const struct dane_answer *answer, void *arg)
 	a->level.query = NULL;
 	switch (answer->status) {
 	case DANE_NONE:
-		use_route(a);
+		ask_sts(a);
 		return;
 	case DANE_USABLE:
 		a->level.dane = *answer->set;
@@ -229,5 +285,5 @@ void attempt_next_host(struct attempt *a)
 		a->level.query = dane_find(a->deliver->options.dns, host_of(a),
 		    (uint16_t)a->settings->conf->delivery.port, on_dane, a);
 	else
-		use_route(a);
+		ask_sts(a);
 }

@@ -1,12 +1,11 @@
 """DANE (RFC 7672), against a signed zone: what each message's fate is."""
 import hashlib
-import os
-import ssl
 import subprocess
 import unittest
 
 from harness import Behaviour, SignedServer
 from harness.case import TEXT, Case
+from harness.policy import Authority
 
 
 class Dane(Case):
@@ -180,35 +179,13 @@ class Dane(Case):
                 self.delivered(relay, "verified=dane-ee")
                 relay.stop()
 
-    def authority(self, *names):
-        """A certificate for NAMES below an authority of its own: the authority's file,
-        and an SSLContext that shows both."""
-        folder = self.folder()
-
-        def run(*arguments):
-            subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
-        curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        run("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "1", "-subj", "/CN=ca")
-        run("req", *curve, "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=x")
-        with open(os.path.join(folder, "ext"), "w") as f:
-            f.write("subjectAltName=" + ",".join(f"DNS:{n}" for n in names) + "\n")
-        run("x509", "-req", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-            "-days", "1", "-extfile", "ext", "-out", "leaf.pem")
-        with open(f"{folder}/chain.pem", "w") as chain:
-            for part in ("leaf.pem", "ca.pem"):
-                with open(f"{folder}/{part}") as f:
-                    chain.write(f.read())
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(f"{folder}/chain.pem", f"{folder}/key.pem")
-        return f"{folder}/ca.pem", context
-
     def test_authority_of_the_records(self):
         """DANE-TA: the chain counts, and the name of host or domain."""
         for name, good in (("mx.dest.test", True), ("dest.test", True), ("other.test", False)):
             with self.subTest(name):
-                ca, context = self.authority(name)
-                self.receiver.behaviour = Behaviour(tls=context)
-                self.publish(self.record(2, 0, 1, ca))
+                authority = Authority(self.folder())
+                self.receiver.behaviour = Behaviour(tls=authority.context(name))
+                self.publish(self.record(2, 0, 1, authority.pem))
                 relay = self.send()
                 if good:
                     self.delivered(relay, "verified=dane-ta")
