@@ -11,6 +11,8 @@
 #include "relayd/base/random.h"
 
 #define ADDRESS_SHOWN 320
+#define ORIGINAL_SHOWN 600    /* an ORCPT of 500, some of it escaped */
+#define ENVID_SHOWN 100
 #define MX_SHOWN 255
 #define REPLY_SHOWN 2000      /* in words, of one recipient */
 #define REPLIES_SHOWN 50      /* recipients whose reply stands in the words as well */
@@ -18,6 +20,7 @@
 #define HEADER_SHOWN 65536
 #define LINE_SHOWN 980 /* longer lines of the original header are cut */
 #define FOLD_AT 76
+#define OLD_MS (2 * 60 * 1000) /* what was said before is told with its time */
 
 /* ---- pieces ---- */
 
@@ -158,11 +161,14 @@ static void add_duration(struct buf *out, int64_t ms)
 
 /* ---- the three parts ---- */
 
-static const char *subject(const struct bounce *b)
-{
-	return b->kind == BOUNCE_FAILED ? "Your message could not be delivered"
-					: "Your message is delayed";
-}
+static const struct {
+	const char *subject;
+	const char *action; /* RFC 3464 section 2.3.3 */
+} kinds[] = {
+    [BOUNCE_FAILED] = {"Your message could not be delivered", "failed"},
+    [BOUNCE_DELAYED] = {"Your message is delayed", "delayed"},
+    [BOUNCE_RELAYED] = {"Your message was handed on", "relayed"},
+};
 
 static const char *encoding(const struct bounce *b)
 {
@@ -175,7 +181,7 @@ static void print_header(const struct bounce *b, const char *boundary, struct bu
 	add_text(out, span_text(b->from), ADDRESS_SHOWN, b->smtputf8);
 	buf_add_text(out, ">\r\nTo: <");
 	add_text(out, span_text(b->to), ADDRESS_SHOWN, b->smtputf8);
-	buf_addf(out, ">\r\nSubject: %s\r\nDate: ", subject(b));
+	buf_addf(out, ">\r\nSubject: %s\r\nDate: ", kinds[b->kind].subject);
 	add_date(out, b->now_ms);
 	buf_addf(out,
 	    "\r\nMessage-ID: <%s.report@%s>\r\n"
@@ -187,44 +193,79 @@ static void print_header(const struct bounce *b, const char *boundary, struct bu
 	    encoding(b));
 }
 
+/* Who said what follows, at which stage, and when, if that was some time ago. */
+static void print_origin(const struct bounce *b, const struct bounce_recipient *r,
+    struct buf *out)
+{
+	struct buf line = {0};
+	bool old = b->now_ms - r->last_attempt_ms > OLD_MS;
+	struct buf mx = {0};
+	add_text(&mx, span_text(r->mx), MX_SHOWN, false);
+	if (mx.len)
+		buf_addf(&line, "The mail server %s said (status %s", buf_text(&mx), r->status);
+	else
+		buf_addf(&line, "The reason (status %s", r->status);
+	if (span_text(r->stage).n)
+		buf_addf(&line, ", stage %s", r->stage);
+	if (old) {
+		buf_add_text(&line, ", ");
+		add_date(&line, r->last_attempt_ms);
+	}
+	buf_add_text(&line, "):");
+	add_folded(out, "    ", span_buf(&line));
+	buf_free(&line);
+	buf_free(&mx);
+}
+
 static void print_words_of(const struct bounce *b, size_t index, struct buf *out)
 {
 	const struct bounce_recipient *r = &b->recipients[index];
-	struct buf mx = {0};
 	buf_add_text(out, "  <");
 	add_text(out, span_text(r->address), ADDRESS_SHOWN, b->smtputf8);
 	buf_add_text(out, ">\r\n");
 	add_folded(out, "    ", span_text(r->reason));
-	add_text(&mx, span_text(r->mx), MX_SHOWN, false);
 	if (r->reply[0] && index >= REPLIES_SHOWN)
 		buf_add_text(out, "    What was said stands in the delivery report.\r\n");
-	else if (r->reply[0] && mx.len)
-		buf_addf(out, "    The mail server %s said (status %s):\r\n", buf_text(&mx), r->status);
 	else if (r->reply[0])
-		buf_addf(out, "    The reason (status %s):\r\n", r->status);
+		print_origin(b, r, out);
 	if (index < REPLIES_SHOWN)
 		add_reply(out, r, b->smtputf8);
 	buf_add_text(out, "\r\n");
-	buf_free(&mx);
 }
 
-static void print_words(const struct bounce *b, struct buf *out)
+static void print_news(const struct bounce *b, struct buf *out)
 {
-	buf_addf(out, "This is the mail relay at %s.\r\n\r\n", b->hostname);
-	if (b->kind == BOUNCE_FAILED) {
+	switch (b->kind) {
+	case BOUNCE_FAILED:
 		buf_add_text(out, "Your message could not be delivered to the recipients below, and\r\n"
 				  "will not be tried again.\r\n\r\n");
-	} else {
+		break;
+	case BOUNCE_RELAYED:
+		buf_add_text(out, "Your message to the recipients below was taken by the next mail server.\r\n"
+				  "That one does not say whether it arrives: you asked to hear of it,\r\n"
+				  "and this is all that will be said.\r\n\r\n");
+		break;
+	case BOUNCE_DELAYED:
 		buf_add_text(out, "Your message has not been delivered to the recipients below for ");
 		add_duration(out, b->now_ms - b->arrived_ms);
 		buf_add_text(out, ".\r\nIt will be tried for another ");
 		add_duration(out, b->expires_ms - b->now_ms);
 		buf_add_text(out, ". You need not send it again.\r\n\r\n");
+		break;
 	}
+}
+
+static void print_words(const struct bounce *b, struct buf *out)
+{
+	buf_addf(out, "This is the mail relay at %s.\r\n\r\n", b->hostname);
+	print_news(b, out);
 	for (size_t i = 0; i < b->recipient_count; i++)
 		print_words_of(b, i, out);
-	buf_addf(out, "The header of your message is attached. Its number here is %s.\r\n",
-	    b->original_id);
+	buf_addf(out, "%s is attached. Its number here is %s.\r\n",
+	    b->content.n ? "Your message" : "The header of your message", b->original_id);
+	if (b->too_much)
+		buf_add_text(out, "All of it was asked for, but it is too long, or not in the 7-bit form\r\n"
+				  "that a report can carry everywhere.\r\n");
 }
 
 static void print_diagnostic(const struct bounce *b, const struct bounce_recipient *r,
@@ -244,10 +285,15 @@ static void print_status_of(const struct bounce *b, const struct bounce_recipien
     struct buf *out)
 {
 	bool wide = b->smtputf8 && !span_is_ascii(span_text(r->address));
-	buf_addf(out, "\r\nFinal-Recipient: %s; ", wide ? "utf-8" : "rfc822");
+	buf_add_text(out, "\r\n");
+	if (span_text(r->original).n) {
+		buf_add_text(out, "Original-Recipient: ");
+		add_text(out, span_text(r->original), ORIGINAL_SHOWN, false);
+		buf_add_text(out, "\r\n");
+	}
+	buf_addf(out, "Final-Recipient: %s; ", wide ? "utf-8" : "rfc822");
 	add_text(out, span_text(r->address), ADDRESS_SHOWN, b->smtputf8);
-	buf_addf(out, "\r\nAction: %s\r\nStatus: %s\r\n",
-	    b->kind == BOUNCE_FAILED ? "failed" : "delayed", r->status);
+	buf_addf(out, "\r\nAction: %s\r\nStatus: %s\r\n", kinds[b->kind].action, r->status);
 	if (r->mx[0]) {
 		buf_add_text(out, "Remote-MTA: dns; ");
 		add_text(out, span_text(r->mx), MX_SHOWN, false);
@@ -267,6 +313,11 @@ static void print_status_of(const struct bounce *b, const struct bounce_recipien
 
 static void print_status(const struct bounce *b, struct buf *out)
 {
+	if (span_text(b->envid).n) {
+		buf_add_text(out, "Original-Envelope-Id: ");
+		add_text(out, span_text(b->envid), ENVID_SHOWN, false);
+		buf_add_text(out, "\r\n");
+	}
 	buf_addf(out, "Reporting-MTA: dns; %s\r\nX-Relayd-Queue-ID: %s\r\nArrival-Date: ", b->hostname,
 	    b->original_id);
 	add_date(out, b->arrived_ms);
@@ -305,6 +356,19 @@ static void begin_part(const struct bounce *b, const char *boundary, const char 
 	    type, encoding(b), description);
 }
 
+static void print_returned(const struct bounce *b, const char *boundary, struct buf *out)
+{
+	if (b->content.n) {
+		begin_part(b, boundary, b->smtputf8 ? "message/global" : "message/rfc822",
+		    "Your message", out);
+		buf_add(out, b->content.p, b->content.n);
+		return;
+	}
+	begin_part(b, boundary, b->smtputf8 ? "message/global-headers" : "text/rfc822-headers",
+	    "Header of your message", out);
+	print_original(b, out);
+}
+
 void bounce_print(const struct bounce *b, struct buf *out)
 {
 	char boundary[48];
@@ -322,8 +386,6 @@ void bounce_print(const struct bounce *b, struct buf *out)
 	    "Delivery report", out);
 	print_status(b, out);
 	buf_add_text(out, "\r\n");
-	begin_part(b, boundary, b->smtputf8 ? "message/global-headers" : "text/rfc822-headers",
-	    "Header of your message", out);
-	print_original(b, out);
+	print_returned(b, boundary, out);
 	buf_addf(out, "\r\n--%s--\r\n", boundary);
 }

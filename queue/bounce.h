@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Delivery status notifications (RFC 3461 to 3464, 6522, 3834): the report of
- * a failure, and the notice of a delay, as a complete message. Words first that
- * a person understands, then the machine's part, then the original header.
+ * a failure, the notice of a delay, and the news that a message was handed to a host
+ * that reports no success, as a complete message. Words first that a person
+ * understands, then the machine's part, then the original header or message.
  * Pure: texts in, a message out.
  */
 #ifndef QUEUE_BOUNCE_H
@@ -14,12 +15,14 @@
 #include "relayd/base/buf.h"
 #include "relayd/base/text.h"
 
-enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED };
+enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED, BOUNCE_RELAYED };
 
 struct bounce_recipient {
 	const char *address;
+	const char *original; /* "rfc822; first@example.net" (ORCPT); "" or NULL: not said */
 	const char *status;   /* enhanced code "5.1.1" */
 	const char *mx;       /* who said it, "" nobody */
+	const char *stage;    /* of the dialogue: "rcpt"; "" or NULL: none */
 	unsigned code;        /* of the reply, 0: none, or REPLY begins with it */
 	const char *reply;    /* what was said, raw bytes; "" nothing */
 	const char *reason;   /* in words: what it means and what to do */
@@ -36,7 +39,11 @@ struct bounce {
 	int64_t now_ms, arrived_ms, expires_ms;
 	const struct bounce_recipient *recipients;
 	size_t recipient_count;
+	const char *envid;    /* the sender's number of the message; "" or NULL: none */
 	struct span header;   /* of the message, without the empty line; cut at 64 KiB */
+	struct span content;  /* the whole message, which goes back instead; empty: only the
+	                         header. 7-bit, CRLF, lines of 998 bytes at most */
+	bool too_much;        /* all of it was asked for, but can not go back */
 	bool smtputf8;        /* addresses hold UTF-8: message/global-delivery-status */
 };
 

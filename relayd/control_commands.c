@@ -43,6 +43,7 @@ void control_status(struct request *r)
 	add_number(r, "deferred", d->stats.deferred);
 	add_number(r, "bounced", d->stats.bounced);
 	add_number(r, "reports", d->stats.reports);
+	add_number(r, "reports_dropped", d->stats.reports_dropped);
 	add_number(r, "connections_now", listen_connections(d->listen));
 	add_number(r, "connections", d->stats.connections);
 	add_number(r, "connections_refused", d->stats.connections_refused);

@@ -90,14 +90,14 @@ void control_log(struct request *request);
 void control_queue(struct request *request);
 const char *batch_state_text(const struct batch *batch);
 int64_t batch_seconds(const struct batch *batch); /* to its next attempt */
-json_t *last_answer(const struct request *request, const struct message *message);
+json_t *answer_json(const struct history_entry *last); /* NULL: "" */
 void answer_text(const struct history_entry *last, struct buf *out);
 
 /* control_show.c */
 void control_show(struct request *request);
 void control_cat(struct request *request);
-/* What `why` says beyond a row of the list. */
+/* What `why` says beyond a row of the list; LAST is the answer it is about, or NULL. */
 void why_fill(const struct request *request, const struct message *message,
-    const struct envelope *envelope, json_t *row);
+    const struct envelope *envelope, const struct history_entry *last, json_t *row);
 
 #endif

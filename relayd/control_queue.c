@@ -105,44 +105,59 @@ static json_t *recipients_of(const struct message *m, const struct envelope *e)
 /* "451 4.2.0 not now", as it came but for its line ends. */
 void answer_text(const struct history_entry *last, struct buf *out)
 {
-	struct span text = span_text(last->text);
-	uint64_t code;
-	if (text.n > 4 && span_number((struct span){text.p, 3}, 599, &code) && text.p[3] == ' ') {
-		buf_add(out, text.p, 4);
-		text.p += 4;
-		text.n -= 4;
-	}
+	if (last->code)
+		buf_addf(out, "%u ", last->code);
 	if (last->status[0])
 		buf_addf(out, "%s ", last->status);
-	buf_add(out, text.p, text.n);
+	buf_add_text(out, last->text); /* escaped when it was noted */
 }
 
-json_t *last_answer(const struct request *r, const struct message *m)
+json_t *answer_json(const struct history_entry *last)
 {
-	const struct history_entry *last = history_find(deliver_history(r->daemon->deliver), m->id);
 	struct buf text = {0};
 	if (last && last->mx[0]) {
 		text_escape(&text, span_text(last->mx), 255);
 		buf_add_text(&text, ": ");
 	}
 	if (last)
-		answer_text(last, &text); /* escaped when it was noted */
+		answer_text(last, &text);
 	json_t *value = json_stringn(buf_text(&text), text.len);
 	buf_free(&text);
 	return value ? value : json_string("");
+}
+
+/* The newest answer about the recipients that were asked for; about any of them, when
+ * all were. */
+static const struct history_entry *answer_asked_for(const struct request *r,
+    const struct message *m, const struct envelope *e)
+{
+	const struct history *history = deliver_history(r->daemon->deliver);
+	const struct history_entry *newest = NULL;
+	if (!r->selection.domain)
+		return history_newest(history, m->id);
+	for (const struct batch *b = m->batches; b; b = b->next_of_message)
+		for (uint32_t i = 0; i < b->count; i++) {
+			uint32_t index = batch_recipient(b, i);
+			const struct history_entry *last = history_find(history, m->id, index);
+			if (last && (!newest || last->when_ms > newest->when_ms) &&
+			    selection_names(&r->selection, b, e->recipients[index]))
+				newest = last;
+		}
+	return newest;
 }
 
 static json_t *list_row(const struct request *r, const struct message *m, const struct envelope *e)
 {
 	char id[MESSAGE_ID_TEXT];
 	bool why = r->command == CMD_WHY;
+	const struct history_entry *last = answer_asked_for(r, m, e);
 	json_t *row = json_pack("{s:s,s:I,s:I,s:s,s:I,s:o,s:o,s:o}", "id", message_id_text(m->id, id),
 	    "age", (json_int_t)((clock_steady_ms() - m->arrived_ms) / 1000), "size",
 	    (json_int_t)m->size, "state", state_text(m), "next", (json_int_t)next_seconds(m), "from",
 	    json_safe(span_text(e->sender)), "to", recipients_of(m, e), why ? "said" : "last",
-	    last_answer(r, m));
+	    answer_json(last));
 	if (why)
-		why_fill(r, m, e, row);
+		why_fill(r, m, e, last, row);
 	return row;
 }
 

@@ -7,9 +7,11 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 #include "relayd/control_internal.h"
+#include "relayd/dsn.h"
 #include "relayd/explain.h"
 
 #define CAT_PIECE 32768
+#define ANSWERS_MAX 100 /* recipients of one message whose answers `why` tells */
 
 /* The message that the only argument names; NULL: the request has failed. */
 static struct message *one_message(struct request *r)
@@ -33,16 +35,45 @@ static void fact_text(struct request *r, const char *name, const char *text)
 		request_fact(r, name, json_safe(span_text(text)));
 }
 
+static void add_said(const struct request *r, const struct message *m, uint32_t recipient,
+    json_t *row)
+{
+	const struct history_entry *last =
+	    history_find(deliver_history(r->daemon->deliver), m->id, recipient);
+	if (!last)
+		return;
+	json_object_set_new(row, "said", answer_json(last));
+	json_object_set_new(row, "stage", json_string(last->stage));
+	json_object_set_new(row, "said_s", json_integer((clock_steady_ms() - last->when_ms) / 1000));
+}
+
+/* What the sender asks of reports about it, as it would be passed on. */
+static void add_dsn(const struct envelope *e, uint32_t recipient, json_t *row)
+{
+	struct buf text = {0};
+	dsn_print_recipient(e, recipient, &text);
+	if (text.len)
+		json_object_set_new(row, "reports", json_safe(span_trim(span_buf(&text))));
+	buf_free(&text);
+}
+
+static void show_recipient(struct request *r, const struct message *m, const struct envelope *e,
+    const struct batch *b, uint32_t recipient)
+{
+	json_t *row = json_pack("{s:o,s:o,s:s,s:i,s:I}", "address",
+	    json_safe(span_text(e->recipients[recipient])), "destination",
+	    json_safe(span_text(destination_name(b->destination))), "state", batch_state_text(b),
+	    "attempts", (int)b->attempts, "next_s", (json_int_t)batch_seconds(b));
+	add_dsn(e, recipient, row);
+	add_said(r, m, recipient, row);
+	request_fact(r, "recipient", row);
+}
+
 static void show_batches(struct request *r, const struct message *m, const struct envelope *e)
 {
 	for (const struct batch *b = m->batches; b; b = b->next_of_message)
 		for (uint32_t i = 0; i < b->count; i++)
-			request_fact(r, "recipient",
-			    json_pack("{s:o,s:o,s:s,s:i,s:I}", "address",
-				json_safe(span_text(e->recipients[batch_recipient(b, i)])),
-				"destination", json_safe(span_text(destination_name(b->destination))),
-				"state", batch_state_text(b), "attempts", (int)b->attempts, "next_s",
-				(json_int_t)batch_seconds(b)));
+			show_recipient(r, m, e, b, batch_recipient(b, i));
 }
 
 void control_show(struct request *r)
@@ -70,10 +101,12 @@ void control_show(struct request *r)
 	fact_text(r, "client", e.client);
 	fact_text(r, "user", e.user);
 	fact_text(r, "message_id", e.message_id);
+	fact_text(r, "envid", e.envid ? e.envid : "");
 	request_fact(r, "recipients", json_integer(m->recipient_count));
 	request_fact(r, "pending", json_integer(m->pending));
 	show_batches(r, m, &e);
-	request_fact(r, "last_answer", last_answer(r, m));
+	request_fact(r, "last_answer",
+	    answer_json(history_newest(deliver_history(r->daemon->deliver), m->id)));
 	envelope_free(&e);
 	request_end(r);
 }
@@ -149,15 +182,30 @@ static void fill_meaning(const struct request *r, const struct history_entry *la
 	json_object_set_new(row, "do", json_string(explain_remedy(verdict.klass)));
 	if (verdict.help && verdict.help[0])
 		json_object_set_new(row, "help", json_safe(span_text(verdict.help)));
+	json_object_set_new(row, "stage", json_string(last->stage));
 	json_object_set_new(row, "said_age", json_integer((clock_steady_ms() - last->when_ms) / 1000));
 	verdict_text_clear(&text);
 	buf_free(&answer);
 }
 
-void why_fill(const struct request *r, const struct message *m, const struct envelope *e,
-    json_t *row)
+/* Where recipients wait for different reasons each is told. */
+static void fill_answers(const struct request *r, const struct message *m,
+    const struct envelope *e, json_t *row)
 {
-	const struct history_entry *last = history_find(deliver_history(r->daemon->deliver), m->id);
+	json_t *list = json_array();
+	for (const struct batch *b = m->batches; b; b = b->next_of_message)
+		for (uint32_t i = 0; i < b->count && json_array_size(list) < ANSWERS_MAX; i++) {
+			uint32_t index = batch_recipient(b, i);
+			json_t *one = json_pack("{s:o}", "to", json_safe(span_text(e->recipients[index])));
+			add_said(r, m, index, one);
+			json_array_append_new(list, one);
+		}
+	json_object_set_new(row, "answers", list);
+}
+
+void why_fill(const struct request *r, const struct message *m, const struct envelope *e,
+    const struct history_entry *last, json_t *row)
+{
 	const char *destination = "";
 	int64_t paused = paused_seconds(r, m, &destination);
 	int attempts = 0;
@@ -171,4 +219,5 @@ void why_fill(const struct request *r, const struct message *m, const struct env
 		json_object_set_new(row, "destination", json_safe(span_text(destination)));
 	if (last)
 		fill_meaning(r, last, row);
+	fill_answers(r, m, e, row);
 }

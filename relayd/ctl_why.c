@@ -91,20 +91,49 @@ static void print_next(const json_t *row)
 	buf_free(&text);
 }
 
+static void add_said(struct buf *out, int64_t age, const char *stage, const char *said)
+{
+	ctl_add_seconds(out, age);
+	buf_addf(out, " ago");
+	if (stage[0])
+		buf_addf(out, " (%s)", stage);
+	buf_addf(out, ": %s", said);
+}
+
+/* Of the others, those about which something else was said. */
+static void print_others(const json_t *row)
+{
+	const json_t *answers = json_object_get(row, "answers");
+	for (size_t i = 0; i < json_array_size(answers); i++) {
+		const json_t *one = json_array_get(answers, i);
+		struct buf text = {0};
+		if (strcmp(text_of(one, "said"), text_of(row, "said")) == 0)
+			continue;
+		buf_addf(&text, "%s: ", text_of(one, "to"));
+		if (text_of(one, "said")[0])
+			add_said(&text, number_of(one, "said_s"), text_of(one, "stage"),
+			    text_of(one, "said"));
+		else
+			buf_add_text(&text, "no answer yet");
+		print_text("other", buf_text(&text));
+		buf_free(&text);
+	}
+}
+
 static void print_answer(const json_t *row)
 {
 	struct buf text = {0};
 	if (!text_of(row, "said")[0]) {
 		print_text("answer", "none yet");
-		return;
+	} else {
+		add_said(&text, number_of(row, "said_age"), text_of(row, "stage"), text_of(row, "said"));
+		print_text("answer", buf_text(&text));
 	}
-	ctl_add_seconds(&text, number_of(row, "said_age"));
-	buf_addf(&text, " ago: %s", text_of(row, "said"));
-	print_text("answer", buf_text(&text));
 	buf_free(&text);
 	print_text("means", text_of(row, "means"));
 	print_text("to do", text_of(row, "do"));
 	print_text("see", text_of(row, "help"));
+	print_others(row);
 }
 
 static void print_commands(const json_t *row)

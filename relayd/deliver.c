@@ -343,7 +343,7 @@ static void on_ended(void *arg, struct message *message)
 {
 	struct deliver *deliver = arg;
 	spool_note_end(deliver->options.spool, message->id, message->place);
-	history_forget(deliver->history, message->id);
+	history_forget_message(deliver->history, message->id);
 }
 
 /* ---- the queue ---- */

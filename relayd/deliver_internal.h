@@ -6,6 +6,7 @@
 #define RELAYD_DELIVER_INTERNAL_H
 
 #include "relayd/deliver.h"
+#include "relayd/report.h"
 #include "smtp/client.h"
 #include "smtp/mx.h"
 #include "smtp/reuse.h"
@@ -39,6 +40,8 @@ struct tried {
 	char status[12];
 	struct buf text;     /* of the reply, or why there is none */
 	char mx[256];        /* who said it */
+	const char *stage;   /* where, a literal */
+	int64_t said_ms;     /* and when, steady clock */
 	bool answered;       /* by a reply, not by a failure of ours or the network */
 	bool rests;          /* LATER, and no other way may help: not in this attempt */
 	bool relayed;        /* DELIVERED, to a host that will not report it: we do */
@@ -142,6 +145,12 @@ void settle_local(struct attempt *attempt, struct tried *tried, enum verdict_sta
 
 /* Nobody is left to ask: write down results, report failures, end the attempt. */
 void settle(struct attempt *attempt);
+
+/* settle_report.c */
+
+/* Tell the sender of all recipients that have failed, or were relayed, and of which it
+ * wants to hear. False: there are none, and nothing is called; else DONE follows. */
+bool settle_report(struct attempt *attempt, enum bounce_kind kind, report_done *done);
 
 /* The delay notice for MESSAGE is due. */
 void settle_delay_notice(struct deliver *deliver, struct message *message);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "relayd/explain.h"
 
+#include <string.h>
+
 static const struct {
 	const char *failure;
 	const char *remedy;
@@ -74,4 +76,29 @@ const char *explain_failure(enum verdict_class klass)
 const char *explain_remedy(enum verdict_class klass)
 {
 	return words[klass].remedy;
+}
+
+const char *explain_form(const char *status)
+{
+	static const struct {
+		const char *status;
+		const char *words;
+	} forms[] = {
+	    {"5.6.3",
+		"The message has 8-bit text, and the receiving mail server takes 7-bit text only "
+		"(it does not offer 8BITMIME). Send it again with the text encoded as "
+		"quoted-printable or base64 (Content-Transfer-Encoding); in a program that "
+		"writes its mails itself this has to be set there."},
+	    {"5.6.7",
+		"An address or a header field of the message has letters outside of ASCII, and the "
+		"receiving mail server does not take those (it does not offer SMTPUTF8). Use an "
+		"address in ASCII letters, and encode names and the subject (RFC 2047)."},
+	    {"5.3.4",
+		"The message is larger than the receiving mail server says it takes. Send a link "
+		"instead of the file."},
+	};
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+		if (strcmp(status, forms[i].status) == 0)
+			return forms[i].words;
+	return NULL;
 }

@@ -87,15 +87,20 @@ static bool is_at(const char *recipient, const char *domain)
 	return at && span_is_nocase(span_text(at + 1), domain);
 }
 
-static bool has_recipient(const struct message *m, const struct envelope *e, const char *domain)
+bool selection_names(const struct selection *s, const struct batch *batch,
+    const char *recipient)
 {
-	for (const struct batch *b = m->batches; b; b = b->next_of_message) {
-		if (span_is_nocase(span_text(destination_name(b->destination)), domain))
-			return true;
+	return span_is_nocase(span_text(destination_name(batch->destination)), s->domain) ||
+	       is_at(recipient, s->domain);
+}
+
+static bool has_recipient(const struct selection *s, const struct message *m,
+    const struct envelope *e)
+{
+	for (const struct batch *b = m->batches; b; b = b->next_of_message)
 		for (uint32_t i = 0; i < b->count; i++)
-			if (is_at(e->recipients[batch_recipient(b, i)], domain))
+			if (selection_names(s, b, e->recipients[batch_recipient(b, i)]))
 				return true;
-	}
 	return false;
 }
 
@@ -124,5 +129,5 @@ bool selection_fits(const struct selection *s, const struct message *m, const st
 		return false;
 	if (s->sender && !span_is_nocase(span_text(e->sender), s->sender))
 		return false;
-	return !s->domain || has_recipient(m, e, s->domain);
+	return !s->domain || has_recipient(s, m, e);
 }

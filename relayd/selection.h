@@ -33,6 +33,10 @@ bool selection_is_empty(const struct selection *selection);
 /* Can the message fit? Cheap: false spares the look at its envelope. */
 bool selection_may_fit(const struct selection *selection, const struct message *message,
     int64_t now_ms);
+/* Is RECIPIENT, one of BATCH, what its `domain` asks for? */
+bool selection_names(const struct selection *selection, const struct batch *batch,
+    const char *recipient);
+
 bool selection_fits(const struct selection *selection, const struct message *message,
     const struct envelope *envelope, int64_t now_ms);
 

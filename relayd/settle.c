@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: MIT
  * What the answers of an attempt mean: a verdict for each recipient, the log
- * line, the record in the spool, the report to the sender, and what the
- * schedule learns. Nothing here talks to the network.
+ * line, the record in the spool, and what the schedule learns. The reports to the
+ * sender are settle_report.c's. Nothing here talks to the network. The end, each step
+ * leading to the one behind it:
+ *
+ *	settle           expired ones get the answer that is known
+ *	relayed          the sender hears of successes that nobody else will tell of
+ *	failures         the sender hears of them, then they are given up
+ *	end_attempt      the schedule has the batch back
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/deliver_internal.h"
-#include "relayd/explain.h"
-#include "relayd/report.h"
-#include "smtp/header.h"
+#include "relayd/dsn.h"
 
-#define HEADER_SHOWN 65536 /* of the original header, in a report */
-#define REPLY_SHOWN 400    /* of a reply, in the log */
+#define REPLY_SHOWN 400 /* of a reply, in the log and the history */
 
 static const enum verdict_stage stages[] = {
     [CLIENT_CONNECT] = VERDICT_STAGE_CONNECT,
@@ -100,6 +102,7 @@ static void log_result(const struct attempt *a, const struct tried *t, const cha
 static void record(struct attempt *a, const struct tried *t, enum spool_outcome outcome)
 {
 	spool_note_result(a->deliver->options.spool, a->id, t->index, outcome);
+	history_forget(a->deliver->history, a->id, t->index);
 	schedule_recipient_done(a->deliver->schedule, a->batch, t->index);
 }
 
@@ -134,13 +137,27 @@ static void judge(struct attempt *a, struct tried *t, enum verdict_stage stage,
 	}
 }
 
+/* As one line: of several the ends become blanks. */
 static void note_answer(struct attempt *a, const struct tried *t)
 {
+	struct buf plain = {0};
 	struct buf text = {0};
-	if (t->code)
-		buf_addf(&text, "%u ", t->code);
-	text_escape(&text, span_buf(&t->text), REPLY_SHOWN);
-	history_note(a->deliver->history, a->id, clock_steady_ms(), t->status, t->mx, buf_text(&text));
+	buf_add(&plain, t->text.data, t->text.len);
+	for (size_t i = 0; i < plain.len; i++)
+		if (plain.data[i] == '\n')
+			plain.data[i] = ' ';
+	text_escape(&text, span_buf(&plain), REPLY_SHOWN);
+	struct history_entry entry = {
+	    .when_ms = t->said_ms,
+	    .stage = t->stage,
+	    .klass = t->verdict.known ? t->verdict.klass : VERDICT_SERVER_BUSY,
+	    .code = t->code,
+	    .mx = t->mx,
+	    .text = buf_text(&text),
+	};
+	memcpy(entry.status, t->status, sizeof(entry.status));
+	history_note(a->deliver->history, a->id, t->index, &entry);
+	buf_free(&plain);
 	buf_free(&text);
 }
 
@@ -149,10 +166,15 @@ static void take_result(struct attempt *a, struct tried *t, enum verdict_stage s
 {
 	struct stats *stats = a->deliver->options.stats;
 	enhanced_text(enhanced, t->status);
+	t->stage = stage_name;
+	t->said_ms = clock_steady_ms();
 	judge(a, t, stage, enhanced);
 	log_result(a, t, stage_name);
 	if (t->state == TRIED_DELIVERED) {
 		stats->delivered++;
+		/* a host that knows RFC 3461 tells of the success itself */
+		t->relayed = a->client && !client_info(a->client).dsn &&
+		    dsn_is_wanted(&a->envelope, t->index, ENVELOPE_NOTIFY_SUCCESS);
 		record(a, t, SPOOL_DELIVERED);
 		return;
 	}
@@ -257,127 +279,44 @@ static void end_attempt(struct attempt *a)
 	}
 }
 
+static void log_discard(const struct attempt *a, const struct tried *t, const char *reason)
+{
+	char id[MESSAGE_ID_TEXT];
+	struct log_line line;
+	log_begin(&line, LOG_LEVEL_WARN, "discard");
+	log_add_text(&line, "id", message_id_text(a->id, id));
+	log_add_text(&line, "to", t->address);
+	log_add_text(&line, "reason", reason);
+	log_end(&line);
+}
+
+/* Nobody will hear of these: the log is all that is left. */
+static void log_silent(const struct attempt *a)
+{
+	struct stats *stats = a->deliver->options.stats;
+	bool nobody = !a->envelope.sender[0] || a->envelope.report;
+	stats->reports_dropped += a->envelope.report;
+	for (size_t i = 0; i < a->tried_count; i++) {
+		const struct tried *t = &a->tried[i];
+		if (t->state != TRIED_FAILED)
+			continue;
+		if (nobody)
+			log_discard(a, t, "nobody to report to: the envelope sender is empty");
+		else if (!dsn_is_wanted(&a->envelope, t->index, ENVELOPE_NOTIFY_FAILURE))
+			log_discard(a, t, "the sender asked for no report (NOTIFY)");
+	}
+}
+
 static void give_up(struct attempt *a)
 {
+	if (!a->batch->doomed)
+		log_silent(a);
 	for (size_t i = 0; i < a->tried_count; i++) {
 		if (a->tried[i].state != TRIED_FAILED)
 			continue;
 		a->deliver->options.stats->bounced++;
 		record(a, &a->tried[i], SPOOL_BOUNCED);
 	}
-}
-
-static void reported(void *arg, bool queued)
-{
-	struct attempt *a = arg;
-	if (queued) {
-		a->deliver->options.stats->reports++;
-		give_up(a);
-	}
-	/* not queued: the recipients stay, and so does the chance to report them */
-	end_attempt(a);
-}
-
-/* The header section of the stored message. */
-static void read_header(struct spool_reader *reader, struct buf *header)
-{
-	uint64_t size = spool_reader_size(reader);
-	size_t want = size < HEADER_SHOWN ? (size_t)size : HEADER_SHOWN;
-	size_t scanned = 0;
-	while (header->len < want) {
-		char *room = buf_room(header, want - header->len);
-		ssize_t n = spool_reader_read(reader, header->len, room, want - header->len);
-		if (n <= 0)
-			break;
-		header->len += (size_t)n;
-	}
-	size_t body = header_end(span_buf(header), &scanned);
-	if (body >= 2)
-		header->len = body - 2;
-}
-
-static size_t list_failures(const struct attempt *a, struct bounce_recipient *list)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < a->tried_count; i++) {
-		const struct tried *t = &a->tried[i];
-		if (t->state != TRIED_FAILED)
-			continue;
-		list[n++] = (struct bounce_recipient){
-		    .address = t->address,
-		    .status = t->status[0] ? t->status : "5.0.0",
-		    .mx = t->mx,
-		    .code = t->answered ? t->code : 0,
-		    .reply = buf_text(&t->text),
-		    .reason = explain_failure(t->verdict.klass),
-		    .last_attempt_ms = clock_wall_ms(),
-		};
-	}
-	return n;
-}
-
-static void send_report(struct attempt *a)
-{
-	struct bounce_recipient *list = mem_array(a->tried_count, sizeof(*list));
-	struct buf header = {0};
-	read_header(a->reader, &header);
-	struct report report = {
-	    .kind = BOUNCE_FAILED,
-	    .message_id = a->id,
-	    .envelope = &a->envelope,
-	    .header = span_buf(&header),
-	    .expires_ms = a->batch->message->expires_ms,
-	    .recipients = list,
-	    .recipient_count = list_failures(a, list),
-	};
-	report_send(a->deliver->options.intake, a->settings->conf, &report, reported, a);
-	buf_free(&header);
-	mem_free(list);
-}
-
-static void log_discard(const struct attempt *a)
-{
-	char id[MESSAGE_ID_TEXT];
-	struct log_line line;
-	log_begin(&line, LOG_LEVEL_WARN, "discard");
-	log_add_text(&line, "id", message_id_text(a->id, id));
-	log_add_text(&line, "to", a->tried[0].address);
-	log_add_text(&line, "reason", "nobody to report to: the envelope sender is empty");
-	log_end(&line);
-}
-
-/* The last answer as it was: its lines stand escaped in the history. */
-static void unfold(struct buf *text, const char *p)
-{
-	for (const char *end; (end = strstr(p, "\\x0a")); p = end + 4) {
-		buf_add(text, p, (size_t)(end - p));
-		buf_add_byte(text, ' ');
-	}
-	buf_add_text(text, p);
-}
-
-/* What a message has died of: what its last answer means, or that it waited for a way
- * out and was not tried at all. */
-static enum verdict_class class_of_last(const struct attempt *a, const struct history_entry *last)
-{
-	enum verdict_class none = a->batch->by_path ? VERDICT_REPUTATION : VERDICT_SERVER_BUSY;
-	struct enhanced enhanced = {0};
-	struct buf text = {0};
-	if (!last || last->text[0] < '4' || last->text[0] > '5')
-		return none;
-	unfold(&text, last->text);
-	enhanced_parse(span_text(last->status), &enhanced);
-	struct verdict_input input = {
-	    .code = (unsigned)strtoul(buf_text(&text), NULL, 10),
-	    .klass = enhanced.klass,
-	    .subject = enhanced.subject,
-	    .detail = enhanced.detail,
-	    .text = span_buf(&text),
-	    .mx = last->mx,
-	};
-	struct verdict v = verdict_judge(a->settings->rules, &input);
-	buf_free(&text);
-	return v.known ? v.klass : none;
 }
 
 /* The block that it waited for until the end; NULL: none. */
@@ -392,6 +331,8 @@ static const struct incident *waited_for(const struct attempt *a)
 static void say_block(struct tried *t, const struct incident *i)
 {
 	t->verdict.klass = i->klass;
+	t->code = 0;
+	t->answered = false;
 	buf_clear(&t->text);
 	buf_addf(&t->text, "%s refuses mail of %s %s; the message waited as long as it may",
 	    i->provider, i->sender_domain[0] ? "the domain" : "this mail server,",
@@ -400,110 +341,88 @@ static void say_block(struct tried *t, const struct incident *i)
 		buf_addf(&t->text, ". The last answer was: %s", i->replies[0].text);
 }
 
-/* Its time is over: what the last answer was is in the history. */
+/* Its time is over: what the last answer was is in the history. Without one it waited
+ * for a way out, or nobody was reached in this process's life. */
+static void expire_one(const struct attempt *a, struct tried *t)
+{
+	const struct history_entry *last = history_find(a->deliver->history, a->id, t->index);
+	snprintf(t->status, sizeof(t->status), "4.4.7");
+	t->state = TRIED_FAILED;
+	t->verdict.klass = a->batch->by_path ? VERDICT_REPUTATION : VERDICT_SERVER_BUSY;
+	t->verdict.rule = "expired";
+	t->stage = "expired";
+	t->said_ms = clock_steady_ms();
+	if (!last) {
+		buf_add_text(&t->text, "the message could not be delivered in time");
+		return;
+	}
+	t->verdict.klass = last->klass;
+	t->stage = last->stage;
+	t->said_ms = last->when_ms;
+	t->code = last->code;
+	t->answered = last->code != 0;
+	snprintf(t->mx, sizeof(t->mx), "%s", last->mx);
+	buf_addf(&t->text, "%s%s%s", last->status, last->status[0] ? " " : "", last->text);
+}
+
 static void expire(struct attempt *a)
 {
-	const struct history_entry *last = history_find(a->deliver->history, a->id);
-	enum verdict_class klass = class_of_last(a, last);
 	const struct incident *block = waited_for(a);
 	for (size_t i = 0; i < a->tried_count; i++) {
-		struct tried *t = &a->tried[i];
-		snprintf(t->status, sizeof(t->status), "4.4.7");
-		t->state = TRIED_FAILED;
-		t->verdict.klass = klass;
-		t->verdict.rule = "expired";
-		if (last)
-			snprintf(t->mx, sizeof(t->mx), "%s", last->mx);
-		buf_add_text(&t->text, last ? last->text : "the message could not be delivered in time");
+		expire_one(a, &a->tried[i]);
 		if (block)
-			say_block(t, block);
-		log_result(a, t, "expired");
+			say_block(&a->tried[i], block);
+		log_result(a, &a->tried[i], "expired");
 	}
 }
 
-void settle(struct attempt *a)
+static void failures_told(void *arg, enum report_end end)
 {
-	size_t failed = 0;
-	a->settling = true;
-	if (a->expired)
-		expire(a);
+	struct attempt *a = arg;
+	/* later: the recipients stay, and so does the chance to report them */
+	if (end != REPORT_LATER)
+		give_up(a);
+	end_attempt(a);
+}
+
+static bool has_failed(const struct attempt *a)
+{
 	for (size_t i = 0; i < a->tried_count; i++)
-		failed += a->tried[i].state == TRIED_FAILED;
-	/* deleted by hand meanwhile: nobody is told, as relayctl says */
-	bool told = a->envelope.sender[0] && !a->envelope.report && !a->batch->doomed;
-	if (failed && told) {
-		send_report(a);
-		return;
-	}
-	if (failed) {
-		if (!a->batch->doomed)
-			log_discard(a);
+		if (a->tried[i].state == TRIED_FAILED)
+			return true;
+	return false;
+}
+
+/* Somebody wants to hear of it; what was deleted by hand meanwhile nobody is told, as
+ * relayctl says. */
+static bool has_reader(const struct attempt *a)
+{
+	return a->envelope.sender[0] && !a->envelope.report && !a->batch->doomed;
+}
+
+static void settle_failures(struct attempt *a)
+{
+	if (has_failed(a)) {
+		if (has_reader(a) && settle_report(a, BOUNCE_FAILED, failures_told))
+			return;
 		give_up(a);
 	}
 	end_attempt(a);
 }
 
-/* ---- the delay notice ---- */
-
-static void notice_sent(void *arg, bool queued)
+/* It is not tried again: the message is delivered, and that is on disk. */
+static void relayed_told(void *arg, enum report_end end)
 {
-	struct deliver *deliver = arg;
-	deliver->options.stats->reports += queued;
+	(void)end;
+	settle_failures(arg);
 }
 
-static size_t list_waiting(struct deliver *deliver, const struct message *message,
-    const struct envelope *e, struct bounce_recipient *list)
+void settle(struct attempt *a)
 {
-	const struct history_entry *last = history_find(deliver->history, message->id);
-	int64_t age = last ? clock_steady_ms() - last->when_ms : 0;
-	size_t n = 0;
-	for (const struct batch *b = message->batches; b; b = b->next_of_message)
-		for (uint32_t i = 0; i < b->count; i++)
-			list[n++] = (struct bounce_recipient){
-			    .address = e->recipients[batch_recipient(b, i)],
-			    .status = last && last->status[0] ? last->status : "4.0.0",
-			    .mx = last ? last->mx : "",
-			    .reply = last ? last->text : "",
-			    .reason = "It has not been delivered yet. relayd keeps trying; there is "
-				      "nothing to do for now, and no need to send it again.",
-			    .last_attempt_ms = clock_wall_ms() - age,
-			};
-	return n;
-}
-
-void settle_delay_notice(struct deliver *deliver, struct message *message)
-{
-	struct spool *spool = deliver->options.spool;
-	struct envelope e = {0};
-	struct why why = {0};
-	if (spool_read_envelope(spool, message->id, message->place, &e, &why) < 0) {
-		log_text(LOG_LEVEL_ERROR, "spool: %s", why.text);
+	a->settling = true;
+	if (a->expired)
+		expire(a);
+	if (has_reader(a) && settle_report(a, BOUNCE_RELAYED, relayed_told))
 		return;
-	}
-	struct spool_state state = message_state(deliver, message);
-	spool_note_state(spool, message->id, &state);
-	if (e.sender[0]) {
-		struct bounce_recipient *list = mem_array(message->pending, sizeof(*list));
-		struct buf header = {0};
-		struct spool_reader *reader =
-		    spool_reader_open(spool, message->id, message->place, NULL);
-		if (reader) {
-			read_header(reader, &header);
-			spool_reader_close(reader);
-		}
-		struct report report = {
-		    .kind = BOUNCE_DELAYED,
-		    .message_id = message->id,
-		    .envelope = &e,
-		    .header = span_buf(&header),
-		    .expires_ms = message->expires_ms,
-		    .recipients = list,
-		    .recipient_count = list_waiting(deliver, message, &e, list),
-		};
-		report_send(deliver->options.intake, deliver->settings->conf, &report, notice_sent,
-		    deliver);
-		buf_free(&header);
-		mem_free(list);
-	}
-	envelope_free(&e);
+	settle_failures(a);
 }

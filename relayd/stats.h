@@ -20,6 +20,7 @@ struct stats {
 	uint64_t logins_failed;     /* 535 */
 	uint64_t logins_put_off;    /* 454: banned, or too many at a time */
 	uint64_t reports;           /* bounces and notices sent */
+	uint64_t reports_dropped;   /* refused for good by our own intake */
 };
 
 #endif

@@ -272,15 +272,23 @@ static enum answer ask(struct attempt *a)
 
 /* ---- one after the other ---- */
 
+/* Of a recipient about which something was said, that says more. */
 static void note_why(const struct attempt *a)
 {
 	struct history *history = a->deliver->history;
 	struct buf text = {0};
-	if (history_find(history, a->id))
-		return; /* the last answer says more */
 	buf_addf(&text, "not tried: the path to %s %s; see relayctl reputation",
 	    a->way.path.provider, a->way.busy ? "has to wait" : "is held");
-	history_note(history, a->id, clock_wall_ms(), "", "", buf_text(&text));
+	struct history_entry entry = {
+	    .when_ms = clock_steady_ms(),
+	    .stage = "path",
+	    .klass = VERDICT_REPUTATION,
+	    .mx = "",
+	    .text = buf_text(&text),
+	};
+	for (size_t i = 0; i < a->tried_count; i++)
+		if (!history_find(history, a->id, a->tried[i].index))
+			history_note(history, a->id, a->tried[i].index, &entry);
 	buf_free(&text);
 }
 

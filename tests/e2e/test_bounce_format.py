@@ -131,7 +131,7 @@ class BounceFormat(Case):
         self.receiver.behaviour = Behaviour(rcpt="550 5.1.1 no such user")
         relay.change(spool={"free_space": "1000G"})  # more than there is
         relay.start()
-        relay.wait_log("the report on message .* could not be queued", 2)
+        relay.wait_log("warn report .*result=later", 2)
         self.assertLess(len(relay.log("result=failed")), 5)
         row, = relay.ctl("queue", "list")
         self.assertEqual(row["to"], ["user@dest.test"])

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT
+ * What goes into a report on an attempt, or on a message that waits: which recipients
+ * the sender wants to hear of (RFC 3461 section 4.1), what was said about each, and
+ * how much of the message goes back.
+ */
+#include <string.h>
+
+#include "relayd/base/clock.h"
+#include "relayd/base/log.h"
+#include "relayd/base/mem.h"
+#include "relayd/deliver_internal.h"
+#include "relayd/dsn.h"
+#include "relayd/explain.h"
+#include "smtp/header.h"
+
+#define HEADER_SHOWN 65536       /* of the original header */
+#define CONTENT_MAX (256 * 1024) /* of a message that goes back as a whole (RET=FULL) */
+#define LINE_MAX_BYTES 998
+
+/* The recipients of a report, and the texts that it needs. */
+struct list {
+	struct bounce_recipient *all;
+	struct buf *originals;
+	size_t count;
+	struct buf text; /* header or content */
+};
+
+static void list_init(struct list *list, size_t max)
+{
+	*list = (struct list){0};
+	list->all = mem_array(max, sizeof(*list->all));
+	list->originals = mem_array(max, sizeof(*list->originals));
+}
+
+static void list_free(struct list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		buf_free(&list->originals[i]);
+	mem_free(list->originals);
+	mem_free(list->all);
+	buf_free(&list->text);
+}
+
+/* Recipient INDEX of E joins it, with the ORCPT that belongs to it. */
+static void list_add(struct list *list, const struct envelope *e, size_t index,
+    struct bounce_recipient r)
+{
+	struct buf *original = &list->originals[list->count];
+	dsn_print_original(e, index, original);
+	r.address = e->recipients[index];
+	r.original = buf_text(original);
+	list->all[list->count++] = r;
+}
+
+/* ---- what goes back ---- */
+
+static void read_text(struct spool_reader *reader, size_t want, struct buf *text)
+{
+	while (text->len < want) {
+		char *room = buf_room(text, want - text->len);
+		ssize_t n = spool_reader_read(reader, text->len, room, want - text->len);
+		if (n <= 0)
+			break;
+		text->len += (size_t)n;
+	}
+}
+
+/* The header section of the stored message. */
+static void read_header(struct spool_reader *reader, struct buf *header)
+{
+	uint64_t size = spool_reader_size(reader);
+	size_t scanned = 0;
+	read_text(reader, size < HEADER_SHOWN ? (size_t)size : HEADER_SHOWN, header);
+	size_t body = header_end(span_buf(header), &scanned);
+	if (body >= 2)
+		header->len = body - 2;
+}
+
+/* A report must get through to anywhere: 7-bit, lines of the usual length. */
+static bool is_plain(struct span text)
+{
+	size_t column = 0;
+	for (size_t i = 0; i < text.n; i++) {
+		unsigned char c = (unsigned char)text.p[i];
+		column = c == '\n' ? 0 : column + (c != '\r');
+		if (c > 127 || c == 0 || column > LINE_MAX_BYTES)
+			return false;
+	}
+	return text.n > 0 && column == 0;
+}
+
+/* The whole message into TEXT; false: it can not go back. */
+static bool read_content(struct spool_reader *reader, struct buf *text)
+{
+	uint64_t size = spool_reader_size(reader);
+	if (size > CONTENT_MAX)
+		return false;
+	read_text(reader, (size_t)size, text);
+	if (text->len == size && is_plain(span_buf(text)))
+		return true;
+	buf_free(text);
+	return false;
+}
+
+/* RFC 3461 section 4.3: RET is about reports of failure. */
+static void fill_returned(struct report *report, struct spool_reader *reader, struct list *list)
+{
+	bool whole = report->kind == BOUNCE_FAILED && report->envelope->ret == ENVELOPE_RET_FULL;
+	if (whole && read_content(reader, &list->text)) {
+		report->content = span_buf(&list->text);
+		return;
+	}
+	report->too_much = whole;
+	read_header(reader, &list->text);
+	report->header = span_buf(&list->text);
+}
+
+/* ---- an attempt ---- */
+
+static const char *reason(const struct tried *t, enum bounce_kind kind)
+{
+	const char *form = t->answered ? NULL : explain_form(t->status);
+	if (kind == BOUNCE_RELAYED)
+		return "It was handed to the mail server that is named here.";
+	return form ? form : explain_failure(t->verdict.klass);
+}
+
+static bool is_told(const struct attempt *a, const struct tried *t, enum bounce_kind kind)
+{
+	if (kind == BOUNCE_RELAYED)
+		return t->state == TRIED_DELIVERED && t->relayed;
+	return t->state == TRIED_FAILED &&
+	       dsn_is_wanted(&a->envelope, t->index, ENVELOPE_NOTIFY_FAILURE);
+}
+
+static void list_tried(struct list *list, const struct attempt *a, enum bounce_kind kind)
+{
+	int64_t shift = clock_wall_ms() - clock_steady_ms();
+	for (size_t i = 0; i < a->tried_count; i++) {
+		const struct tried *t = &a->tried[i];
+		if (!is_told(a, t, kind))
+			continue;
+		const char *unknown = kind == BOUNCE_FAILED ? "5.0.0" : "2.0.0";
+		list_add(list, &a->envelope, t->index,
+		    (struct bounce_recipient){
+			.status = t->status[0] ? t->status : unknown,
+			.mx = t->mx,
+			.stage = t->stage,
+			.code = t->answered ? t->code : 0,
+			.reply = buf_text(&t->text),
+			.reason = reason(t, kind),
+			.last_attempt_ms = t->said_ms + shift,
+		    });
+	}
+}
+
+bool settle_report(struct attempt *a, enum bounce_kind kind, report_done *done)
+{
+	struct list list;
+	list_init(&list, a->tried_count);
+	list_tried(&list, a, kind);
+	bool told = list.count > 0;
+	if (told) {
+		struct report report = {
+		    .kind = kind,
+		    .message_id = a->id,
+		    .envelope = &a->envelope,
+		    .expires_ms = a->batch->message->expires_ms,
+		    .recipients = list.all,
+		    .recipient_count = list.count,
+		};
+		fill_returned(&report, a->reader, &list);
+		report_send(a->deliver->options.intake, a->settings->conf, a->deliver->options.stats,
+		    &report, done, a);
+	}
+	list_free(&list);
+	return told;
+}
+
+/* ---- the delay notice ---- */
+
+static void list_waiting(struct list *list, struct deliver *deliver, const struct message *message,
+    const struct envelope *e, uint32_t index)
+{
+	const struct history_entry *last = history_find(deliver->history, message->id, index);
+	int64_t age = last ? clock_steady_ms() - last->when_ms : 0;
+	if (!dsn_is_wanted(e, index, ENVELOPE_NOTIFY_DELAY))
+		return;
+	list_add(list, e, index,
+	    (struct bounce_recipient){
+		.status = last && last->status[0] ? last->status : "4.0.0",
+		.mx = last ? last->mx : "",
+		.stage = last ? last->stage : "",
+		.code = last ? last->code : 0,
+		.reply = last ? last->text : "",
+		.reason = "It has not been delivered yet. relayd keeps trying; there is "
+			  "nothing to do for now, and no need to send it again.",
+		.last_attempt_ms = clock_wall_ms() - age,
+	    });
+}
+
+static void notice_sent(void *arg, enum report_end end)
+{
+	(void)arg;
+	(void)end; /* nothing hangs on it */
+}
+
+static void send_notice(struct deliver *deliver, struct message *message, const struct envelope *e)
+{
+	struct list list;
+	list_init(&list, message->pending);
+	for (const struct batch *b = message->batches; b; b = b->next_of_message)
+		for (uint32_t i = 0; i < b->count; i++)
+			list_waiting(&list, deliver, message, e, batch_recipient(b, i));
+	struct report report = {
+	    .kind = BOUNCE_DELAYED,
+	    .message_id = message->id,
+	    .envelope = e,
+	    .expires_ms = message->expires_ms,
+	    .recipients = list.all,
+	    .recipient_count = list.count,
+	};
+	struct spool_reader *reader = list.count
+	    ? spool_reader_open(deliver->options.spool, message->id, message->place, NULL)
+	    : NULL;
+	if (reader) {
+		fill_returned(&report, reader, &list);
+		spool_reader_close(reader);
+	}
+	if (list.count)
+		report_send(deliver->options.intake, deliver->settings->conf, deliver->options.stats,
+		    &report, notice_sent, deliver);
+	list_free(&list);
+}
+
+void settle_delay_notice(struct deliver *deliver, struct message *message)
+{
+	struct spool *spool = deliver->options.spool;
+	struct envelope e = {0};
+	struct why why = {0};
+	if (spool_read_envelope(spool, message->id, message->place, &e, &why) < 0) {
+		log_text(LOG_LEVEL_ERROR, "spool: %s", why.text);
+		return;
+	}
+	struct spool_state state = message_state(deliver, message);
+	spool_note_state(spool, message->id, &state);
+	if (e.sender[0])
+		send_notice(deliver, message, &e);
+	envelope_free(&e);
+}
