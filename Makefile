@@ -207,7 +207,7 @@ install: all man
 	install -m 0644 $(B)/man/relay-sendmail.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 0644 $(B)/man/relayd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 0644 $(B)/man/relayd.8 $(B)/man/relayctl.8 $(DESTDIR)$(PREFIX)/share/man/man8/
-	install -m 0644 conf/relayd.conf conf/replies.conf $(DESTDIR)$(PREFIX)/share/relayd/
+	install -m 0644 conf/relayd.conf conf/replies.conf conf/delist.conf $(DESTDIR)$(PREFIX)/share/relayd/
 	install -m 0644 conf/examples/* $(DESTDIR)$(PREFIX)/share/relayd/examples/
 	$(B)/relayctl completion >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/relayctl
 	sed 's,/usr/local/sbin,$(PREFIX)/sbin,' relayd/relayd.service \

@@ -12,20 +12,6 @@
 _Static_assert(sizeof(enum verdict_class) == sizeof(unsigned), "enums are stored as unsigned");
 _Static_assert(sizeof(enum verdict_stage) == sizeof(unsigned), "enums are stored as unsigned");
 
-static const char *const stages[] = {
-    [VERDICT_STAGE_UNKNOWN] = "",
-    [VERDICT_STAGE_DNS] = "dns",
-    [VERDICT_STAGE_CONNECT] = "connect",
-    [VERDICT_STAGE_BANNER] = "banner",
-    [VERDICT_STAGE_EHLO] = "ehlo",
-    [VERDICT_STAGE_TLS] = "tls",
-    [VERDICT_STAGE_AUTH] = "auth",
-    [VERDICT_STAGE_MAIL] = "mail",
-    [VERDICT_STAGE_RCPT] = "rcpt",
-    [VERDICT_STAGE_DATA] = "data",
-    [VERDICT_STAGE_END] = "end",
-};
-
 /* Where a member lies; through void *, since only the table knows its type. */
 static void *member(const struct field *f, void *base)
 {
@@ -99,7 +85,7 @@ static void print_value(struct buf *out, const struct field *f, const void *p)
 		buf_add_text(out, verdict_class_name(*(const enum verdict_class *)p));
 		break;
 	case FIELD_STAGE:
-		buf_add_text(out, stages[*(const enum verdict_stage *)p]);
+		buf_add_text(out, verdict_stage_name(*(const enum verdict_stage *)p));
 		break;
 	case FIELD_LIST:
 		print_list(out, p, list_length(p, f->max));

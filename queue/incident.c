@@ -40,6 +40,7 @@ static void entry_free(struct reputation *r, struct incident_entry *e)
 	mem_free(e->incident.rule);
 	mem_free(e->incident.help);
 	mem_free(e->incident.sender_domain);
+	mem_free(e->incident.asked_of);
 	mem_free(e->key);
 	mem_free(e);
 }
@@ -80,6 +81,7 @@ struct incident_entry *incident_entry_get(struct reputation *r, unsigned number)
 	e->incident.rule = mem_text("");
 	e->incident.help = mem_text("");
 	e->incident.sender_domain = mem_text("");
+	e->incident.asked_of = mem_text("");
 	HASH_ADD(hh, r->by_number, incident.number, sizeof(e->incident.number), e);
 	if (number > r->last_number)
 		r->last_number = number;
@@ -213,6 +215,8 @@ unsigned incident_meet(struct reputation *r, const struct incident_about *about,
 	struct incident *i = &e->incident;
 	if (!i->open && now_ms - i->last_ms >= QUIET_MS)
 		i->noticed = false;
+	if (!i->open)
+		i->asked_ms = 0; /* another listing, another request */
 	i->open = true;
 	i->last_ms = now_ms;
 	i->next_probe_ms = about->next_probe_ms;
@@ -330,6 +334,25 @@ void incident_noticed(struct reputation *r, unsigned number)
 		return;
 	e->incident.noticed = true;
 	reputation_save_incident(r, &e->incident);
+}
+
+bool incident_asked(struct reputation *r, unsigned number, const char *of, int64_t wait_ms,
+    int64_t now_ms)
+{
+	struct incident_entry *e = incident_entry_find(r, number);
+	if (!e)
+		return false;
+	struct incident *i = &e->incident;
+	struct path *p = reputation_find_path(r, i->source, i->provider);
+	i->asked_ms = now_ms;
+	set_text(&i->asked_of, of, 300);
+	if (p && p->held && !p->by_hand && p->incident == number) {
+		p->probe_ms = now_ms + (wait_ms < PATH_WAIT_LIMIT ? wait_ms : PATH_WAIT_LIMIT);
+		i->next_probe_ms = p->probe_ms;
+		reputation_save_path(r, p, now_ms);
+	}
+	reputation_save_incident(r, i);
+	return true;
 }
 
 void incident_rerouted(struct reputation *r, const struct reputation_way *way)

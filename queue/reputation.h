@@ -208,6 +208,8 @@ struct incident {
 	int64_t first_ms, last_ms, next_probe_ms;
 	uint64_t met;          /* messages that met it */
 	uint64_t rerouted;     /* of them and later ones, sent another way */
+	int64_t asked_ms;      /* removal was asked for, 0: not; */
+	char *asked_of;        /* of whom */
 	bool open;
 	bool noticed;          /* the administrator was told */
 	struct incident_reply replies[INCIDENT_REPLIES]; /* newest first */
@@ -244,6 +246,10 @@ bool incident_end(struct reputation *reputation, const struct incident_cause *ca
     int64_t now_ms);
 
 void incident_rerouted(struct reputation *reputation, const struct reputation_way *way);
+/* Removal was asked OF somebody who may take WAIT_MS: noted, and the path is probed
+ * when that is over, neither before nor after. False: no such incident. */
+bool incident_asked(struct reputation *reputation, unsigned number, const char *of,
+    int64_t wait_ms, int64_t now_ms);
 const struct incident *incident_find(const struct reputation *reputation, unsigned number);
 bool incident_close(struct reputation *reputation, unsigned number, int64_t now_ms);
 void incident_each(const struct reputation *reputation,

@@ -89,6 +89,8 @@ static const struct field incident_fields[] = {
     {"probe", FIELD_TIME, INCIDENT(next_probe_ms), 0},
     {"met", FIELD_BIG, INCIDENT(met), 0},
     {"rerouted", FIELD_BIG, INCIDENT(rerouted), 0},
+    {"asked", FIELD_TIME, INCIDENT(asked_ms), 0},
+    {"asked_of", FIELD_TEXT, INCIDENT(asked_of), 300},
     {"open", FIELD_FLAG, INCIDENT(open), 0},
     {"noticed", FIELD_FLAG, INCIDENT(noticed), 0},
 };

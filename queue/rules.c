@@ -66,6 +66,9 @@ void verdict_free(struct verdict_rules *rules)
 		mem_free(rules->providers[i].id);
 	}
 	free_texts(rules->files, rules->file_count);
+	for (size_t i = 0; i < rules->delist_count; i++)
+		delist_clear(&rules->delists[i]);
+	mem_free(rules->delists);
 	mem_free(rules->rules);
 	mem_free(rules->providers);
 	words_free(rules->words);

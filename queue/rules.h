@@ -13,6 +13,7 @@
 #include <libconfig.h>
 #include <pcre2.h>
 
+#include "queue/delist.h"
 #include "queue/verdict.h"
 #include "queue/words.h"
 
@@ -93,6 +94,8 @@ struct verdict_rules {
 	size_t rule_count;
 	struct rule_provider *providers;
 	size_t provider_count;
+	struct delist *delists;
+	size_t delist_count;
 	char **files; /* names */
 	size_t file_count;
 	size_t references; /* to phrases */
@@ -127,6 +130,13 @@ void rules_error(struct buf *errors, const char *file, unsigned line, const char
     const char *format, ...) ATTR_PRINTF(5, 6);
 int rules_read_rule(struct verdict_rules *rules, const config_setting_t *group,
     const char *file, struct buf *errors) ATTR_MUST_CHECK;
+
+/* The same for an entry of `delist` (delist_read.c); after the last file, whether the
+ * entries are complete. */
+int delist_read(struct verdict_rules *rules, const config_setting_t *group, const char *file,
+    struct buf *errors) ATTR_MUST_CHECK;
+int delist_finish(const struct verdict_rules *rules, struct buf *errors) ATTR_MUST_CHECK;
+void delist_clear(struct delist *entry);
 
 void rules_prepare(const struct verdict_rules *rules, const struct verdict_input *input,
     struct rule_reply *reply);

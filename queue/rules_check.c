@@ -107,5 +107,6 @@ int rules_finish(struct verdict_rules *rules, struct buf *errors)
 		for (size_t k = 0; k < rules->rules[i].example_count; k++)
 			if (!check_example(rules, &rules->rules[i], &rules->rules[i].examples[k], errors))
 				faults++;
+	faults += delist_finish(rules, errors) < 0;
 	return faults ? -1 : 0;
 }

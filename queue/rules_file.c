@@ -55,6 +55,14 @@ static void read_rule(struct reading *r, const config_setting_t *group)
 		r->faults++;
 }
 
+static void read_delist(struct reading *r, const config_setting_t *group)
+{
+	if (!config_setting_is_group(group))
+		reading_fault(r, group, "delist: expected groups { id = ..; ... }");
+	else if (delist_read(r->rules, group, r->file, r->errors) < 0)
+		r->faults++;
+}
+
 static void read_list(struct reading *r, const config_setting_t *list,
     void (*read)(struct reading *r, const config_setting_t *item))
 {
@@ -77,9 +85,11 @@ static void read_tree(struct reading *r, const config_t *config)
 			read_list(r, setting, read_provider);
 		else if (strcmp(name, "rules") == 0)
 			read_list(r, setting, read_rule);
+		else if (strcmp(name, "delist") == 0)
+			read_list(r, setting, read_delist);
 		else
-			reading_fault(r, setting, "\"%s\" is not known here; expected rules or providers",
-			    name);
+			reading_fault(r, setting, "\"%s\" is not known here; expected rules, "
+				"providers or delist", name);
 	}
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Values of rule files, checked: each function says what is wrong with file, line
- * and rule, and counts it. Used by rules_read.c alone.
+ * and rule, and counts it. Used by those who read rule files.
  */
 #ifndef QUEUE_RULES_VALUES_H
 #define QUEUE_RULES_VALUES_H
@@ -10,6 +10,7 @@
 struct reading {
 	struct verdict_rules *rules;
 	struct rule *rule;   /* NULL: a provider, or the file itself */
+	struct delist *delist; /* NULL: no such entry */
 	const char *file;
 	const char *name;    /* of the rule or provider, as it may be shown; "" not known yet */
 	struct buf *errors;

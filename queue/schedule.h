@@ -93,6 +93,9 @@ int64_t schedule_extra(const struct schedule *schedule, const struct message *me
  * ones at once and the others little by little. */
 void schedule_resume(struct schedule *schedule);
 
+/* Messages that wait for what INCIDENT is about, among the oldest LOOKS ones. */
+size_t schedule_waiting_for(const struct schedule *schedule, unsigned incident, size_t looks);
+
 /* The destination as a whole is not tried before UNTIL_MS (steady clock). */
 void schedule_pause(struct schedule *schedule, struct destination *destination, int64_t until_ms);
 

@@ -72,6 +72,22 @@ void schedule_resume(struct schedule *s)
 	schedule_arm(s);
 }
 
+static bool is_blocked(const struct message *m)
+{
+	for (const struct batch *b = m->batches; b; b = b->next_of_message)
+		if (b->blocked)
+			return true;
+	return false;
+}
+
+size_t schedule_waiting_for(const struct schedule *s, unsigned incident, size_t looks)
+{
+	size_t n = 0;
+	for (const struct message *m = s->messages; m && looks; m = m->hh.next, looks--)
+		n += m->incident == incident && is_blocked(m);
+	return n;
+}
+
 void schedule_unpause(struct schedule *s, struct destination *d)
 {
 	if (d->paused)

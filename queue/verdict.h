@@ -125,6 +125,7 @@ const struct provider *verdict_provider(const struct verdict_rules *rules, const
 const char *verdict_class_name(enum verdict_class klass);   /* "ip-blocked" */
 const char *verdict_scope_name(enum verdict_scope scope);   /* "ip", "domain", ... */
 const char *verdict_action_name(enum verdict_action action);
+const char *verdict_stage_name(enum verdict_stage stage); /* "" unknown */
 bool verdict_class_parse(struct span name, enum verdict_class *klass);
 bool verdict_scope_parse(struct span name, enum verdict_scope *scope);
 bool verdict_action_parse(struct span name, enum verdict_action *action);

@@ -95,24 +95,30 @@ bool verdict_action_parse(struct span name, enum verdict_action *action)
 	return i >= 0;
 }
 
+static const char *const stages[] = {
+    [VERDICT_STAGE_UNKNOWN] = "",
+    [VERDICT_STAGE_DNS] = "dns",
+    [VERDICT_STAGE_CONNECT] = "connect",
+    [VERDICT_STAGE_BANNER] = "banner",
+    [VERDICT_STAGE_EHLO] = "ehlo",
+    [VERDICT_STAGE_TLS] = "tls",
+    [VERDICT_STAGE_AUTH] = "auth",
+    [VERDICT_STAGE_MAIL] = "mail",
+    [VERDICT_STAGE_RCPT] = "rcpt",
+    [VERDICT_STAGE_DATA] = "data",
+    [VERDICT_STAGE_END] = "end",
+};
+
+const char *verdict_stage_name(enum verdict_stage stage)
+{
+	return stages[stage];
+}
+
 bool verdict_stage_parse(struct span name, enum verdict_stage *stage)
 {
-	static const char *const names[] = {
-	    [VERDICT_STAGE_UNKNOWN] = "",
-	    [VERDICT_STAGE_DNS] = "dns",
-	    [VERDICT_STAGE_CONNECT] = "connect",
-	    [VERDICT_STAGE_BANNER] = "banner",
-	    [VERDICT_STAGE_EHLO] = "ehlo",
-	    [VERDICT_STAGE_TLS] = "tls",
-	    [VERDICT_STAGE_AUTH] = "auth",
-	    [VERDICT_STAGE_MAIL] = "mail",
-	    [VERDICT_STAGE_RCPT] = "rcpt",
-	    [VERDICT_STAGE_DATA] = "data",
-	    [VERDICT_STAGE_END] = "end",
-	};
 	/* "end of data" is what others call it */
 	int i = span_is_nocase(name, "eod") ? VERDICT_STAGE_END
-					    : find_name(names, COUNT(names), name);
+					    : find_name(stages, COUNT(stages), name);
 	if (i >= 0)
 		*stage = (enum verdict_stage)i;
 	return i >= 0;

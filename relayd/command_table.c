@@ -63,6 +63,9 @@ const struct command_row command_table[CMD_COUNT] = {
 	RIGHTS_CHANGE, ""},
     [CMD_INCIDENTS] = {"incidents", "", "blocks that our mail has met, open ones and the last closed",
 	RIGHTS_LOOK, "number state provider source class age met rerouted last"},
+    [CMD_DELIST] = {"delist", "N [--send [--to ADDRESS] [--subject TEXT] [--again] | --asked]",
+	"how removal from a list is asked for; --send: ask by mail, --asked: it was done by hand",
+	RIGHTS_LOOK, "number result to probe_s"},
     [CMD_COMPLETION] = {"completion", "", "print the completion for bash", RIGHTS_LOCAL, ""},
     [CMD_MANUAL] = {"manual", "", "print the manual's section on commands", RIGHTS_LOCAL, ""},
 };

@@ -63,6 +63,7 @@ static void request_drop(struct request *r)
 	timer_stop(&r->timer);
 	spool_reader_close(r->reader);
 	r->reader = NULL;
+	control_delist_gone(r);
 	loop_defer(r->daemon->loop, request_free, r);
 }
 
@@ -204,7 +205,7 @@ static bool is_member(uid_t uid, gid_t gid, gid_t wanted)
 	return false;
 }
 
-static bool may(const struct request *r, enum command_rights rights)
+bool request_may(const struct request *r, enum command_rights rights)
 {
 	uid_t uid;
 	gid_t gid;
@@ -239,6 +240,7 @@ static void (*const commands[CMD_COUNT])(struct request *r) = {
     [CMD_INCIDENTS] = control_incidents,
     [CMD_INCIDENTS_SHOW] = control_incident,
     [CMD_INCIDENTS_CLOSE] = control_incident,
+    [CMD_DELIST] = control_delist,
 };
 
 static void run_command(struct request *r)
@@ -260,7 +262,7 @@ static void take_request(struct request *r, struct span line)
 	r->argv = r->words.argv;
 	r->argc = r->words.argc;
 	const struct command_row *row = &command_table[r->command];
-	if (!may(r, row->rights))
+	if (!request_may(r, row->rights))
 		request_fail(r, "\"%s\" is for %s", row->words,
 		    row->rights == RIGHTS_LOOK ? "root, the daemon's user and members of its group"
 					       : "root and the daemon's user");

@@ -34,6 +34,7 @@ struct request {
 	uint64_t read_to;
 	struct destination_row *rows; /* destinations: a copy, since they come and go */
 	json_t *list;       /* reputation, incidents: likewise */
+	struct delisting *delisting;
 	size_t row_count;
 	size_t row_at;
 	uint64_t log_at;    /* number of the next line */
@@ -60,6 +61,9 @@ void request_pages(struct request *request, bool (*page)(struct request *request
 /* More rows may be written now. */
 bool request_has_room(const struct request *request);
 
+/* Has who asks these rights? (beyond those of the command itself) */
+bool request_may(const struct request *request, enum command_rights rights);
+
 /* A row {"what": NAME, "value": ...}. */
 void request_fact(struct request *request, const char *name, json_t *value);
 
@@ -80,6 +84,10 @@ void control_reputation(struct request *request);
 void control_path_change(struct request *request); /* hold, open, reset, probe */
 void control_incidents(struct request *request);
 void control_incident(struct request *request); /* show, close */
+
+/* control_delist.c */
+void control_delist(struct request *request);
+void control_delist_gone(struct request *request); /* it is dropped */
 
 /* control_log.c: the last lines, from its making on. */
 struct control_log *control_log_new(struct control *control);

@@ -7,6 +7,7 @@
 
 #include "relayd/base/clock.h"
 #include "relayd/control_internal.h"
+#include "relayd/delist.h"
 #include "relayd/notify.h"
 
 static struct reputation *reputation_of(const struct request *r)
@@ -127,9 +128,26 @@ void control_incidents(struct request *r)
 	request_pages(r, list_page);
 }
 
+#define WAITING_LOOKS 200000 /* messages looked at to count those that wait */
+
+/* What only the daemon as a whole knows: how much waits, and where removal is asked. */
+static void add_more(struct request *r, const struct incident *i, json_t *all)
+{
+	const struct delist *entry = delist_of(r->daemon->settings->rules, i);
+	size_t waiting = schedule_waiting_for(deliver_schedule(r->daemon->deliver), i->number,
+	    WAITING_LOOKS);
+	json_object_set_new(all, "waiting", json_integer((json_int_t)waiting));
+	if (!entry)
+		return;
+	json_object_set_new(all, "removal", json_string(entry->name));
+	json_object_set_new(all, "removal_portal", json_string(entry->portal));
+	json_object_set_new(all, "removal_mail", json_string(entry->mail));
+}
+
 static void show_incident(struct request *r, const struct incident *i)
 {
 	json_t *all = notify_json(i);
+	add_more(r, i, all);
 	const char *key;
 	json_t *value;
 	size_t n;

@@ -39,6 +39,9 @@ int ctl_user(const struct ctl *ctl);
 /* Print a row of `why` as a paragraph; FIRST: no empty line before it. */
 void ctl_why(const json_t *row, bool first);
 
+/* Print the answer of `delist`: steps and texts, in both languages. */
+void ctl_delist(const json_t *row);
+
 /* "12s", "3h", "2d" */
 void ctl_add_seconds(struct buf *out, int64_t seconds);
 

@@ -110,6 +110,8 @@ static void print_row(struct output *out, const char *line, const json_t *row)
 	} else if (out->ctl->command == CMD_WHY && !error) {
 		if (out->rows <= WHY_SHOWN)
 			ctl_why(row, out->rows == 1);
+	} else if (out->ctl->command == CMD_DELIST && json_object_get(row, "steps_en")) {
+		ctl_delist(row);
 	} else if (!error) {
 		ctl_table_add(&out->table, row);
 	}

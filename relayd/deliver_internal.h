@@ -63,6 +63,9 @@ struct way_result {
 /* Where an attempt stands among the ways of its route (way.c). */
 struct way {
 	const struct conf_route *route;
+	struct conf_route bound;   /* that of a message which leaves by one source only, */
+	struct conf_via bound_via;
+	int family;                /* in one family, 0 either */
 	size_t via;             /* the entry that is tried */
 	size_t held;            /* the first one that is held; via_count: none */
 	struct mx_host *found;  /* of the destination, whatever the source; NULL: not known */
@@ -158,8 +161,8 @@ void settle_delay_notice(struct deliver *deliver, struct message *message);
 /* way.c */
 
 /* The name under which mail for RECIPIENT shares fate and limits. */
-void way_destination(const struct conf *conf, const char *sender, const char *recipient,
-    struct buf *name);
+void way_destination(const struct conf *conf, const struct envelope *envelope,
+    const char *recipient, struct buf *name);
 
 /* Find the route and its first way that goes, then the hosts; put the batch off
  * when none goes. */

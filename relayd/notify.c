@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
@@ -53,26 +54,56 @@ static const char *advice(const struct incident *i)
 	return i->provider[0] ? explain_remedy(i->klass) : i->help;
 }
 
+static const char *what_was_done(const struct incident *i)
+{
+	if (!i->open)
+		return "it is over: mail goes as before";
+	if (!i->provider[0])
+		return "mail of this sender is held back; nobody else is touched";
+	if (i->sender_domain[0])
+		return "mail of this sender's domain to the provider waits, whatever the source; a "
+		       "probe now and then tries it";
+	if (i->family)
+		return "nothing goes to the provider over IPv6; IPv4 is used";
+	return "nothing goes this way but a probe now and then; mail takes the next entry of via, or "
+	       "waits without losing its time";
+}
+
+/* "2026-11-21 22:15:01 UTC" */
+static json_t *time_json(int64_t ms)
+{
+	struct tm tm;
+	char text[40];
+	time_t seconds = (time_t)(ms / 1000);
+	gmtime_r(&seconds, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &tm);
+	return json_string(text);
+}
+
 static json_t *replies_json(const struct incident *i)
 {
 	json_t *list = json_array();
 	for (size_t n = 0; n < i->reply_count; n++)
 		json_array_append_new(list,
-		    json_pack("{s:I,s:o,s:s}", "when_ms", (json_int_t)i->replies[n].when_ms,
-			"domain", json_text(i->replies[n].domain), "text", i->replies[n].text));
+		    json_pack("{s:o,s:I,s:s,s:o,s:s}", "when", time_json(i->replies[n].when_ms),
+			"when_ms", (json_int_t)i->replies[n].when_ms, "stage",
+			verdict_stage_name(i->replies[n].stage), "domain",
+			json_text(i->replies[n].domain), "text", i->replies[n].text));
 	return list;
 }
 
 json_t *notify_json(const struct incident *i)
 {
-	return json_pack("{s:I,s:b,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:o}",
+	return json_pack(
+	    "{s:I,s:b,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}",
 	    "number", (json_int_t)i->number, "open", (int)i->open, "source", json_text(i->source),
 	    "provider", json_text(i->provider), "class", verdict_class_name(i->klass),
 	    "sender_domain", json_text(i->sender_domain), "rule", json_text(i->rule),
-	    "help", json_text(i->help), "do", json_text(advice(i)), "family",
-	    i->family ? "ipv6" : "", "first_ms", (json_int_t)i->first_ms, "last_ms",
+	    "help", json_text(i->help), "do", json_text(advice(i)), "done",
+	    what_was_done(i), "family", i->family ? "ipv6" : "", "first_ms", (json_int_t)i->first_ms, "last_ms",
 	    (json_int_t)i->last_ms, "next_probe_ms", (json_int_t)i->next_probe_ms, "met",
-	    (json_int_t)i->met, "rerouted", (json_int_t)i->rerouted, "replies", replies_json(i));
+	    (json_int_t)i->met, "rerouted", (json_int_t)i->rerouted, "asked_ms",
+	    (json_int_t)i->asked_ms, "asked_of", json_text(i->asked_of), "replies", replies_json(i));
 }
 
 /* ---- the command ---- */
@@ -192,6 +223,7 @@ static void write_body(struct buf *out, const struct incident *i)
 	add_field(out, "Rule", i->rule);
 	if (i->provider[0])
 		add_field(out, "Help", i->help);
+	add_field(out, "What was done", what_was_done(i));
 	add_field(out, "What to do", advice(i));
 	for (size_t n = 0; n < i->reply_count; n++)
 		buf_addf(out, "%s: %.900s\r\n", i->provider[0] ? "Reply" : "Cause",

@@ -88,6 +88,20 @@ static bool built_here(struct buf *name)
 	return false;
 }
 
+/* NAME in the folder of FILE. It may be left out: `relayctl delist` says so then. It
+ * stands before FILE, which changes nothing: entries and rules have nothing in common. */
+static void add_beside(struct files *files, const char *file, const char *name)
+{
+	const char *slash = strrchr(file, '/');
+	struct buf beside = {0};
+	buf_add(&beside, file, slash ? (size_t)(slash - file) + 1 : 0);
+	buf_add_text(&beside, name);
+	if (access(buf_text(&beside), F_OK) == 0)
+		add_file(files, &beside);
+	else
+		buf_free(&beside);
+}
+
 struct verdict_rules *rules_load(const char *configuration, struct buf *errors)
 {
 	struct files files = {0};
@@ -101,6 +115,7 @@ struct verdict_rules *rules_load(const char *configuration, struct buf *errors)
 		buf_clear(&ours);
 		buf_add_text(&ours, RELAYD_RULES);
 	}
+	add_beside(&files, buf_text(&ours), "delist.conf");
 	add_file(&files, &ours);
 	rules = verdict_load((const char *const *)files.names, files.count, errors);
 	files_clear(&files);

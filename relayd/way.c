@@ -17,6 +17,7 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
+#include "relayd/delist.h"
 #include "relayd/deliver_internal.h"
 #include "smtp/address.h"
 
@@ -62,13 +63,15 @@ static bool is_smarthosts_only(const struct conf_route *route)
 	return true;
 }
 
-void way_destination(const struct conf *conf, const char *sender, const char *recipient,
-    struct buf *name)
+void way_destination(const struct conf *conf, const struct envelope *envelope,
+    const char *recipient, struct buf *name)
 {
-	const struct conf_route *route = route_for(conf, sender, recipient);
+	const struct conf_route *route = route_for(conf, envelope->sender, recipient);
 	struct span domain = domain_of(recipient);
+	const struct conf_source *source;
+	int family;
 	buf_clear(name);
-	if (route && is_smarthosts_only(route))
+	if (route && !delist_bound(conf, envelope->client, &source, &family) && is_smarthosts_only(route))
 		buf_addf(name, "smarthost:%s", route->via[0].smarthost->name);
 	else if (!domain_to_ascii(domain, name))
 		buf_add(name, domain.p, domain.n < DESTINATION_MAX ? domain.n : DESTINATION_MAX);
@@ -379,7 +382,7 @@ static void next_way(struct attempt *a)
 			return;
 		}
 		if (a->source)
-			take_hosts(a, 0);
+			take_hosts(a, w->family);
 		if (a->source && a->host_count == 0)
 			continue;
 		enum answer answer = ask(a);
@@ -393,8 +396,30 @@ static void next_way(struct attempt *a)
 	none_goes(a);
 }
 
+/* A request to a block list leaves by the listed address, or not at all. False: it is
+ * none. */
+static bool bind_to_source(struct attempt *a)
+{
+	struct way *w = &a->way;
+	if (!delist_bound(a->settings->conf, a->envelope.client, &w->bound_via.source, &w->family))
+		return false;
+	if (w->bound_via.source) {
+		w->bound.via = &w->bound_via;
+		w->bound.via_count = 1;
+		w->route = &w->bound;
+		w->held = 1;
+		next_way(a);
+	} else {
+		attempt_end_all(a, VERDICT_STAGE_DNS, true, "5.4.4",
+		    "the source that this request has to leave by is in the configuration no more");
+	}
+	return true;
+}
+
 void way_choose(struct attempt *a)
 {
+	if (bind_to_source(a))
+		return;
 	a->way.route = route_for(a->settings->conf, a->envelope.sender, a->tried[0].address);
 	if (!a->way.route) {
 		attempt_end_all(a, VERDICT_STAGE_DNS, true, "5.4.4",
