@@ -201,7 +201,8 @@ install: all man
 		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8 \
 		$(DESTDIR)$(PREFIX)/share/relayd/examples $(DESTDIR)$(ETC)/replies.d \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
-		$(DESTDIR)$(PREFIX)/lib/systemd/system
+		$(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
+		$(DESTDIR)$(PREFIX)/lib/tmpfiles.d
 	install -d -m 0700 $(DESTDIR)$(ETC)/dkim
 	install $(B)/relayd $(B)/relayctl $(B)/relay-sendmail $(DESTDIR)$(PREFIX)/sbin/
 	install -m 0644 $(B)/man/relay-sendmail.1 $(DESTDIR)$(PREFIX)/share/man/man1/
@@ -212,6 +213,9 @@ install: all man
 	$(B)/relayctl completion >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/relayctl
 	sed 's,/usr/local/sbin,$(PREFIX)/sbin,' relayd/relayd.service \
 		>$(DESTDIR)$(PREFIX)/lib/systemd/system/relayd.service
+	install -m 0644 relayd/relayd.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	install -m 0644 relayd/relayd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/relayd.conf
+	install -m 0644 relayd/relayd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/relayd.conf
 	[ -e $(DESTDIR)$(ETC)/relayd.conf ] || \
 		install -m 0640 conf/relayd.conf $(DESTDIR)$(ETC)/relayd.conf
 

@@ -22,6 +22,7 @@
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/control_internal.h"
+#include "relayd/service.h"
 
 #define REQUEST_MAX 65536
 #define REQUESTS_MAX 64
@@ -36,6 +37,7 @@ struct control {
 	struct daemon *daemon;
 	char *path;
 	int fd;
+	bool passed; /* by the service manager, whose the path is */
 	struct event *event;
 	struct timer again; /* accepting is paused */
 	struct control_log *log;
@@ -385,13 +387,17 @@ static int open_socket(const char *path, struct why *why)
 struct control *control_new(struct daemon *daemon, struct why *why)
 {
 	const char *path = daemon->settings->conf->control;
-	int fd = open_socket(path, why);
+	int fd = service_socket(path, 0);
+	bool passed = fd >= 0;
+	if (!passed)
+		fd = open_socket(path, why);
 	if (fd < 0)
 		return NULL;
 	struct control *control = mem_zero(sizeof(*control));
 	control->daemon = daemon;
 	control->path = mem_text(path);
 	control->fd = fd;
+	control->passed = passed;
 	timer_init(&control->again, daemon->loop, accept_again, control);
 	control->log = control_log_new(control);
 	return control;
@@ -416,7 +422,8 @@ void control_free(struct control *control)
 		event_free(control->event);
 	control_log_free(control->log);
 	close(control->fd);
-	unlink(control->path);
+	if (!control->passed)
+		unlink(control->path);
 	mem_free(control->path);
 	mem_free(control);
 }

@@ -17,6 +17,7 @@
 #include "relayd/helper.h"
 #include "relayd/privileges.h"
 #include "relayd/sandbox.h"
+#include "relayd/service.h"
 
 #define PATIENCE_MS 4000 /* of a shutdown */
 #define CHECK_MS 50
@@ -257,6 +258,13 @@ static void log_warning(void *arg, const char *text)
 	log_text(LOG_LEVEL_WARN, "%s", text);
 }
 
+static void write_status(void *arg, struct buf *out)
+{
+	struct daemon *d = arg;
+	buf_addf(out, "%zu messages in the queue, %zu connections of clients, %zu deliveries run",
+	    queued(d), listen_connections(d->listen), deliver_running(d->deliver));
+}
+
 int daemon_start(struct daemon *d, const char *file, struct settings *settings,
     struct helper *helper, struct why *why)
 {
@@ -286,6 +294,8 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings,
 	settings_warn(settings, log_warning, NULL);
 	log_text(LOG_LEVEL_INFO, "relayd " RELAYD_VERSION " is ready: %zu messages in the queue",
 	    queued(d));
+	service_forget_sockets();
+	service_ready(d->loop, write_status, d);
 	return 0;
 }
 
@@ -317,7 +327,7 @@ static void warn_of_fixed(const struct conf *old, const struct conf *fresh)
 			    fixed[i].key);
 }
 
-int daemon_reload(struct daemon *d, struct conf_errors *errors)
+static int load_anew(struct daemon *d, struct conf_errors *errors)
 {
 	struct settings *fresh = settings_load(d->file, errors);
 	struct why why = {0};
@@ -341,6 +351,14 @@ int daemon_reload(struct daemon *d, struct conf_errors *errors)
 	settings_warn(fresh, log_warning, NULL);
 	log_text(LOG_LEVEL_INFO, "reload: %s is in force", d->file);
 	return 0;
+}
+
+int daemon_reload(struct daemon *d, struct conf_errors *errors)
+{
+	service_reloading();
+	int result = load_anew(d, errors);
+	service_reloaded();
+	return result;
 }
 
 /* ---- end ---- */
@@ -369,6 +387,7 @@ void daemon_stop(struct daemon *d)
 		return;
 	d->stopping = true;
 	log_text(LOG_LEVEL_INFO, "shutting down");
+	service_stopping();
 	listen_stop(d->listen);
 	intake_shut(d->intake);
 	deliver_shut(d->deliver);

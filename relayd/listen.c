@@ -18,6 +18,7 @@
 
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
+#include "relayd/service.h"
 
 #define BACKLOG 1024
 #define ACCEPTS_PER_TURN 64
@@ -31,6 +32,7 @@ struct listener {
 	int64_t port;
 	struct conf_listen conf; /* strings are not used after a reload */
 	int fd;
+	bool passed; /* by the service manager, whose the path is */
 	struct event *event;
 	bool wanted;
 	struct listener *prev;
@@ -92,7 +94,7 @@ static void listener_free(struct listen *l, struct listener *one)
 		event_free(one->event);
 	if (one->fd >= 0)
 		close(one->fd);
-	if (one->address[0] == '/')
+	if (one->address[0] == '/' && !one->passed)
 		unlink(one->address);
 	mem_free(one->address);
 	mem_free(one);
@@ -357,7 +359,10 @@ static struct listener *listener_find(struct listen *l, const struct conf_listen
 static struct listener *listener_open(struct listen *l, const struct conf_listen *conf,
     struct why *why)
 {
-	int fd = conf->address[0] == '/' ? open_unix(conf->address, why) : open_inet(conf, why);
+	int fd = service_socket(conf->address, (uint16_t)conf->port);
+	bool passed = fd >= 0;
+	if (!passed)
+		fd = conf->address[0] == '/' ? open_unix(conf->address, why) : open_inet(conf, why);
 	if (fd < 0)
 		return NULL;
 	struct listener *one = mem_zero(sizeof(*one));
@@ -365,6 +370,7 @@ static struct listener *listener_open(struct listen *l, const struct conf_listen
 	one->address = mem_text(conf->address);
 	one->port = conf->port;
 	one->fd = fd;
+	one->passed = passed;
 	one->event = event_new(loop_base(l->options.loop), fd, EV_READ | EV_PERSIST, on_accept, one);
 	DL_APPEND(l->listeners, one);
 	if (l->intake)

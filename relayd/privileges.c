@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -40,6 +41,20 @@ static int become(const struct passwd *user, struct why *why)
 	return 0;
 }
 
+/* Who has none is often not allowed to ask for none either (a service manager's own
+ * filter). */
+static bool has_capabilities(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	if (syscall(SYS_capget, &head, now) < 0)
+		return true;
+	for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+		if (now[i].effective | now[i].permitted | now[i].inheritable)
+			return true;
+	return false;
+}
+
 int privileges_drop(const struct passwd *user, struct why *why)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -48,7 +63,7 @@ int privileges_drop(const struct passwd *user, struct why *why)
 	if (user && become(user, why) < 0)
 		return -1;
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (syscall(SYS_capset, &head, none) < 0)
+	if (has_capabilities() && syscall(SYS_capset, &head, none) < 0)
 		return why_errno(why, WHY_LOCAL, errno, "the capabilities can not be given up");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return why_errno(why, WHY_LOCAL, errno, "no_new_privs can not be set");

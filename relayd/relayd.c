@@ -15,6 +15,7 @@
 #include "relayd/daemon.h"
 #include "relayd/helper.h"
 #include "relayd/privileges.h"
+#include "relayd/service.h"
 
 #ifndef RELAYD_CONF
 #define RELAYD_CONF "/etc/relayd/relayd.conf"
@@ -178,6 +179,7 @@ static void fill_standard(void)
 static int run(const char *file)
 {
 	struct why why = {0};
+	service_begin();
 	fill_standard();
 	privileges_hide();
 	struct helper *helper = helper_fork(&why);

@@ -70,6 +70,7 @@ class Relay:
         rules = os.path.join(ROOT, "conf", "replies.conf")
         self.env = dict(os.environ, RELAYD_REPLIES=rules, **(env or {}))
         self.wrapper = list(wrapper)
+        self.pass_fds = ()  # descriptors that it inherits
         self.settings = {
             "hostname": "relay.example.jp",
             "user": "",
@@ -107,7 +108,8 @@ class Relay:
         self.lines_before = len(self.lines)
         self.process = subprocess.Popen(
             self.wrapper + [self.program("relayd"), "-f", self.conf],
-            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=self.env)
+            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=self.env,
+            pass_fds=self.pass_fds)
         self.silent = False  # it has ended, and said all
         self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self.reader.start()
