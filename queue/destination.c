@@ -39,7 +39,8 @@ size_t destination_batches(const struct destination *d)
 
 bool destination_may_start(const struct destination *d)
 {
-	return destination_rank(d) < TURN_RANKS && !d->paused && (double)d->count[BATCH_RUNNING] + 1 <= d->window;
+	return destination_rank(d) < TURN_RANKS && !d->paused && !(d->paced && d->asking) &&
+	       (double)d->count[BATCH_RUNNING] + 1 <= d->window;
 }
 
 void destination_worked(struct destination *d, const struct conf_queue *conf)

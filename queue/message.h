@@ -45,6 +45,7 @@ struct batch {
 	bool doomed : 1;  /* delete it when its attempt is over */
 	bool expired : 1; /* it was handed out for its report */
 	bool by_path : 1; /* it waits for a way out, not for its destination */
+	bool asking : 1; /* started, and no way out has let it go yet */
 	bool bulk_try : 1; /* it counts among the attempts at bulk mail */
 	bool blocked : 1; /* and that is held: message->incident */
 };

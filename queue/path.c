@@ -285,7 +285,7 @@ static int64_t doubled(int64_t wait_ms, unsigned times, int64_t max_ms)
 
 /* What goes well: at most what we sent, and not less than half of it, since one
  * refusal may be a mistake. The count of the last minute is exact to a slot and
- * to one message, so what is near the rate is the rate. */
+ * to one message, so what is near the rate is the rate: a little too much. */
 static double ceiling_of(const struct path *p, struct path_limits limits, int64_t now_ms)
 {
 	double rate = path_rate(p, limits);
@@ -293,7 +293,7 @@ static double ceiling_of(const struct path *p, struct path_limits limits, int64_
 	if (!(rate > 0))
 		return accepted < 1 ? 1 : accepted;
 	if (!p->refusals && accepted + 1 > rate * 0.8)
-		return rate;
+		return rate * PATH_TOO_MUCH;
 	return accepted < rate / 2 ? rate / 2 : accepted;
 }
 
@@ -301,7 +301,11 @@ bool path_refused(struct path *p, struct path_limits limits, int64_t wait_ms, in
 {
 	if (p->held || (p->slowed && now_ms < p->until_ms))
 		return false;
-	p->ceiling = ceiling_of(p, limits, now_ms);
+	/* The last cut was not enough: where minutes are counted by the clock, the one
+	 * before the first refusal has shown up to twice the limit. */
+	bool again = p->rate > 0 && p->sent_ms < PATH_CURVE_MS / 4.0 &&
+		     now_ms - p->refused_ms < 10 * PATH_MINUTE;
+	p->ceiling = ceiling_of(p, limits, now_ms) * (again ? PATH_CUT_AGAIN : 1);
 	p->rate = curve(p->ceiling, 0);
 	if (p->rate < PATH_RATE_MIN)
 		p->rate = PATH_RATE_MIN;

@@ -29,6 +29,8 @@
 #define PATH_RATE_MAX 6000.0  /* a minute: beyond that no limit is known */
 #define PATH_RATE_MIN 0.1
 #define PATH_CUT 0.9          /* of the ceiling */
+#define PATH_TOO_MUCH 0.97    /* of the rate that was refused: the curve is flat below it */
+#define PATH_CUT_AGAIN 0.85   /* and more of it, when that was not enough */
 #define PATH_CURVE_MS 1200000 /* of sending at the rate, from the cut to the ceiling */
 #define PATH_WAIT_MAX PATH_HOUR
 #define PATH_REFUSALS 5       /* in a row, each after a longer wait: a block */

@@ -159,6 +159,8 @@ static void leave_state(struct schedule *s, struct batch *batch)
 		DL_DELETE(*list, batch);
 	s->bulk_running -= batch->bulk_try;
 	batch->bulk_try = false;
+	d->asking -= batch->asking;
+	batch->asking = false;
 	heap_remove(&s->due, &batch->due);
 	d->count[batch->state]--;
 	s->count[batch->state]--;
@@ -258,6 +260,21 @@ void schedule_pause(struct schedule *s, struct destination *d, int64_t until_ms)
 	schedule_arm(s);
 }
 
+void schedule_pace(struct schedule *s, struct destination *d, int64_t until_ms)
+{
+	d->paced = true;
+	schedule_pause(s, d, until_ms);
+}
+
+void schedule_goes(struct schedule *s, struct batch *batch)
+{
+	struct destination *d = batch->destination;
+	d->asking -= batch->asking;
+	batch->asking = false;
+	schedule_update_turn(s, d);
+	schedule_arm(s);
+}
+
 static void set_answers(struct schedule *s, struct destination *d, bool answers)
 {
 	if (d->answers == answers)
@@ -344,6 +361,9 @@ static void start_one(struct schedule *s)
 	batch->by_path = false;
 	batch->bulk_try = batch->message->priority == CONF_PRIORITY_BULK;
 	s->bulk_running += batch->bulk_try;
+	batch->asking = true;
+	d->asking++;
+	schedule_update_turn(s, d);
 	s->handler.start(s->handler.arg, batch);
 }
 

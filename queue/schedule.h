@@ -99,6 +99,13 @@ size_t schedule_waiting_for(const struct schedule *schedule, unsigned incident, 
 /* The destination as a whole is not tried before UNTIL_MS (steady clock). */
 void schedule_pause(struct schedule *schedule, struct destination *destination, int64_t until_ms);
 
+/* The same, since its way out keeps to a rate: from now on its batches ask for their
+ * turn one after the other, and not as many as its window takes. */
+void schedule_pace(struct schedule *schedule, struct destination *destination, int64_t until_ms);
+
+/* BATCH (RUNNING) has its turn; the next one may ask. */
+void schedule_goes(struct schedule *schedule, struct batch *batch);
+
 /* End a pause now. */
 void schedule_unpause(struct schedule *schedule, struct destination *destination);
 

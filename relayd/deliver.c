@@ -207,11 +207,13 @@ static bool may_go_plain(const struct attempt *a, const struct client_result *re
 	return result->stage == CLIENT_TLS && a->level.tls == CLIENT_TLS_MAY;
 }
 
-/* A parked connection that took no new transaction; 421 says so in words. */
-static bool is_worn_out(const struct client_result *result, bool idle)
+/* A parked connection that took no new transaction; 421 says so in words, unless they
+ * tell us to slow down: to come back at once would be to ignore it. */
+static bool is_worn_out(const struct attempt *a, const struct client_result *result, bool idle)
 {
 	if (result->reply)
-		return result->stage <= CLIENT_MAIL && result->reply->code == 421;
+		return result->stage <= CLIENT_MAIL && result->reply->code == 421 &&
+		       !settle_blames_us(a, result);
 	return idle || result->stage <= CLIENT_MAIL;
 }
 
@@ -232,7 +234,7 @@ void attempt_host_failed(struct attempt *a, const struct why *why)
 static void on_failed(void *arg, const struct client_result *result, bool idle)
 {
 	struct attempt *a = arg;
-	bool stale = a->reused && is_worn_out(result, idle);
+	bool stale = a->reused && is_worn_out(a, result, idle);
 	host_note_tls(a);
 	a->client = NULL;
 	if (stale || may_go_plain(a, result)) {

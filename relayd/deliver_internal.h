@@ -146,6 +146,10 @@ void settle_reply(struct attempt *attempt, struct tried *tried,
 void settle_local(struct attempt *attempt, struct tried *tried, enum verdict_stage stage,
     bool permanent, const char *status, const char *text);
 
+/* Does a rule say of this reply that it is our address or domain that shall wait, and
+ * not only that the connection is over? */
+bool settle_blames_us(const struct attempt *attempt, const struct client_result *result);
+
 /* Nobody is left to ask: write down results, report failures, end the attempt. */
 void settle(struct attempt *attempt);
 

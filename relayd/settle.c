@@ -106,6 +106,29 @@ static void record(struct attempt *a, const struct tried *t, enum spool_outcome 
 	schedule_recipient_done(a->deliver->schedule, a->batch, t->index);
 }
 
+/* Then it is the path that has to wait, and not the destination. */
+static bool is_about_us(const struct verdict *v)
+{
+	return v->action == VERDICT_HOLD || v->action == VERDICT_HOLD_DOMAIN ||
+	       v->action == VERDICT_SLOW;
+}
+
+bool settle_blames_us(const struct attempt *a, const struct client_result *result)
+{
+	const struct reply *reply = result->reply;
+	struct verdict_input input = {
+	    .stage = stages[result->stage],
+	    .code = reply->code,
+	    .klass = reply->enhanced.klass,
+	    .subject = reply->enhanced.subject,
+	    .detail = reply->enhanced.detail,
+	    .text = span_buf(&reply->text),
+	    .mx = a->hosts[a->host].name,
+	};
+	struct verdict v = verdict_judge(a->settings->rules, &input);
+	return v.known && v.scope != VERDICT_SCOPE_CONNECTION && is_about_us(&v);
+}
+
 static void judge(struct attempt *a, struct tried *t, enum verdict_stage stage,
     const struct enhanced *enhanced)
 {
@@ -224,13 +247,6 @@ void settle_local(struct attempt *a, struct tried *t, enum verdict_stage stage, 
 }
 
 /* ---- the end of an attempt ---- */
-
-/* Then it is the path that has to wait, and not the destination. */
-static bool is_about_us(const struct verdict *v)
-{
-	return v->action == VERDICT_HOLD || v->action == VERDICT_HOLD_DOMAIN ||
-	       v->action == VERDICT_SLOW;
-}
 
 static enum schedule_feedback feedback(const struct attempt *a)
 {

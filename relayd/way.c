@@ -323,7 +323,7 @@ static void put_off(struct attempt *a)
 		batch->message->incident = a->way.incident;
 	attempt_free(a);
 	if (pacing)
-		schedule_pause(schedule, batch->destination, until);
+		schedule_pace(schedule, batch->destination, until);
 	schedule_put_off(schedule, batch, pacing ? clock_steady_ms() : until, held);
 	/* a restart shall neither ask sooner nor take away the time it has gained */
 	const struct message *message = pacing ? NULL : schedule_find(schedule, id);
@@ -360,6 +360,7 @@ static void go(struct attempt *a)
 	buf_free(&w->result.reply);
 	w->result = (struct way_result){0};
 	w->switching = false;
+	schedule_goes(a->deliver->schedule, a->batch);
 	a->first_open = 0;
 	a->host = 0;
 	a->sessions = 0;
