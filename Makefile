@@ -104,14 +104,17 @@ $(O)/obj/%.o: %.c
 	$(call say,CC  )
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-# tests/unit/test_NOUN.c: one cmocka program each; tests/unit/*.c else is shared.
+# tests/unit/test_NOUN.c: one cmocka program each; tests/unit/*.c else is shared, as an
+# archive, so that a test that plays a part itself does not get the real one with it.
 UNIT := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/test_*.c))
-UNITLIB := $(call obj,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
+UNITLIB := $(O)/libunit.a
+$(UNITLIB): $(call obj,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 unit: $(UNIT)
 $(O)/tests/unit/test_%: $(O)/obj/tests/unit/test_%.o $(UNITLIB) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(EXPORT) -o $@ $(filter %.o,$^) $(ARCHIVES) $(LIBS) -lcmocka
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDHARDEN) $(EXPORT) -o $@ $(filter %.o,$^) $(UNITLIB) $(ARCHIVES) \
+		$(LIBS) -lcmocka
 
 # tests/fuzz/fuzz_NOUN.c: libFuzzer targets; tests/fuzz/corpus/NOUN/ their seeds.
 # With other variants than fuzz they link replay.c, which runs the corpus once.

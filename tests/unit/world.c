@@ -135,6 +135,16 @@ static void signer_end(void *signer)
 	dkim_signer_free(signer);
 }
 
+/* While there is no thread. */
+static void start_helper(struct world *w)
+{
+	struct why why = {0};
+	w->helper = helper_fork(&why);
+	if (!w->helper ||
+	    helper_begin(w->helper, w->settings->conf->notify.command, "", &why) < 0)
+		fail_msg("%s", why.text);
+}
+
 static void start(struct world *w)
 {
 	struct why why = {0};
@@ -148,7 +158,7 @@ static void start(struct world *w)
 	struct intake_options in = {.loop = w->loop, .spool = w->spool, .signers = w->signers,
 	    .stats = &w->stats, .enter = enter_queue, .queued = queued, .arg = w};
 	w->intake = intake_new(&in, w->settings);
-	w->paths = paths_new(w->loop, w->intake, NULL, w->settings, &why);
+	w->paths = paths_new(w->loop, w->intake, w->helper, w->settings, &why);
 	if (!w->paths)
 		fail_msg("%s", why.text);
 	struct deliver_options out = {.loop = w->loop, .spool = w->spool, .dns = &w->dns,
@@ -204,11 +214,12 @@ void world_open(struct world *w, const struct world_site *sites, const char *via
 	    memory ? "/dev/shm" : "/tmp");
 	assert_non_null(mkdtemp(w->folder));
 	w->port = site_free_port();
-	w->loop = loop_new();
-	open_sites(w, sites);
 	write_command(w);
 	write_conf(w, via, more);
 	load_settings(w);
+	start_helper(w);
+	w->loop = loop_new();
+	open_sites(w, sites);
 	start(w);
 }
 
@@ -223,6 +234,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 void world_close(struct world *w)
 {
 	stop(w);
+	helper_free(w->helper);
 	settings_unref(w->settings);
 	for (size_t i = 0; i < w->site_count; i++)
 		site_close(&w->sites[i]);

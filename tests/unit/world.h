@@ -7,6 +7,7 @@
 #define TESTS_UNIT_WORLD_H
 
 #include "relayd/deliver.h"
+#include "relayd/helper.h"
 #include "tests/unit/fake_dns.h"
 #include "tests/unit/site.h"
 
@@ -32,6 +33,7 @@ struct world {
 	uint16_t port;
 	struct loop *loop;
 	struct settings *settings;
+	struct helper *helper;
 	struct spool *spool;
 	struct pool *signers;
 	struct dns dns;
