@@ -143,6 +143,16 @@ struct conf_client {
 	size_t via_count;
 };
 
+/* From where mail of one of our senders is held; rates and shares of 0: no limit. An
+ * entry of clients may have its own. */
+struct conf_brake {
+	int64_t client_messages_per_hour; /* of an address (IPv6: a /64), a local user */
+	int64_t login_messages_per_hour;
+	int64_t script_messages_per_hour; /* by X-PHP-Originating-Script */
+	int64_t unknown_share; /* percent of recipients that nobody knows */
+	int64_t minimum;       /* 20: of fewer recipients in a day no share is taken */
+};
+
 enum conf_bare_newline { CONF_BARE_REFUSE, CONF_BARE_REPAIR };
 enum conf_sandbox { CONF_SANDBOX_KILL, CONF_SANDBOX_LOG, CONF_SANDBOX_OFF };
 enum conf_received { CONF_RECEIVED_SHOW, CONF_RECEIVED_HIDE };
@@ -276,6 +286,7 @@ struct conf {
 	struct conf_client *clients;
 	size_t client_count;
 	struct conf_auth auth;
+	struct conf_brake brake;
 	struct conf_limits limits;
 	struct conf_queue queue;
 	struct conf_reputation reputation;
@@ -325,6 +336,10 @@ const struct conf_domain *conf_domain_of(const struct conf_domain *domains, size
  * from that address (FAMILY 0: a Unix socket); NULL: none. */
 const struct conf_client *conf_client_of(const struct conf_client *clients, size_t count,
     const char *login, int family, const void *address);
+
+/* The entry of that name; NULL: none (any more). */
+const struct conf_client *conf_client_named(const struct conf_client *clients, size_t count,
+    const char *name);
 
 /* Does a route pattern ("*", "example.org", "*.example.org") fit DOMAIN? */
 bool conf_pattern_fits(const char *pattern, const char *domain, size_t n);

@@ -60,6 +60,15 @@ const struct conf_client *conf_client_of(const struct conf_client *clients, size
 	return NULL;
 }
 
+const struct conf_client *conf_client_named(const struct conf_client *clients, size_t count,
+    const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(clients[i].name, name) == 0)
+			return &clients[i];
+	return NULL;
+}
+
 bool conf_network_holds(
     const struct conf_network *networks, size_t count, int family, const void *address)
 {

@@ -228,7 +228,8 @@ const struct table_row table_rows[] = {
 	.sentence = "The addresses it may have in From."},
     {"clients.messages_per_hour", TABLE_NUMBER, IN(client, messages_per_hour),
 	RANGE(0, 1000000000), .standard = "0",
-	.sentence = "More than this is held, and an incident says so; 0: no limit of its own."},
+	.sentence = "More than this is held, and an incident says so (see brake; hosts are "
+		    "counted one by one); 0: no limit of its own."},
     {"clients.unknown_share", TABLE_NUMBER, IN(client, unknown_share), RANGE(0, 100),
 	.standard = "0",
 	.sentence = "Percent of recipients that do not exist, from where its mail is held; 0: "
@@ -240,6 +241,26 @@ const struct table_row table_rows[] = {
 	.count = offsetof(struct conf_client, via_count), .syntax = &syntax_name,
 	.standard_says = "by routes", .sample = "ip1",
 	.sentence = "Sources and smarthosts for its mail, whatever routes say."},
+
+    {"brake", TABLE_GROUP,
+	.sentence = "From where mail of one of our senders is held, so that it does not burn "
+		    "the address; an incident says so, and nobody else is touched."},
+    {"brake.client_messages_per_hour", TABLE_NUMBER, AT(brake.client_messages_per_hour),
+	RANGE(0, 1000000000), .standard = "0", .sample = "1000",
+	.sentence = "Messages of one client address (of IPv6 a /64) or local user; 0: no limit."},
+    {"brake.login_messages_per_hour", TABLE_NUMBER, AT(brake.login_messages_per_hour),
+	RANGE(0, 1000000000), .standard = "0", .sample = "500",
+	.sentence = "Messages of one login; 0: no limit."},
+    {"brake.script_messages_per_hour", TABLE_NUMBER, AT(brake.script_messages_per_hour),
+	RANGE(0, 1000000000), .standard = "0", .sample = "100",
+	.sentence = "Messages of one PHP script (X-PHP-Originating-Script) of a client or "
+		    "login; 0: no limit."},
+    {"brake.unknown_share", TABLE_NUMBER, AT(brake.unknown_share), RANGE(0, 100),
+	.standard = "0", .sample = "30",
+	.sentence = "Percent of a day's recipients that do not exist, from where mail of "
+		    "their client, login or script is held; 0: no limit."},
+    {"brake.minimum", TABLE_NUMBER, AT(brake.minimum), RANGE(1, 1000000), .standard = "20",
+	.sentence = "Of fewer recipients in a day no share is taken."},
 
     {"spool", TABLE_GROUP, TABLE_SHORT,
 	.sentence = "Where waiting messages are kept; spool = \"/path\" is short for the path "

@@ -366,15 +366,29 @@ bool brake_release(struct brake *b, const char *who, int64_t now_ms)
 	return true;
 }
 
+/* As it is now, without changing it. */
+static struct brake_view view_at(const struct sender *s, int64_t now_ms)
+{
+	struct sender then = *s;
+	move_to(&then, now_ms);
+	return view_of(&then);
+}
+
+bool brake_find(const struct brake *b, const char *who, int64_t now_ms, struct brake_view *view)
+{
+	const struct sender *s = find(b, who);
+	if (s)
+		*view = view_at(s, now_ms);
+	return s != NULL;
+}
+
 void brake_each(const struct brake *b, int64_t now_ms,
     void (*fn)(void *arg, const struct brake_view *view), void *arg)
 {
 	const struct sender *lists[] = {b->braked, b->free};
 	for (size_t i = 0; i < 2; i++)
 		for (const struct sender *s = lists[i]; s; s = s->next) {
-			struct sender then = *s; /* as it is now, without changing it */
-			move_to(&then, now_ms);
-			struct brake_view view = view_of(&then);
+			struct brake_view view = view_at(s, now_ms);
 			fn(arg, &view);
 		}
 }

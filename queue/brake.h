@@ -91,6 +91,10 @@ void brake_look(struct brake *brake, int64_t now_ms);
 /* By a person: free, and all that was counted is forgotten. False: not known. */
 bool brake_release(struct brake *brake, const char *who, int64_t now_ms);
 
+/* What is known of WHO. False: nothing. VIEW is good until the next call. */
+bool brake_find(const struct brake *brake, const char *who, int64_t now_ms,
+    struct brake_view *view);
+
 /* All that are known, braked ones first. */
 void brake_each(const struct brake *brake, int64_t now_ms,
     void (*fn)(void *arg, const struct brake_view *view), void *arg);

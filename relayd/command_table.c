@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define SELECT "ID... | --domain D | --sender A | --older AGE | --all"
+#define SELECT "ID... | --domain D | --sender A | --who WHO | --older AGE | --all"
 
 const struct command_row command_table[CMD_COUNT] = {
     [CMD_STATUS] = {"status", "", "what the daemon is doing, in numbers", RIGHTS_LOOK, "what value"},
@@ -66,6 +66,12 @@ const struct command_row command_table[CMD_COUNT] = {
     [CMD_DELIST] = {"delist", "N [--send [--to ADDRESS] [--subject TEXT] [--again] | --asked]",
 	"how removal from a list is asked for; --send: ask by mail, --asked: it was done by hand",
 	RIGHTS_LOOK, "number result to probe_s"},
+    [CMD_BRAKE_RELEASE] = {"brake release", "WHO",
+	"forget what was counted of a sender: its new mail goes; what is held stays",
+	RIGHTS_CHANGE, ""},
+    [CMD_BRAKE] = {"brake", "",
+	"logins, clients and scripts: messages of the hour, unknown recipients, whose mail is held",
+	RIGHTS_LOOK, "who kind held hour unknown recipients age"},
     [CMD_COMPLETION] = {"completion", "", "print the completion for bash", RIGHTS_LOCAL, ""},
     [CMD_MANUAL] = {"manual", "", "print the manual's section on commands", RIGHTS_LOCAL, ""},
 };

@@ -243,6 +243,8 @@ static void (*const commands[CMD_COUNT])(struct request *r) = {
     [CMD_INCIDENTS_SHOW] = control_incident,
     [CMD_INCIDENTS_CLOSE] = control_incident,
     [CMD_DELIST] = control_delist,
+    [CMD_BRAKE] = control_brake,
+    [CMD_BRAKE_RELEASE] = control_brake_release,
 };
 
 static void run_command(struct request *r)

@@ -89,6 +89,10 @@ void control_incident(struct request *request); /* show, close */
 void control_delist(struct request *request);
 void control_delist_gone(struct request *request); /* it is dropped */
 
+/* control_brake.c */
+void control_brake(struct request *request);
+void control_brake_release(struct request *request);
+
 /* control_log.c: the last lines, from its making on. */
 struct control_log *control_log_new(struct control *control);
 void control_log_free(struct control_log *log);
@@ -99,6 +103,8 @@ void control_queue(struct request *request);
 const char *batch_state_text(const struct batch *batch);
 int64_t batch_seconds(const struct batch *batch); /* to its next attempt */
 json_t *answer_json(const struct history_entry *last); /* NULL: "" */
+/* Why it is held, if the brake or a person does it; "" when it is not. */
+json_t *hold_reason(const struct message *message, const struct envelope *envelope);
 void answer_text(const struct history_entry *last, struct buf *out);
 
 /* control_show.c */

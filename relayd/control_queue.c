@@ -146,6 +146,17 @@ static const struct history_entry *answer_asked_for(const struct request *r,
 	return newest;
 }
 
+json_t *hold_reason(const struct message *m, const struct envelope *e)
+{
+	struct buf text = {0};
+	brake_code_text(m->brake, e, &text);
+	if (m->held && !m->brake)
+		buf_add_text(&text, "held by hand");
+	json_t *value = json_safe(m->held ? span_buf(&text) : span_text(""));
+	buf_free(&text);
+	return value;
+}
+
 static json_t *list_row(const struct request *r, const struct message *m, const struct envelope *e)
 {
 	char id[MESSAGE_ID_TEXT];
@@ -155,7 +166,7 @@ static json_t *list_row(const struct request *r, const struct message *m, const 
 	    "age", (json_int_t)((clock_steady_ms() - m->arrived_ms) / 1000), "size",
 	    (json_int_t)m->size, "state", state_text(m), "next", (json_int_t)next_seconds(m), "from",
 	    json_safe(span_text(e->sender)), "to", recipients_of(m, e), why ? "said" : "last",
-	    answer_json(last));
+	    !why && m->held && m->brake ? hold_reason(m, e) : answer_json(last));
 	if (why)
 		why_fill(r, m, e, last, row);
 	return row;
@@ -253,7 +264,7 @@ static int select_some(struct request *r)
 		return -1;
 	}
 	if (selection_is_empty(s) && r->command != CMD_QUEUE_LIST) {
-		request_misused(r, "which messages? give ids, --domain, --sender, --older or --all");
+		request_misused(r, "which messages? give ids, --domain, --sender, --who, --older or --all");
 		return -1;
 	}
 	/* of several, those that are there are dealt with and the others named */

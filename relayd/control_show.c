@@ -76,6 +76,16 @@ static void show_batches(struct request *r, const struct message *m, const struc
 			show_recipient(r, m, e, b, batch_recipient(b, i));
 }
 
+static const char *priority_name(const struct message *m)
+{
+	static const char *const names[] = {
+	    [CONF_PRIORITY_NORMAL] = "normal",
+	    [CONF_PRIORITY_URGENT] = "urgent",
+	    [CONF_PRIORITY_BULK] = "bulk",
+	};
+	return names[m->priority % 3];
+}
+
 void control_show(struct request *r)
 {
 	struct message *m = one_message(r);
@@ -93,6 +103,9 @@ void control_show(struct request *r)
 	request_fact(r, "expires_s", json_integer((m->expires_ms - clock_steady_ms()) / 1000));
 	request_fact(r, "size", json_integer((json_int_t)m->size));
 	request_fact(r, "held", json_boolean(m->held));
+	if (m->held)
+		request_fact(r, "held_because", hold_reason(m, &e));
+	request_fact(r, "priority", json_string(priority_name(m)));
 	request_fact(r, "from", json_safe(span_text(e.sender)));
 	fact_text(r, "from_was", e.sender_was);
 	fact_text(r, "from_reason", e.sender_reason);
@@ -100,6 +113,8 @@ void control_show(struct request *r)
 	fact_text(r, "domain", e.domain);
 	fact_text(r, "client", e.client);
 	fact_text(r, "user", e.user);
+	fact_text(r, "entry", e.entry);
+	fact_text(r, "script", e.script);
 	fact_text(r, "message_id", e.message_id);
 	fact_text(r, "envid", e.envid ? e.envid : "");
 	request_fact(r, "recipients", json_integer(m->recipient_count));
@@ -214,6 +229,7 @@ void why_fill(const struct request *r, const struct message *m, const struct env
 	json_object_set_new(row, "attempts", json_integer(attempts));
 	json_object_set_new(row, "expires", json_integer((m->expires_ms - clock_steady_ms()) / 1000));
 	json_object_set_new(row, "client", json_safe(span_text(e->client)));
+	json_object_set_new(row, "held", hold_reason(m, e));
 	json_object_set_new(row, "paused", json_integer(paused));
 	if (paused)
 		json_object_set_new(row, "destination", json_safe(span_text(destination)));

@@ -62,7 +62,7 @@ static void add_next(struct buf *out, const json_t *row, const char *state)
 {
 	int64_t paused = number_of(row, "paused");
 	if (strcmp(state, "held") == 0) {
-		buf_add_text(out, "nothing, until it is released");
+		buf_addf(out, "nothing, until it is released: %s", text_of(row, "held"));
 	} else if (strcmp(state, "running") == 0) {
 		buf_add_text(out, "it is being tried at this moment");
 	} else if (strcmp(state, "expired") == 0) {

@@ -26,10 +26,10 @@
 /* ---- joints ---- */
 
 static void enter_queue(void *arg, uint64_t id, struct spool_place place,
-    const struct envelope *envelope, uint64_t size)
+    const struct envelope *envelope, uint64_t size, const struct spool_state *state)
 {
 	struct daemon *d = arg;
-	deliver_add(d->deliver, id, place, envelope, size, NULL, NULL);
+	deliver_add(d->deliver, id, place, envelope, size, state, NULL);
 }
 
 static size_t queued(void *arg)
@@ -238,6 +238,10 @@ static int start_stories(struct daemon *d, struct why *why)
 		return -1;
 	if (start_sts(d, why) < 0)
 		return -1;
+	d->brake = brake_watch_new(d->loop, paths_reputation(d->paths), d->settings, why);
+	if (!d->brake)
+		return -1;
+	intake_set_brake(d->intake, d->brake);
 	struct deliver_options out = {
 	    .loop = d->loop,
 	    .spool = d->spool,
@@ -246,6 +250,7 @@ static int start_stories(struct daemon *d, struct why *why)
 	    .intake = d->intake,
 	    .stats = &d->stats,
 	    .paths = d->paths,
+	    .brake = d->brake,
 	};
 	set_sts_network(d, &d->settings->conf->delivery);
 	d->deliver = deliver_new(&out, d->settings);
@@ -344,6 +349,7 @@ static int load_anew(struct daemon *d, struct conf_errors *errors)
 	intake_set_settings(d->intake, fresh);
 	paths_set_settings(d->paths, fresh);
 	set_sts_network(d, &fresh->conf->delivery);
+	brake_watch_set_settings(d->brake, fresh);
 	deliver_set_settings(d->deliver, fresh);
 	listen_set_settings(d->listen, fresh);
 	settings_unref(d->settings);
@@ -402,6 +408,7 @@ void daemon_end(struct daemon *d)
 	login_free(d->login);
 	pool_free(d->signers);
 	spool_close(d->spool);
+	brake_watch_free(d->brake);
 	paths_free(d->paths); /* the last answers of the spool may go there */
 	helper_free(d->helper);
 	log_text(LOG_LEVEL_INFO, "ended");

@@ -27,6 +27,7 @@ struct daemon {
 	struct sts *sts;
 	struct intake *intake;
 	struct paths *paths;
+	struct brake_watch *brake;
 	struct deliver *deliver;
 	struct control *control;
 	struct drop *drop;

@@ -300,12 +300,31 @@ static int read_message(struct attempt *a)
 	return -1;
 }
 
+/* Its sender is braked: nothing is tried, and the message is held. */
+static void hold_back(struct attempt *a, uint8_t code)
+{
+	struct deliver *deliver = a->deliver;
+	struct batch *batch = a->batch;
+	struct message *message = batch->message;
+	attempt_free(a);
+	message->brake = code & 7u;
+	schedule_hold(deliver->schedule, message);
+	struct spool_state state = message_state(deliver, message);
+	spool_note_state(deliver->options.spool, message->id, &state);
+	schedule_put_off(deliver->schedule, batch, clock_steady_ms(), false); /* and it is held */
+}
+
 static void begin(void *arg)
 {
 	struct attempt *a = arg;
 	if (read_message(a) < 0)
 		return;
-	if (a->expired)
+	bool watched = !a->expired && !a->batch->message->cleared;
+	uint8_t code =
+	    watched ? brake_watch_stops(a->deliver->options.brake, &a->envelope, a->id) : 0;
+	if (code)
+		hold_back(a, code);
+	else if (a->expired)
 		settle(a);
 	else
 		way_choose(a);

@@ -27,6 +27,7 @@ struct deliver_options {
 	struct intake *intake; /* for reports */
 	struct stats *stats;
 	struct paths *paths;
+	struct brake_watch *brake; /* NULL: none */
 };
 
 struct deliver *deliver_new(const struct deliver_options *options, struct settings *settings);

@@ -62,9 +62,10 @@ struct way_result {
 
 /* Where an attempt stands among the ways of its route (way.c). */
 struct way {
-	const struct conf_route *route;
-	struct conf_route bound;   /* that of a message which leaves by one source only, */
-	struct conf_via bound_via;
+	const struct conf_route *route; /* for its TLS level; NULL: the list is not a route's */
+	const struct conf_via *list;    /* the entries: of the client, else of the route */
+	size_t count;
+	struct conf_via bound;     /* that of a message which leaves by one source only, */
 	int family;                /* in one family, 0 either */
 	size_t via;             /* the entry that is tried */
 	size_t held;            /* the first one that is held; via_count: none */

@@ -46,7 +46,7 @@ static const struct mx_host *host_of(const struct attempt *a)
 
 static enum conf_route_tls route_level(const struct attempt *a)
 {
-	enum conf_route_tls level = a->way.route->tls;
+	enum conf_route_tls level = a->way.route ? a->way.route->tls : CONF_LEVEL_MAY;
 	if (level == CONF_LEVEL_MAY && !a->settings->conf->delivery.starttls)
 		return CONF_LEVEL_NONE;
 	return level;

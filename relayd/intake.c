@@ -21,8 +21,9 @@
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/base/random.h"
+#include "relayd/policy.h"
 #include "smtp/fixup.h"
-#include "smtp/return_path.h"
+#include "smtp/priority.h"
 
 /* ---- life ---- */
 
@@ -38,6 +39,11 @@ void intake_free(struct intake *intake)
 {
 	settings_unref(intake->settings);
 	mem_free(intake);
+}
+
+void intake_set_brake(struct intake *intake, struct brake_watch *brake)
+{
+	intake->brake = brake;
 }
 
 void intake_set_settings(struct intake *intake, struct settings *settings)
@@ -154,6 +160,14 @@ static void answer(struct submission *sub)
 	submission_free(sub);
 }
 
+static void log_held(struct log_line *line, const struct submission *sub)
+{
+	struct buf text = {0};
+	brake_code_text(sub->append.state.brake, &sub->envelope, &text);
+	log_add(line, "held", span_buf(&text));
+	buf_free(&text);
+}
+
 static void log_acceptance(const struct submission *sub)
 {
 	const struct envelope *e = &sub->envelope;
@@ -176,6 +190,15 @@ static void log_acceptance(const struct submission *sub)
 	log_add_number(&line, "size", (int64_t)sub->append.content_size);
 	log_add_text(&line, "dkim", sub->signature.len ? e->domain : "");
 	log_add_text(&line, "message_id", e->message_id);
+	if (e->entry[0])
+		log_add_text(&line, "entry", e->entry);
+	if (e->script[0])
+		log_add_text(&line, "script", e->script);
+	if (e->priority != CONF_PRIORITY_NORMAL)
+		log_add_text(&line, "priority",
+		    e->priority == CONF_PRIORITY_URGENT ? "urgent" : "bulk");
+	if (sub->append.state.brake)
+		log_held(&line, sub);
 	log_end(&line);
 }
 
@@ -184,12 +207,14 @@ static void appended(struct spool_append *append)
 	struct submission *sub = heap_owner(append, struct submission, append);
 	struct intake *intake = sub->intake;
 	char id[MESSAGE_ID_TEXT];
+	if (append->status != SPOOL_DONE)
+		brake_watch_take_back(intake->brake, &sub->envelope);
 	switch (append->status) {
 	case SPOOL_DONE:
 		intake->options.stats->accepted++;
 		log_acceptance(sub);
 		intake->options.enter(intake->options.arg, sub->id, append->place, &sub->envelope,
-		    append->content_size);
+		    append->content_size, append->state.held ? &append->state : NULL);
 		reply_set(&sub->reply, 250, "2.0.0", "queued as %s", message_id_text(sub->id, id));
 		break;
 	case SPOOL_FULL:
@@ -210,9 +235,11 @@ static void append(struct submission *sub)
 	buf_add(&head, sub->rebuilt.data, sub->rebuilt.len);
 	buf_free(&sub->rebuilt);
 	sub->rebuilt = head;
+	uint8_t brake = brake_watch_message(sub->intake->brake, &sub->envelope, sub->id);
 	sub->append = (struct spool_append){
 	    .id = sub->id,
 	    .envelope = &sub->envelope,
+	    .state = {.held = brake != 0, .brake = brake},
 	    .head = span_buf(&sub->rebuilt),
 	    .content = sub->content,
 	    .done = appended,
@@ -344,13 +371,32 @@ static void rebuild(struct submission *sub, const struct return_path *path)
 	buf_add_text(&sub->rebuilt, "\r\n");
 }
 
+/* Who sends it, for the queue and the brake; reports of ours have nobody. */
+static void note_sender(struct submission *sub, const struct conf_client *entry)
+{
+	struct envelope *e = &sub->envelope;
+	const struct header_field *script =
+	    header_find(&sub->header, "X-PHP-Originating-Script", 0);
+	struct buf text = {0};
+	if (script && !brake_script_parse(script->value, &text))
+		buf_clear(&text);
+	e->script = text_or_empty(&text);
+	buf_free(&text);
+	e->entry = mem_text(entry ? entry->name : "");
+	if (!e->report)
+		e->priority = priority_of(&sub->header, entry ? entry->priority : CONF_PRIORITY_NORMAL);
+}
+
 /* Whose name does it carry? -1: refused. */
 static int judge(struct submission *sub, struct return_path *path)
 {
 	const struct conf *conf = sub->settings->conf;
+	const struct envelope *e = &sub->envelope;
 	struct address sender = {.form = ADDRESS_NULL};
 	if (sub->reply.code != 0)
 		return -1;
+	const struct conf_client *entry =
+	    e->report ? NULL : policy_entry(conf, e->user, e->client);
 	if (header_count(&sub->header, "Received") > (size_t)conf->limits.hops) {
 		submission_refuse(sub, 554, "5.4.6", "too many hops: this message runs in a circle (limits.hops)");
 		return -1;
@@ -359,10 +405,11 @@ static int judge(struct submission *sub, struct return_path *path)
 		submission_refuse(sub, 553, "5.1.7", "the envelope sender is not an address");
 		return -1;
 	}
-	if (return_path_decide(conf, &sender, &sub->header, path, &sub->why) < 0) {
+	if (policy_decide(conf, entry, &sender, &sub->header, path, &sub->why) < 0) {
 		submission_refuse(sub, 550, "5.7.1", sub->why.text);
 		return -1;
 	}
+	note_sender(sub, entry);
 	return 0;
 }
 

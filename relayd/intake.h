@@ -11,6 +11,7 @@
 
 #include "queue/spool.h"
 #include "relayd/base/pool.h"
+#include "relayd/brake_watch.h"
 #include "relayd/login.h"
 #include "relayd/settings.h"
 #include "relayd/stats.h"
@@ -24,9 +25,10 @@ struct intake_options {
 	struct login *login;
 	struct pool *signers; /* thread state: struct dkim_signer */
 	struct stats *stats;
-	/* A message is on stable storage: into the queue with it. */
+	/* A message is on stable storage: into the queue with it. STATE: of one that
+	 * is held from the start; NULL. */
 	void (*enter)(void *arg, uint64_t id, struct spool_place place,
-	    const struct envelope *envelope, uint64_t size);
+	    const struct envelope *envelope, uint64_t size, const struct spool_state *state);
 	/* How many messages are in the queue? (limit queue_messages) */
 	size_t (*queued)(void *arg);
 	void *arg;
@@ -35,6 +37,8 @@ struct intake_options {
 struct intake *intake_new(const struct intake_options *options, struct settings *settings);
 void intake_free(struct intake *intake);
 void intake_set_settings(struct intake *intake, struct settings *settings);
+/* Who counts messages and says which are held; NULL: nobody. */
+void intake_set_brake(struct intake *intake, struct brake_watch *brake);
 
 /* Take over an accepted connection. LISTEN says how it is spoken to. GONE is
  * called once when the session is over. */

@@ -11,6 +11,7 @@
 struct intake {
 	struct intake_options options;
 	struct settings *settings;
+	struct brake_watch *brake; /* NULL: none */
 	struct session *sessions; /* utlist */
 	size_t session_count;
 	size_t pending;

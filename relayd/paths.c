@@ -4,7 +4,7 @@
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/notify.h"
-#include "relayd/path_store.h"
+#include "relayd/line_store.h"
 
 #define MINUTE_MS (60 * (int64_t)1000)
 #define DAY_MS (24 * 60 * MINUTE_MS)
@@ -22,7 +22,7 @@ struct telling {
 struct paths {
 	struct settings *settings;
 	struct reputation *reputation;
-	struct path_store *store;
+	struct line_store *store;
 	struct notify *notify;
 	struct timer timer;
 	struct telling telling[TELLING_MAX];
@@ -31,7 +31,19 @@ struct paths {
 static void on_event(void *arg, const char *line)
 {
 	struct paths *p = arg;
-	path_store_add(p->store, line);
+	line_store_add(p->store, line);
+}
+
+static bool replay_line(void *arg, struct span line)
+{
+	struct paths *p = arg;
+	return reputation_replay(p->reputation, line);
+}
+
+static void dump_lines(void *arg, void (*line)(void *line_arg, const char *text), void *line_arg)
+{
+	struct paths *p = arg;
+	reputation_dump(p->reputation, line, line_arg);
 }
 
 /* ---- incidents ---- */
@@ -148,12 +160,14 @@ struct paths *paths_new(struct loop *loop, struct intake *intake, struct helper 
 	struct notify_options notify = {loop, intake, helper, on_told, p};
 	size_t skipped;
 	p->settings = settings_ref(settings);
-	p->store = path_store_new(loop, settings->conf->spool.path);
+	struct line_store_owner owner = {"reputation", "what is learnt of paths", replay_line,
+	    dump_lines, p};
+	p->store = line_store_new(loop, settings->conf->spool.path, &owner);
 	p->notify = notify_new(&notify);
 	timer_init(&p->timer, loop, look, p);
 	struct reputation_options options = options_of(p);
 	p->reputation = reputation_new(&options);
-	if (path_store_load(p->store, p->reputation, &skipped, why) < 0) {
+	if (line_store_load(p->store, &skipped, why) < 0) {
 		paths_free(p);
 		return NULL;
 	}
@@ -170,7 +184,7 @@ void paths_free(struct paths *p)
 	if (!p)
 		return;
 	timer_stop(&p->timer);
-	path_store_free(p->store);
+	line_store_free(p->store);
 	notify_free(p->notify);
 	reputation_free(p->reputation);
 	settings_unref(p->settings);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What the daemon knows of its paths (queue/reputation): loaded and written down
- * (path_store), and what happens when an incident begins: a line in the log, and
+ * (line_store), and what happens when an incident begins: a line in the log, and
  * somebody is told (notify).
  */
 #ifndef RELAYD_PATHS_H

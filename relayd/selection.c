@@ -9,6 +9,7 @@
 #include "conf/units.h"
 #include "queue/schedule.h"
 #include "relayd/base/mem.h"
+#include "relayd/brake_who.h"
 
 void selection_clear(struct selection *s)
 {
@@ -25,7 +26,7 @@ void selection_add(struct selection *s, uint64_t id)
 
 bool selection_is_empty(const struct selection *s)
 {
-	return !s->named && !s->all && !s->domain && !s->sender && !s->older_ms;
+	return !s->named && !s->all && !s->domain && !s->sender && !s->who && !s->older_ms;
 }
 
 static int take_option(struct selection *s, const char *option, const char *value,
@@ -35,6 +36,8 @@ static int take_option(struct selection *s, const char *option, const char *valu
 		s->domain = value;
 	else if (strcmp(option, "--sender") == 0)
 		s->sender = value;
+	else if (strcmp(option, "--who") == 0)
+		s->who = value;
 	else if (strcmp(option, "--older") != 0)
 		return why_set(why, WHY_PERM, "%s is not known here", option);
 	else if (!units_parse_duration(span_text(value), &s->older_ms) || s->older_ms <= 0)
@@ -72,9 +75,9 @@ int selection_parse(struct selection *s, const char *const *argv, size_t argc, s
 			return -1;
 	}
 	/* "delete ID --all" is one of two things, and the wrong one is not undone */
-	if (s->named && (s->all || s->domain || s->sender || s->older_ms))
+	if (s->named && (s->all || s->domain || s->sender || s->who || s->older_ms))
 		return why_set(why, WHY_PERM, "give ids, or say which messages, not both");
-	if (s->all && (s->domain || s->sender || s->older_ms))
+	if (s->all && (s->domain || s->sender || s->who || s->older_ms))
 		return why_set(why, WHY_PERM, "--all does not go with other conditions");
 	return 0;
 }
@@ -128,6 +131,8 @@ bool selection_fits(const struct selection *s, const struct message *m, const st
 	if (!selection_may_fit(s, m, now_ms))
 		return false;
 	if (s->sender && !span_is_nocase(span_text(e->sender), s->sender))
+		return false;
+	if (s->who && !brake_who_is(e, s->who))
 		return false;
 	return !s->domain || has_recipient(s, m, e);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Which messages a queue command is about: ids, or what fits a recipient's
- * domain or address, a sender, an age. Pure but for the ids, which the caller
+ * domain or address, a sender, who sent it, an age. Pure but for the ids, which the caller
  * fills in when none were named.
  */
 #ifndef RELAYD_SELECTION_H
@@ -12,6 +12,7 @@
 struct selection {
 	const char *domain; /* or an address; NULL: any. Points into the words */
 	const char *sender;
+	const char *who;    /* a sender as the brake calls it (brake_who.h) */
 	int64_t older_ms;   /* 0: any age */
 	bool all;
 	bool named;         /* the ids were given */

@@ -104,6 +104,10 @@ static void record(struct attempt *a, const struct tried *t, enum spool_outcome 
 	spool_note_result(a->deliver->options.spool, a->id, t->index, outcome);
 	history_forget(a->deliver->history, a->id, t->index);
 	schedule_recipient_done(a->deliver->schedule, a->batch, t->index);
+	bool unknown = t->verdict.scope == VERDICT_SCOPE_RECIPIENT &&
+		       t->verdict.klass == VERDICT_UNKNOWN_RECIPIENT;
+	if (outcome == SPOOL_DELIVERED || unknown)
+		brake_watch_recipient(a->deliver->options.brake, &a->envelope, unknown);
 }
 
 /* Then it is the path that has to wait, and not the destination. */

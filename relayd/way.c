@@ -54,25 +54,42 @@ static const struct conf_route *route_for(const struct conf *conf, const char *s
 	return NULL;
 }
 
-/* A route that may use the recipient domain's own hosts needs batches by domain. */
-static bool is_smarthosts_only(const struct conf_route *route)
+/* The entries to try: of its client, if that has a way of its own (one that is gone
+ * from the configuration has none), else of the route. */
+static void find_list(struct way *w, const struct conf *conf, const struct envelope *e,
+    const char *recipient)
 {
-	for (size_t i = 0; i < route->via_count; i++)
-		if (!route->via[i].smarthost)
-			return false;
-	return true;
+	const struct conf_client *entry =
+	    e->entry ? conf_client_named(conf->clients, conf->client_count, e->entry) : NULL;
+	w->route = route_for(conf, e->sender, recipient);
+	w->list = w->route ? w->route->via : NULL;
+	w->count = w->route ? w->route->via_count : 0;
+	if (entry && entry->via_count) {
+		w->list = entry->via;
+		w->count = entry->via_count;
+	}
 }
 
-void way_destination(const struct conf *conf, const struct envelope *envelope,
-    const char *recipient, struct buf *name)
+/* A list that may use the recipient domain's own hosts needs batches by domain. */
+static bool is_smarthosts_only(const struct way *w)
 {
-	const struct conf_route *route = route_for(conf, envelope->sender, recipient);
+	for (size_t i = 0; i < w->count; i++)
+		if (!w->list[i].smarthost)
+			return false;
+	return w->count > 0;
+}
+
+void way_destination(const struct conf *conf, const struct envelope *e, const char *recipient,
+    struct buf *name)
+{
+	struct way way = {0};
 	struct span domain = domain_of(recipient);
 	const struct conf_source *source;
 	int family;
+	find_list(&way, conf, e, recipient);
 	buf_clear(name);
-	if (route && !delist_bound(conf, envelope->client, &source, &family) && is_smarthosts_only(route))
-		buf_addf(name, "smarthost:%s", route->via[0].smarthost->name);
+	if (!delist_bound(conf, e->client, &source, &family) && is_smarthosts_only(&way))
+		buf_addf(name, "smarthost:%s", way.list[0].smarthost->name);
 	else if (!domain_to_ascii(domain, name))
 		buf_add(name, domain.p, domain.n < DESTINATION_MAX ? domain.n : DESTINATION_MAX);
 	if (name->len)
@@ -193,7 +210,11 @@ static const char *best_name(const struct attempt *a)
 static struct reputation_way path_of(const struct attempt *a, const struct conf_via *via,
     struct buf *name)
 {
-	struct reputation_way path = {.since = "", .sender_domain = a->envelope.domain};
+	struct reputation_way path = {
+	    .since = "",
+	    .sender_domain = a->envelope.domain,
+	    .urgent = a->envelope.priority == CONF_PRIORITY_URGENT,
+	};
 	if (via->smarthost) {
 		buf_clear(name);
 		buf_addf(name, "smarthost:%s", via->smarthost->name);
@@ -238,7 +259,7 @@ static enum answer ask(struct attempt *a)
 {
 	struct way *w = &a->way;
 	int64_t now = clock_steady_ms();
-	w->path = path_of(a, &w->route->via[w->via], &w->name);
+	w->path = path_of(a, &w->list[w->via], &w->name);
 	w->path.family = a->source ? common_family(a) : 0;
 	struct permit permit = reputation_ask(reputation_of(a), &w->path, now);
 	switch (permit.answer) {
@@ -300,7 +321,7 @@ static int64_t turn_of(const struct attempt *a)
 {
 	const struct way *w = &a->way;
 	struct buf name = {0};
-	struct reputation_way path = path_of(a, &w->route->via[w->waits_for], &name);
+	struct reputation_way path = path_of(a, &w->list[w->waits_for], &name);
 	int64_t at_ms = reputation_turn(reputation_of(a), &path, &w->permit);
 	buf_free(&name);
 	return at_ms;
@@ -353,7 +374,7 @@ static void go(struct attempt *a)
 			a->tried[i].state = TRIED_OPEN;
 	if (w->held < w->via) {
 		struct buf name = {0};
-		struct reputation_way held = path_of(a, &w->route->via[w->held], &name);
+		struct reputation_way held = path_of(a, &w->list[w->held], &name);
 		incident_rerouted(reputation_of(a), &held);
 		buf_free(&name);
 	}
@@ -375,9 +396,9 @@ static void go(struct attempt *a)
 static void next_way(struct attempt *a)
 {
 	struct way *w = &a->way;
-	for (; w->via < w->route->via_count; w->via++) {
-		a->source = w->route->via[w->via].source;
-		a->smarthost = w->route->via[w->via].smarthost;
+	for (; w->via < w->count; w->via++) {
+		a->source = w->list[w->via].source;
+		a->smarthost = w->list[w->via].smarthost;
 		if (a->source && !w->found) {
 			find_hosts(a);
 			return;
@@ -402,12 +423,11 @@ static void next_way(struct attempt *a)
 static bool bind_to_source(struct attempt *a)
 {
 	struct way *w = &a->way;
-	if (!delist_bound(a->settings->conf, a->envelope.client, &w->bound_via.source, &w->family))
+	if (!delist_bound(a->settings->conf, a->envelope.client, &w->bound.source, &w->family))
 		return false;
-	if (w->bound_via.source) {
-		w->bound.via = &w->bound_via;
-		w->bound.via_count = 1;
-		w->route = &w->bound;
+	if (w->bound.source) {
+		w->list = &w->bound;
+		w->count = 1;
 		w->held = 1;
 		next_way(a);
 	} else {
@@ -421,13 +441,13 @@ void way_choose(struct attempt *a)
 {
 	if (bind_to_source(a))
 		return;
-	a->way.route = route_for(a->settings->conf, a->envelope.sender, a->tried[0].address);
-	if (!a->way.route) {
+	find_list(&a->way, a->settings->conf, &a->envelope, a->tried[0].address);
+	if (!a->way.list) {
 		attempt_end_all(a, VERDICT_STAGE_DNS, true, "5.4.4",
 		    "no entry of routes in the configuration fits this recipient");
 		return;
 	}
-	a->way.held = a->way.route->via_count;
+	a->way.held = a->way.count;
 	next_way(a);
 }
 
@@ -539,7 +559,7 @@ void way_over(struct attempt *a)
 		t->rests |= t->state == TRIED_LATER && !may;
 		switching += may;
 	}
-	if (switching == 0 || a->deliver->stopping || w->via + 1 >= w->route->via_count) {
+	if (switching == 0 || a->deliver->stopping || w->via + 1 >= w->count) {
 		settle(a);
 		return;
 	}

@@ -5,6 +5,7 @@
  * here, whatever was checked before.
  */
 #include "smtp/fixup.h"
+#include "smtp/priority.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -158,8 +159,9 @@ static bool is_blank(struct span value)
 static bool is_removed(const struct header_field *field)
 {
 	/* Return-Path is the last server's to write (RFC 5321 4.4); the Bcc fields
-	 * would show the hidden recipients to all others. */
-	static const char *const names[] = {"Return-Path", "Bcc", "Resent-Bcc"};
+	 * would show the hidden recipients to all others; the last one is meant for us. */
+	static const char *const names[] = {"Return-Path", "Bcc", "Resent-Bcc",
+		PRIORITY_FIELD};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (span_is_nocase(field->name, names[i]))
 			return true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Submission fix-up (RFC 6409 section 8): the header section that leaves, from
  * the one that came. Adds Received, Date, Message-ID, a repaired From:;
- * removes Return-Path, Bcc, Resent-Bcc, and an empty Date or Message-ID.
+ * removes Return-Path, Bcc, Resent-Bcc, X-Relayd-Priority, and an empty Date or
+ * Message-ID.
  * Everything else keeps its bytes and order.
  */
 #ifndef SMTP_FIXUP_H

@@ -91,10 +91,10 @@ static void load_settings(struct world *w)
 /* ---- the daemon's parts ---- */
 
 static void enter_queue(void *arg, uint64_t id, struct spool_place place,
-    const struct envelope *envelope, uint64_t size)
+    const struct envelope *envelope, uint64_t size, const struct spool_state *state)
 {
 	struct world *w = arg;
-	deliver_add(w->deliver, id, place, envelope, size, NULL, NULL);
+	deliver_add(w->deliver, id, place, envelope, size, state, NULL);
 }
 
 static void recovered(void *arg, uint64_t id, struct spool_place place,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "relayd/path_store.h"
+#include "relayd/line_store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,17 +10,16 @@
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 
-#define NAME "reputation"
-#define NAME_NEW "reputation.new"
 #define LINE_MAX_BYTES 65536
 #define PIECE 65536
 #define PENDING_MAX (4 << 20)  /* while the disk takes nothing; then a new file is due */
 #define GROWTH_MIN (4 << 20)   /* appended bytes before the file is written anew */
 
-struct path_store {
+struct line_store {
 	struct loop *loop;
-	struct reputation *reputation; /* NULL before it was loaded */
+	struct line_store_owner owner;
 	char *folder;
+	char *name_new;     /* of the file while it is written */
 	int dir;
 	int fd;             /* for appending */
 	struct buf pending; /* lines of this turn, and those that could not be written */
@@ -31,11 +30,16 @@ struct path_store {
 	size_t appended;    /* since then */
 };
 
-struct path_store *path_store_new(struct loop *loop, const char *folder)
+struct line_store *line_store_new(struct loop *loop, const char *folder,
+    const struct line_store_owner *owner)
 {
-	struct path_store *store = mem_zero(sizeof(*store));
+	struct line_store *store = mem_zero(sizeof(*store));
+	struct buf name = {0};
+	buf_addf(&name, "%s.new", owner->name);
 	store->loop = loop;
+	store->owner = *owner;
 	store->folder = mem_text(folder);
+	store->name_new = buf_take(&name, NULL);
 	store->dir = -1;
 	store->fd = -1;
 	return store;
@@ -44,7 +48,7 @@ struct path_store *path_store_new(struct loop *loop, const char *folder)
 /* ---- reading ---- */
 
 /* A line without its end was cut by a crash: what it says is unknown. */
-static size_t replay_lines(struct path_store *store, struct buf *text)
+static size_t replay_lines(struct line_store *store, struct buf *text)
 {
 	size_t skipped = 0;
 	size_t at = 0;
@@ -54,7 +58,7 @@ static size_t replay_lines(struct path_store *store, struct buf *text)
 		if (!end)
 			break;
 		size_t n = (size_t)(end - line);
-		skipped += n && !reputation_replay(store->reputation, (struct span){line, n});
+		skipped += n && !store->owner.replay(store->owner.arg, (struct span){line, n});
 		at += n + 1;
 	}
 	buf_drop(text, at);
@@ -65,15 +69,16 @@ static size_t replay_lines(struct path_store *store, struct buf *text)
 	return skipped;
 }
 
-static int replay(struct path_store *store, size_t *skipped, struct why *why)
+static int replay(struct line_store *store, size_t *skipped, struct why *why)
 {
 	struct buf text = {0};
 	ssize_t n;
-	int fd = openat(store->dir, NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(store->dir, store->owner.name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return errno == ENOENT
 		    ? 0
-		    : why_errno(why, WHY_LOCAL, errno, "%s/" NAME, store->folder);
+		    : why_errno(why, WHY_LOCAL, errno, "%s/%s", store->folder,
+			store->owner.name);
 	while ((n = read(fd, buf_room(&text, PIECE), PIECE)) > 0) {
 		text.len += (size_t)n;
 		*skipped += replay_lines(store, &text);
@@ -82,7 +87,8 @@ static int replay(struct path_store *store, size_t *skipped, struct why *why)
 	*skipped += text.len > 0;
 	buf_free(&text);
 	close(fd);
-	return n < 0 ? why_errno(why, WHY_LOCAL, error, "%s/" NAME, store->folder) : 0;
+	return n < 0 ? why_errno(why, WHY_LOCAL, error, "%s/%s", store->folder,
+			store->owner.name) : 0;
 }
 
 /* ---- writing ---- */
@@ -108,23 +114,26 @@ static void add_line(void *arg, const char *line)
 	buf_add_byte(text, '\n');
 }
 
-static int put_in_place(struct path_store *store, int fd, struct span text, struct why *why)
+static int put_in_place(struct line_store *store, int fd, struct span text, struct why *why)
 {
 	if (write_all(fd, text) < 0 || fsync(fd) < 0 ||
-	    renameat(store->dir, NAME_NEW, store->dir, NAME) < 0 || fsync(store->dir) < 0)
-		return why_errno(why, WHY_LOCAL, errno, "%s/" NAME_NEW, store->folder);
+	    renameat(store->dir, store->name_new, store->dir, store->owner.name) < 0 ||
+	    fsync(store->dir) < 0)
+		return why_errno(why, WHY_LOCAL, errno, "%s/%s", store->folder,
+		    store->name_new);
 	return 0;
 }
 
 /* The whole state as a new file; the old one stays where that fails. */
-static int write_anew(struct path_store *store, struct why *why)
+static int write_anew(struct line_store *store, struct why *why)
 {
 	struct buf text = {0};
-	int fd = openat(store->dir, NAME_NEW,
+	int fd = openat(store->dir, store->name_new,
 	    O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		return why_errno(why, WHY_LOCAL, errno, "%s/" NAME_NEW, store->folder);
-	reputation_dump(store->reputation, add_line, &text);
+		return why_errno(why, WHY_LOCAL, errno, "%s/%s", store->folder,
+		    store->name_new);
+	store->owner.dump(store->owner.arg, add_line, &text);
 	int result = put_in_place(store, fd, span_buf(&text), why);
 	if (result < 0) {
 		close(fd);
@@ -141,11 +150,9 @@ static int write_anew(struct path_store *store, struct why *why)
 	return result;
 }
 
-int path_store_load(struct path_store *store, struct reputation *reputation, size_t *skipped,
-    struct why *why)
+int line_store_load(struct line_store *store, size_t *skipped, struct why *why)
 {
 	*skipped = 0;
-	store->reputation = reputation;
 	store->dir = open(store->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->dir < 0)
 		return why_errno(why, WHY_LOCAL, errno, "%s", store->folder);
@@ -154,16 +161,16 @@ int path_store_load(struct path_store *store, struct reputation *reputation, siz
 	return write_anew(store, why);
 }
 
-static void complain(struct path_store *store, const char *text)
+static void complain(struct line_store *store, const char *text)
 {
 	if (!store->failing)
 		log_text(LOG_LEVEL_ERROR,
-		    "what is learnt of paths can not be written down, and would be lost by a "
-		    "restart: %s", text);
+		    "%s can not be written down, and would be lost by a restart: %s",
+		    store->owner.what, text);
 	store->failing = true;
 }
 
-static void append(struct path_store *store)
+static void append(struct line_store *store)
 {
 	ssize_t n = write(store->fd, store->pending.data, store->pending.len);
 	if (n > 0) {
@@ -184,7 +191,7 @@ static void append(struct path_store *store)
 
 static void flush(void *arg)
 {
-	struct path_store *store = arg;
+	struct line_store *store = arg;
 	struct why why = {0};
 	store->flushing = false;
 	bool grown = store->appended > GROWTH_MIN && store->appended > 2 * store->written;
@@ -202,7 +209,7 @@ static void flush(void *arg)
 		append(store);
 }
 
-void path_store_add(struct path_store *store, const char *line)
+void line_store_add(struct line_store *store, const char *line)
 {
 	if (store->fd < 0)
 		return;
@@ -214,7 +221,7 @@ void path_store_add(struct path_store *store, const char *line)
 }
 
 /* The loop has ended: what was deferred does not run any more. */
-void path_store_free(struct path_store *store)
+void line_store_free(struct line_store *store)
 {
 	if (!store)
 		return;
@@ -225,6 +232,7 @@ void path_store_free(struct path_store *store)
 	if (store->dir >= 0)
 		close(store->dir);
 	buf_free(&store->pending);
+	mem_free(store->name_new);
 	mem_free(store->folder);
 	mem_free(store);
 }

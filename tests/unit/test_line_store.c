@@ -14,9 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "queue/reputation.h"
 #include "relayd/base/loop.h"
 #include "relayd/base/mem.h"
-#include "relayd/path_store.h"
+#include "relayd/line_store.h"
 
 #define NOW INT64_C(1795000000000)
 
@@ -25,14 +26,32 @@ struct kit {
 	char file[96];
 	struct loop *loop;
 	struct reputation *reputation;
-	struct path_store *store;
+	struct line_store *store;
 	size_t skipped;
 };
 
 static void on_event(void *arg, const char *line)
 {
 	struct kit *kit = arg;
-	path_store_add(kit->store, line);
+	line_store_add(kit->store, line);
+}
+
+static bool replay_line(void *arg, struct span line)
+{
+	struct kit *kit = arg;
+	return reputation_replay(kit->reputation, line);
+}
+
+static void dump_lines(void *arg, void (*line)(void *line_arg, const char *text), void *line_arg)
+{
+	struct kit *kit = arg;
+	reputation_dump(kit->reputation, line, line_arg);
+}
+
+static struct line_store *store_in(struct kit *kit, const char *folder)
+{
+	struct line_store_owner owner = {"reputation", "what is learnt", replay_line, dump_lines, kit};
+	return line_store_new(kit->loop, folder, &owner);
 }
 
 static void kit_open(struct kit *kit)
@@ -41,15 +60,15 @@ static void kit_open(struct kit *kit)
 	    .ladder = {900000}, .ladder_count = 1, .window_start = 2, .event = on_event, .arg = kit};
 	struct why why = {0};
 	kit->loop = loop_new();
-	kit->store = path_store_new(kit->loop, kit->folder);
+	kit->store = store_in(kit, kit->folder);
 	kit->reputation = reputation_new(&options);
-	assert_int_equal(path_store_load(kit->store, kit->reputation, &kit->skipped, &why), 0);
+	assert_int_equal(line_store_load(kit->store, &kit->skipped, &why), 0);
 }
 
 static void kit_close(struct kit *kit)
 {
 	loop_free(kit->loop);
-	path_store_free(kit->store);
+	line_store_free(kit->store);
 	reputation_free(kit->reputation);
 }
 
@@ -187,11 +206,11 @@ static void test_a_folder_that_is_not_there(void **state)
 	struct why why = {0};
 	size_t skipped;
 	struct kit *kit = *state;
-	struct path_store *store = path_store_new(kit->loop, "/nowhere/at/all");
-	assert_int_equal(path_store_load(store, kit->reputation, &skipped, &why), -1);
+	struct line_store *store = store_in(kit, "/nowhere/at/all");
+	assert_int_equal(line_store_load(store, &skipped, &why), -1);
 	assert_non_null(strstr(why.text, "/nowhere/at/all"));
-	path_store_add(store, "path");
-	path_store_free(store);
+	line_store_add(store, "path");
+	line_store_free(store);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, start, end)
