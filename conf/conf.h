@@ -25,6 +25,8 @@ struct conf_listen {
 	int64_t port;  /* 25; 465 with CONF_LISTEN_TLS_IMPLICIT; 0 for a Unix socket */
 	enum conf_listen_tls tls;
 	bool auth;     /* offer AUTH here */
+	struct conf_network *proxy; /* balancers, whose PROXY header tells the client */
+	size_t proxy_count;         /* 0: clients come by themselves */
 };
 
 /* One network of trusted_networks, parsed. */
@@ -169,6 +171,8 @@ struct conf_limits {
 	int64_t connections;      /* 2000 in all */
 	int64_t connections_per_client; /* 100 */
 	int64_t messages_per_connection; /* 0: no limit */
+	int64_t connections_per_minute;  /* of one client; 0: no limit */
+	int64_t messages_per_minute;     /* of one client; 0: no limit */
 	int64_t queue_messages;   /* 2000000: then 452 */
 	int64_t command_timeout;  /* 5m: idle between commands */
 	int64_t data_timeout;     /* 3m: longest pause within DATA */

@@ -87,6 +87,11 @@ const struct table_row table_rows[] = {
 	.sentence = "No TLS, TLS on the client's wish, or TLS from the first byte."},
     {"listen.auth", TABLE_FLAG, IN(listen, auth), .standard = "false", .sample = "true",
 	.sentence = "Offer login; away from the loopback only with TLS."},
+    {"listen.proxy", TABLE_NETWORKS, TABLE_EMPTY, IN(listen, proxy),
+	.count = offsetof(struct conf_listen, proxy_count), .syntax = &syntax_network,
+	.standard = "",
+	.sentence = "Balancers, that tell whose connection they pass on with a PROXY header "
+		    "(version 1 or 2). With some, nobody else is spoken to here."},
 
     {"trusted_networks", TABLE_NETWORKS, TABLE_EMPTY, MANY(trusted_networks, trusted_count),
 	.syntax = &syntax_network, .standard = "127.0.0.0/8 ::1",
@@ -316,6 +321,13 @@ const struct table_row table_rows[] = {
     {"limits.messages_per_connection", TABLE_NUMBER, AT(limits.messages_per_connection),
 	RANGE(0, 1000000000), .standard = "0",
 	.sentence = "Messages in one connection; 0: no limit."},
+    {"limits.connections_per_minute", TABLE_NUMBER, AT(limits.connections_per_minute),
+	RANGE(0, 1000000), .standard = "0",
+	.sentence = "Connections that one address may begin within a minute; 0: no limit."},
+    {"limits.messages_per_minute", TABLE_NUMBER, AT(limits.messages_per_minute),
+	RANGE(0, 1000000), .standard = "0",
+	.sentence = "Messages that one address may begin within a minute, before it gets 450; "
+		    "0: no limit."},
     {"limits.queue_messages", TABLE_NUMBER, AT(limits.queue_messages), RANGE(1, 100000000),
 	.standard = "2000000", .sentence = "Waiting messages, from where on new ones get 452."},
     {"limits.command_timeout", TABLE_DURATION, AT(limits.command_timeout),

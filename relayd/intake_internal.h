@@ -23,6 +23,8 @@ struct session {
 	struct settings *settings;
 	struct server *server;
 	struct intake_peer peer;
+	bool certificate_seen;  /* the client's was looked at */
+	const char *certificate_login; /* whom it logs in (of the settings); NULL: nobody */
 	char *client;
 	bool auth;               /* its listener asks for a login */
 	struct login_try *login; /* under way */

@@ -8,6 +8,7 @@
 
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
+#include "smtp/tls_server.h"
 #include "relayd/dsn.h"
 
 static bool has_room(struct intake *intake, const struct conf *conf, struct reply *reply)
@@ -23,22 +24,56 @@ static bool has_room(struct intake *intake, const struct conf *conf, struct repl
 	return true;
 }
 
+static const char *login_of_certificate(const struct conf *conf, SSL *ssl)
+{
+	for (size_t i = 0; i < conf->client_count; i++)
+		for (size_t k = 0; k < conf->clients[i].certificate_count; k++)
+			if (tls_client_is(ssl, conf->clients[i].certificates[k]))
+				return conf->clients[i].login;
+	return NULL;
+}
+
+/* A certificate does what a password does, and counts where there was none. */
+static const char *user_of(struct session *session, const struct server_info *info)
+{
+	struct log_line line;
+	if (info->user || !info->ssl || session->certificate_seen)
+		return info->user ? info->user : session->certificate_login;
+	session->certificate_seen = true;
+	session->certificate_login = login_of_certificate(session->settings->conf, info->ssl);
+	if (session->certificate_login) {
+		log_begin(&line, LOG_LEVEL_INFO, "auth");
+		log_add_text(&line, "result", "ok");
+		log_add_text(&line, "client", session->client);
+		log_add_text(&line, "user", session->certificate_login);
+		log_add_text(&line, "mechanism", "certificate");
+		log_end(&line);
+	}
+	return session->certificate_login;
+}
+
 static bool on_mail(void *arg, const struct command_mail *mail, struct reply *reply)
 {
 	struct session *session = arg;
 	struct intake *intake = session->intake;
 	struct server_info info = server_info(session->server);
-	if (session->auth && !session->peer.trusted && !info.user) {
+	const char *user = user_of(session, &info);
+	if (session->auth && !session->peer.trusted && !user) {
 		reply_set(reply, 530, "5.7.0", "log in first (AUTH%s)", info.tls ? "" : ", with TLS");
 		return false;
 	}
 	if (!has_room(intake, session->settings->conf, reply))
 		return false;
+	if (!session->peer.may_send(session->peer.arg)) {
+		reply_set(reply, 450, "4.7.1",
+		    "too many messages from you within a minute (limits.messages_per_minute)");
+		return false;
+	}
 	struct submission *sub = submission_new(intake, session->settings);
 	sub->session = session;
 	sub->envelope.sender = span_dup(mail->from.text);
 	sub->envelope.client = mem_text(session->client);
-	sub->envelope.user = mem_text(info.user ? info.user : "");
+	sub->envelope.user = mem_text(user ? user : "");
 	sub->envelope.smtputf8 = mail->smtputf8;
 	dsn_take_mail(&sub->envelope, mail);
 	buf_add_text(&sub->protocol, info.protocol);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Limits are counted per client: an IPv4 address, an IPv6 /64, a local user.
- * Out of descriptors, accepting pauses for a moment instead of spinning.
+ * Limits are counted per client (clients.h); behind a balancer that is whom the
+ * PROXY header names. Out of descriptors, accepting pauses for a moment instead of spinning.
  */
 #include "relayd/listen.h"
 
@@ -9,28 +9,27 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include <uthash.h>
 #include <utlist.h>
 
+#include "relayd/base/clock.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
+#include "relayd/clients.h"
+#include "relayd/proxied.h"
 #include "relayd/service.h"
 
 #define BACKLOG 1024
 #define ACCEPTS_PER_TURN 64
 #define PAUSE_MS 100
-#define RESERVED_FDS 64 /* spool, DNS, control, log */
 #define INPUT_MAX 65536
 
 struct listener {
 	struct listen *listen;
 	char *address;
 	int64_t port;
-	struct conf_listen conf; /* strings are not used after a reload */
 	int fd;
 	bool passed; /* by the service manager, whose the path is */
 	struct event *event;
@@ -39,22 +38,25 @@ struct listener {
 	struct listener *next;
 };
 
-/* Connections of one client. */
-struct client_count {
-	UT_hash_handle hh;
-	char key[CONN_ADDRESS_TEXT];
-	size_t count;
-};
-
 struct listen {
 	struct listen_options options;
 	struct settings *settings;
 	struct intake *intake;
 	struct listener *listeners;
-	struct client_count *clients;
+	struct clients *clients;
+	struct proxy_wait *waits; /* utlist */
+	size_t wait_count;
 	struct timer pause;
-	size_t connections;
 	bool warned;
+};
+
+/* A connection whose PROXY header has not come yet. */
+struct proxy_wait {
+	struct listen *listen;
+	struct conf_listen conf; /* strings are not used */
+	struct proxied *proxied;
+	struct proxy_wait *prev;
+	struct proxy_wait *next;
 };
 
 /* One accepted connection, until its session is over. */
@@ -83,6 +85,7 @@ struct listen *listen_new(const struct listen_options *options)
 {
 	struct listen *l = mem_zero(sizeof(*l));
 	l->options = *options;
+	l->clients = clients_new();
 	timer_init(&l->pause, options->loop, pause_over, l);
 	return l;
 }
@@ -100,9 +103,21 @@ static void listener_free(struct listen *l, struct listener *one)
 	mem_free(one);
 }
 
+static void wait_free(struct proxy_wait *wait)
+{
+	struct listen *l = wait->listen;
+	DL_DELETE(l->waits, wait);
+	l->wait_count--;
+	mem_free(wait);
+}
+
 void listen_stop(struct listen *l)
 {
 	timer_stop(&l->pause);
+	while (l->waits) {
+		proxied_cancel(l->waits->proxied);
+		wait_free(l->waits);
+	}
 	while (l->listeners)
 		listener_free(l, l->listeners);
 }
@@ -110,110 +125,48 @@ void listen_stop(struct listen *l)
 void listen_free(struct listen *l)
 {
 	listen_stop(l);
-	struct client_count *c;
-	struct client_count *next;
-	HASH_ITER (hh, l->clients, c, next) {
-		HASH_DEL(l->clients, c);
-		mem_free(c);
-	}
+	clients_free(l->clients);
 	settings_unref(l->settings);
 	mem_free(l);
 }
 
 size_t listen_connections(const struct listen *l)
 {
-	return l->connections;
-}
-
-/* ---- limits ---- */
-
-/* Who counts as one client. A whole /64 is one: its owner has all of it. */
-static void client_key(const struct conn_address *peer, uid_t uid, char *key)
-{
-	struct conn_address net = *peer;
-	if (peer->addr.ss_family == AF_UNIX) {
-		snprintf(key, CONN_ADDRESS_TEXT, "unix:%u", (unsigned)uid);
-		return;
-	}
-	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&net.addr;
-	if (net.addr.ss_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
-		memset(six->sin6_addr.s6_addr + 8, 0, 8);
-	conn_address_text(&net, key);
-}
-
-static struct client_count *count_of(struct listen *l, const char *key)
-{
-	struct client_count *c;
-	HASH_FIND_STR(l->clients, key, c);
-	return c;
-}
-
-/* Descriptors bound the number too: half of them, since each message that comes
- * in will want to go out. */
-static size_t connections_max(const struct conf_limits *limits)
-{
-	struct rlimit nofile = {0};
-	size_t max = (size_t)limits->connections;
-	getrlimit(RLIMIT_NOFILE, &nofile);
-	size_t fds = nofile.rlim_cur > RESERVED_FDS ? (size_t)nofile.rlim_cur - RESERVED_FDS : 1;
-	size_t share = fds - fds / 4;
-	return max < share ? max : share;
-}
-
-static const char *over_limit(struct listen *l, const char *key)
-{
-	const struct conf_limits *limits = &l->settings->conf->limits;
-	const struct client_count *c = count_of(l, key);
-	if (l->connections >= connections_max(limits))
-		return "421 4.3.2 too many connections here, try again later\r\n";
-	if (c && c->count >= (size_t)limits->connections_per_client)
-		return "421 4.7.0 too many connections from you, try again later\r\n";
-	return NULL;
-}
-
-static void count_up(struct listen *l, const char *key)
-{
-	struct client_count *c = count_of(l, key);
-	if (!c) {
-		c = mem_zero(sizeof(*c));
-		snprintf(c->key, sizeof(c->key), "%s", key);
-		HASH_ADD_STR(l->clients, key, c);
-	}
-	c->count++;
-	l->connections++;
-}
-
-static void session_gone(void *arg)
-{
-	struct ticket *ticket = arg;
-	struct listen *l = ticket->listen;
-	struct client_count *c = count_of(l, ticket->key);
-	l->connections--;
-	if (c && --c->count == 0) {
-		HASH_DEL(l->clients, c);
-		mem_free(c);
-	}
-	mem_free(ticket);
+	return clients_connections(l->clients);
 }
 
 /* ---- accepting ---- */
 
-static bool is_trusted(const struct conf *conf, const struct conn_address *peer)
+static void session_gone(void *arg)
+{
+	struct ticket *ticket = arg;
+	clients_leave(ticket->listen->clients, ticket->key);
+	mem_free(ticket);
+}
+
+static bool may_send(void *arg)
+{
+	const struct ticket *ticket = arg;
+	const struct listen *l = ticket->listen;
+	return clients_send(l->clients, ticket->key, &l->settings->conf->limits, clock_mono_ms());
+}
+
+static bool holds(const struct conf_network *networks, size_t count,
+    const struct conn_address *peer)
 {
 	const struct sockaddr_in *four = (const struct sockaddr_in *)&peer->addr;
 	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&peer->addr;
-	switch (peer->addr.ss_family) {
-	case AF_UNIX:
-		return true; /* who may open the socket may send */
-	case AF_INET:
-		return conf_network_holds(conf->trusted_networks, conf->trusted_count, AF_INET,
-		    &four->sin_addr);
-	case AF_INET6:
-		return conf_network_holds(conf->trusted_networks, conf->trusted_count, AF_INET6,
-		    &six->sin6_addr);
-	default:
-		return false;
-	}
+	if (peer->addr.ss_family == AF_INET)
+		return conf_network_holds(networks, count, AF_INET, &four->sin_addr);
+	return peer->addr.ss_family == AF_INET6 &&
+	       conf_network_holds(networks, count, AF_INET6, &six->sin6_addr);
+}
+
+/* Who may open the socket may send. */
+static bool is_trusted(const struct conf *conf, const struct conn_address *peer)
+{
+	return peer->addr.ss_family == AF_UNIX ||
+	       holds(conf->trusted_networks, conf->trusted_count, peer);
 }
 
 static uid_t peer_uid(int fd)
@@ -236,19 +189,19 @@ static void refuse_connection(struct listen *l, int fd, const char *line)
 	l->warned = true;
 }
 
-static void take_connection(struct listener *one, int fd, const struct conn_address *peer)
+static void take_client(struct listen *l, const struct conf_listen *conf, int fd,
+    const struct conn_address *peer)
 {
-	struct listen *l = one->listen;
 	char key[CONN_ADDRESS_TEXT];
 	char text[CONN_ADDRESS_TEXT];
-	client_key(peer, peer_uid(fd), key);
-	const char *refusal = over_limit(l, key);
+	clients_key(peer, peer_uid(fd), key);
+	const char *refusal =
+	    clients_enter(l->clients, key, &l->settings->conf->limits, clock_mono_ms());
 	if (refusal) {
 		refuse_connection(l, fd, refusal);
 		return;
 	}
 	l->warned = false;
-	count_up(l, key);
 	l->options.stats->connections++;
 	struct ticket *ticket = mem_zero(sizeof(*ticket));
 	ticket->listen = l;
@@ -256,11 +209,67 @@ static void take_connection(struct listener *one, int fd, const struct conn_addr
 	struct intake_peer who = {
 	    .trusted = is_trusted(l->settings->conf, peer),
 	    .client = peer->addr.ss_family == AF_UNIX ? key : conn_address_text(peer, text),
+	    .address = *peer,
+	    .may_send = may_send,
 	    .gone = session_gone,
 	    .arg = ticket,
 	};
 	struct conn *conn = conn_accept(l->options.loop, fd, INPUT_MAX, NULL, NULL);
-	intake_session(l->intake, conn, &one->conf, &who);
+	intake_session(l->intake, conn, conf, &who);
+}
+
+static void header_read(void *arg, int fd, const struct conn_address *client)
+{
+	struct proxy_wait *wait = arg;
+	struct listen *l = wait->listen;
+	struct conf_listen conf = wait->conf;
+	wait_free(wait);
+	if (fd >= 0)
+		take_client(l, &conf, fd, client);
+}
+
+/* Only balancers that the configuration names may say who the client is; on such a
+ * listener nobody else is spoken to, since no header of theirs would be believed. */
+static void await_header(struct listen *l, const struct conf_listen *conf, int fd,
+    const struct conn_address *peer)
+{
+	const struct conf_limits *limits = &l->settings->conf->limits;
+	if (!holds(conf->proxy, conf->proxy_count, peer)) {
+		refuse_connection(l, fd, "554 5.7.1 you are not in listen.proxy of this relay\r\n");
+		return;
+	}
+	if (clients_connections(l->clients) + l->wait_count >= clients_connections_max(limits)) {
+		refuse_connection(l, fd, "421 4.3.2 too many connections here, try again later\r\n");
+		return;
+	}
+	struct proxy_wait *wait = mem_zero(sizeof(*wait));
+	wait->listen = l;
+	wait->conf = *conf;
+	wait->proxied = proxied_new(l->options.loop, fd, peer, header_read, wait);
+	DL_APPEND(l->waits, wait);
+	l->wait_count++;
+}
+
+/* What the configuration in force says of it; NULL: nothing any more. */
+static const struct conf_listen *conf_of(const struct listener *one)
+{
+	const struct conf *conf = one->listen->settings->conf;
+	for (size_t i = 0; i < conf->listen_count; i++)
+		if (conf->listen[i].port == one->port &&
+		    strcmp(conf->listen[i].address, one->address) == 0)
+			return &conf->listen[i];
+	return NULL;
+}
+
+static void take_connection(struct listener *one, int fd, const struct conn_address *peer)
+{
+	const struct conf_listen *conf = conf_of(one);
+	if (!conf)
+		close(fd);
+	else if (conf->proxy_count)
+		await_header(one->listen, conf, fd, peer);
+	else
+		take_client(one->listen, conf, fd, peer);
 }
 
 static void accept_failed(struct listen *l, int error)
@@ -391,7 +400,6 @@ int listen_open(struct listen *l, const struct settings *settings, struct why *w
 			one = listener_open(l, &conf->listen[i], why);
 		if (!one)
 			return -1;
-		one->conf = conf->listen[i];
 		one->wanted = true;
 	}
 	DL_FOREACH_SAFE (l->listeners, one, next)

@@ -399,6 +399,7 @@ struct server_info server_info(const struct server *s)
 	    .helo = span_text(s->helo),
 	    .esmtp = s->esmtp,
 	    .tls = conn_ssl(s->conn) != NULL,
+	    .ssl = conn_ssl(s->conn),
 	    .utf8 = s->utf8,
 	    .user = s->user,
 	};

@@ -27,6 +27,7 @@ struct server_info {
 	struct span helo;
 	bool esmtp;
 	bool tls;
+	SSL *ssl;            /* with TLS: the certificate that the client has shown */
 	bool utf8;           /* SMTPUTF8 of the current transaction */
 	const char *user;    /* logged in as; NULL: not */
 	const char *protocol; /* for Received: SMTP, ESMTP, ESMTPS, ESMTPSA, ESMTPA, UTF8SMTP... */

@@ -3,13 +3,14 @@ import shutil
 import smtplib
 import socket
 import ssl
+import subprocess
 import unittest
 
-from harness import RawClient, free_port
+from harness import Behaviour, RawClient, free_port
 from harness.case import TEXT, Case
 
 
-class IntakeTls(Case):
+class TlsCase(Case):
     def setUp(self):
         super().setUp()
         self.pem, self.key_file, _ = self.certificate("relay.example.jp")
@@ -41,6 +42,8 @@ class IntakeTls(Case):
         with open(pem) as f:
             self.assertEqual(self.shown(*args, **options), f.read())
 
+
+class IntakeTls(TlsCase):
     def test_both_ways_deliver(self):
         relay = self.start()
         with smtplib.SMTP("127.0.0.1", relay.port, timeout=30) as client:
@@ -138,6 +141,72 @@ class IntakeTls(Case):
                 said = b""
             self.assertIn(said[:1], (b"", b"\x15"))  # nothing, or a TLS alert
         self.assertShown(self.pem)
+
+
+class ClientCertificates(TlsCase):
+    """An alternative to a password, by fingerprint or by authority and name."""
+
+    def setUp(self):
+        super().setUp()
+        self.ca = self.folder() + "/ca.pem"
+        self.own_pem, self.own_key, _ = self.certificate("web1.example.jp")
+
+    def print_of(self, pem):
+        out = subprocess.run(["openssl", "x509", "-in", pem, "-noout", "-fingerprint", "-sha256"],
+                             capture_output=True, text=True, check=True).stdout
+        return "sha256:" + out.strip().split("=")[1]
+
+    def serve(self, certificates, **tls):
+        relay = self.start(trusted_networks=["192.0.2.1"], tls=tls, clients=(
+            {"name": "web1", "certificates": certificates},))
+        return relay
+
+    def rcpt(self, pem=None, key=None):
+        """What RCPT is answered to whom shows that certificate."""
+        context = self.anyone()
+        if pem:
+            context.load_cert_chain(pem, key)
+        with smtplib.SMTP_SSL("127.0.0.1", self.implicit, timeout=30, context=context) as client:
+            client.ehlo()
+            client.mail("a@example.jp")
+            return client.rcpt("user@dest.test")[0]
+
+    def test_by_fingerprint(self):
+        other_pem, other_key, _ = self.certificate("web1.example.jp")
+        relay = self.serve([self.print_of(self.own_pem)])
+        self.assertEqual(self.rcpt(self.own_pem, self.own_key), 250)
+        self.assertEqual(self.rcpt(other_pem, other_key), 554)
+        self.assertEqual(self.rcpt(), 554)
+        line, = relay.log("mechanism=certificate")
+        self.assertIn("user=web1", line)
+
+    def test_by_authority_and_name(self):
+        signed_pem, signed_key, _ = self.certificate("web1.example.jp")
+        shutil.copy(signed_pem, self.ca)  # it has signed itself
+        named_pem, named_key, _ = self.certificate("web2.example.jp")
+        with open(self.ca, "a") as to, open(named_pem) as pem:
+            to.write(pem.read())
+        self.serve(["web1.example.jp"], client_ca=self.ca)
+        self.assertEqual(self.rcpt(signed_pem, signed_key), 250)
+        self.assertEqual(self.rcpt(named_pem, named_key), 554)  # known, but another
+        self.assertEqual(self.rcpt(self.own_pem, self.own_key), 554)  # the name, unsigned
+
+    def test_an_ended_certificate_is_none(self):
+        pem, key, _ = self.certificate("web1.example.jp", expired=True)
+        shutil.copy(pem, self.ca)
+        self.serve(["web1.example.jp"], client_ca=self.ca)
+        self.assertEqual(self.rcpt(pem, key), 554)
+
+    def test_the_login_is_in_the_queue(self):
+        relay = self.serve([self.print_of(self.own_pem)])
+        context = self.anyone()
+        context.load_cert_chain(self.own_pem, self.own_key)
+        self.receiver.behaviour = Behaviour(rcpt="450 4.2.0 later")
+        with smtplib.SMTP_SSL("127.0.0.1", self.implicit, timeout=30, context=context) as client:
+            client.sendmail("a@example.jp", ["user@dest.test"], TEXT)
+        row = self.waiting(relay)
+        facts = {r["what"]: r["value"] for r in relay.ctl("queue", "show", row["id"]) if "what" in r}
+        self.assertEqual(facts["user"], "web1")
 
 
 if __name__ == "__main__":
