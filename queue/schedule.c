@@ -582,6 +582,22 @@ void schedule_put_off(struct schedule *s, struct batch *batch, int64_t due_ms, b
 	schedule_arm(s);
 }
 
+void schedule_reroute(struct schedule *s, struct batch *batch, const char *const *names)
+{
+	struct message *m = batch->message;
+	const struct spool_state state = {.attempts = batch->attempts};
+	if (batch->doomed || batch->count == 0) {
+		schedule_finish(s, batch, SCHEDULE_NEUTRAL, 0);
+		return;
+	}
+	if (batch->state != BATCH_RUNNING || batch->expired)
+		bug("a batch is sent elsewhere that was not to be tried");
+	m->pending -= batch->count; /* they are counted anew */
+	add_batches(s, m, names, m->recipient_count, &state);
+	schedule_unlink(s, batch);
+	schedule_arm(s);
+}
+
 int64_t schedule_backoff(const struct schedule *s, unsigned attempts)
 {
 	return clock_steady_ms() + backoff_delay(s->conf.backoff, s->conf.backoff_count, attempts);

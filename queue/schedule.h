@@ -89,6 +89,11 @@ void schedule_put_off(struct schedule *schedule, struct batch *batch, int64_t du
  * restart takes nothing of it away. */
 int64_t schedule_extra(const struct schedule *schedule, const struct message *message);
 
+/* Nothing was tried, since the recipients of BATCH belong elsewhere now: it goes, and
+ * they are due at once at the destinations NAMES[i] (for recipient i; NULL for those
+ * that are not in it; as many as the message has). That is no attempt. */
+void schedule_reroute(struct schedule *schedule, struct batch *batch, const char *const *names);
+
 /* A way out may be free again: what was put off or blocked is due now, the first
  * ones at once and the others little by little. */
 void schedule_resume(struct schedule *schedule);

@@ -326,7 +326,7 @@ static void begin(void *arg)
 		hold_back(a, code);
 	else if (a->expired)
 		settle(a);
-	else
+	else if (!way_reroute(a))
 		way_choose(a);
 }
 

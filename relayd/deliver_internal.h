@@ -169,6 +169,10 @@ void settle_delay_notice(struct deliver *deliver, struct message *message);
 void way_destination(const struct conf *conf, const struct envelope *envelope,
     const char *recipient, struct buf *name);
 
+/* reroute.c: have the routes changed since the batch was made? Then its recipients are
+ * in batches anew, and the attempt, which was none, is over (true). */
+bool way_reroute(struct attempt *attempt);
+
 /* Find the route and its first way that goes, then the hosts; put the batch off
  * when none goes. */
 void way_choose(struct attempt *attempt);

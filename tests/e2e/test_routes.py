@@ -140,6 +140,60 @@ class Smarthosts(Case):
         self.assertTrue(message.tls)
         self.assertEqual(message.login[0], "LOGIN")
 
+    # ---- the routes change while mail waits ----
+
+    def changed_routes(self, routes, apply, **delivery):
+        """Mail that waits for a smarthost; then other routes."""
+        self.receiver.behaviour = Behaviour(banner="421 4.3.0 not now")
+        relay = self.by_smarthost()
+        relay.send("a@example.jp", ["user@dest.test", "user@other.test"], TEXT)
+        self.waiting(relay)
+        self.names.mail_host("other.test", "mx.dest.test")
+        self.receiver.behaviour = Behaviour()
+        relay.change(routes=routes, delivery={"port": self.receiver.port, "allow_private": True})
+        apply(relay)
+        relay.ctl("queue", "retry", "--all")
+        messages = self.receiver.wait(2)
+        self.gone(relay)
+        self.assertEqual(sorted(m.recipients for m in messages), [["user@dest.test"], ["user@other.test"]])
+        self.assertEqual(relay.log("smarthost:.*no such domain"), [])
+        return relay
+
+    def reload(self, relay):
+        relay.write_conf()
+        self.assertEqual(relay.ctl("reload"), [])
+
+    def restart(self, relay):
+        relay.stop()
+        relay.start()
+
+    def test_direct_after_a_reload(self):
+        relay = self.changed_routes(({"match": "*", "via": ["default"]},), self.reload)
+        self.assertEqual(len(relay.log("the routes have changed")), 1)
+
+    def test_direct_after_a_restart(self):
+        self.changed_routes(({"match": "*", "via": ["default"]},), self.restart)
+
+    def test_no_smarthost_any_more(self):
+        def without(relay):
+            relay.change(smarthosts=())
+            self.reload(relay)
+        self.changed_routes(({"match": "*", "via": ["default"]},), without)
+
+    def test_by_a_smarthost_after_a_reload(self):
+        self.names.add("smart.test", "A", "127.0.0.1")
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.waiting(relay)
+        smart = self.another_receiver("127.0.0.1")
+        relay.change(smarthosts=({"name": "smart", "host": "smart.test", "port": smart.port},),
+                     routes=({"match": "*", "via": ["smart"]},))
+        self.reload(relay)
+        relay.ctl("queue", "retry", "--all")
+        smart.wait(1)
+        self.gone(relay)
+
     def check_kept(self, relay, pattern):
         relay.send("a@example.jp", "user@a.test", TEXT)
         self.assertRegex(self.waiting(relay)["last"], pattern)

@@ -221,7 +221,8 @@ void kit_land(struct kit *kit, uint64_t id, enum kit_answer answer, int64_t due_
 	fail_msg("message %u is not being tried", (unsigned)id);
 }
 
-void kit_put_off(struct kit *kit, uint64_t id, int64_t due_ms, bool held)
+/* The batch of the flight of message ID, which is over without an attempt. */
+static struct batch *take_flight(struct kit *kit, uint64_t id)
 {
 	struct kit_flight *flight;
 	DL_FOREACH (kit->flights, flight)
@@ -229,10 +230,20 @@ void kit_put_off(struct kit *kit, uint64_t id, int64_t due_ms, bool held)
 			struct batch *batch = flight->batch;
 			DL_DELETE(kit->flights, flight);
 			mem_free(flight);
-			schedule_put_off(kit->schedule, batch, due_ms, held);
-			return;
+			return batch;
 		}
 	fail_msg("message %u is not being tried", (unsigned)id);
+	return NULL;
+}
+
+void kit_put_off(struct kit *kit, uint64_t id, int64_t due_ms, bool held)
+{
+	schedule_put_off(kit->schedule, take_flight(kit, id), due_ms, held);
+}
+
+void kit_reroute(struct kit *kit, uint64_t id, const char *const *names)
+{
+	schedule_reroute(kit->schedule, take_flight(kit, id), names);
 }
 
 const struct kit_note *kit_note(const struct kit *kit, enum kit_event event, size_t n)

@@ -67,6 +67,8 @@ void kit_land(struct kit *kit, uint64_t id, enum kit_answer answer, int64_t due_
 
 /* The same, but it was not tried at all. */
 void kit_put_off(struct kit *kit, uint64_t id, int64_t due_ms, bool held);
+/* Nor will it be there: NAMES[i] is where recipient i belongs. */
+void kit_reroute(struct kit *kit, uint64_t id, const char *const *names);
 
 /* The Nth note of that kind; fails the test when there is none. */
 const struct kit_note *kit_note(const struct kit *kit, enum kit_event event, size_t n);

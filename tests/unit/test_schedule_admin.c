@@ -500,6 +500,39 @@ static void test_free_with_everything_in_flight(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, start, end)
 
+/* What goes elsewhere is due there at once, with the attempts it has had; deleted by
+ * hand meanwhile it is gone. */
+static void test_recipients_go_where_they_belong_now(void **state)
+{
+	struct kit *kit = *state;
+	static const char *const old[] = {"smarthost:x", "smarthost:x", "smarthost:x", NULL};
+	static const char *const now[] = {"a.test", "b.test", "a.test"};
+	struct destination_stats stats;
+	kit->took_ms = -1;
+	struct message *m = kit_add(kit, 1, old);
+	kit_run(kit, 10);
+	kit_land(kit, 1, KIT_DEFERRED, clock_steady_ms() + KIT_SECOND);
+	kit_run(kit, 2 * KIT_SECOND);
+	kit_reroute(kit, 1, now);
+	assert_int_equal(m->pending, 3);
+	kit_run(kit, 10);
+	assert_true(schedule_destination(kit->schedule, "a.test", &stats));
+	assert_int_equal(stats.running, 1);
+	assert_true(schedule_destination(kit->schedule, "b.test", &stats));
+	assert_int_equal(stats.running, 1);
+	assert_int_equal(schedule_stats(kit->schedule).running, 2);
+	for (const struct batch *b = m->batches; b; b = b->next_of_message)
+		assert_int_equal(b->attempts, 1);
+	kit_land(kit, 1, KIT_DELIVERED, 0);
+	kit_land(kit, 1, KIT_DELIVERED, 0);
+	assert_int_equal(kit->count[KIT_ENDED], 1);
+	m = kit_add(kit, 2, old);
+	kit_run(kit, 10);
+	schedule_delete(kit->schedule, m);
+	kit_reroute(kit, 2, now);
+	assert_int_equal(kit->count[KIT_ENDED], 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -525,6 +558,7 @@ int main(void)
 	    T(test_put_off_and_resumed),
 	    T(test_resumed_little_by_little),
 	    T(test_put_off_while_held_or_deleted),
+	    T(test_recipients_go_where_they_belong_now),
 	    T(test_free_with_everything_in_flight),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
