@@ -260,6 +260,7 @@ void reputation_free(struct reputation *r)
 	while (r->holds)
 		hold_free(r, r->holds);
 	incident_free_all(r);
+	unknown_free_all(&r->unknown);
 	mem_free(r);
 }
 

@@ -182,6 +182,17 @@ struct domain_view {
 void reputation_each_domain(const struct reputation *reputation,
     void (*fn)(void *arg, const struct domain_view *view), void *arg);
 
+/* ---- replies that no rule knew ---- */
+
+struct unknown; /* queue/unknown.h */
+
+/* REPLY (raw, code in front) was judged by its structure alone, as VERDICT says. */
+void reputation_unknown(struct reputation *reputation, const char *provider,
+    enum verdict_stage stage, struct span reply, const struct verdict *verdict, int64_t now_ms);
+/* Their kinds, the one seen last at the end. */
+void reputation_each_unknown(const struct reputation *reputation,
+    void (*fn)(void *arg, const struct unknown *unknown), void *arg);
+
 /* ---- incidents: one per (source, provider, class) ----
  *
  * A verdict about IPv6 only has an incident of its own, and so has each sender

@@ -182,6 +182,32 @@ void reputation_each(const struct reputation *r, int64_t now_ms,
 	}
 }
 
+/* Written down when a kind is new, and when its count has doubled. */
+void reputation_unknown(struct reputation *r, const char *provider, enum verdict_stage stage,
+    struct span reply, const struct verdict *verdict, int64_t now_ms)
+{
+	struct buf text = {0};
+	unknown_mask(&text, reply);
+	struct unknown *u = unknown_get(&r->unknown, provider, stage, buf_text(&text));
+	u->klass = verdict->klass;
+	u->scope = verdict->scope;
+	u->action = verdict->action;
+	u->count++;
+	u->last_ms = now_ms;
+	if (!u->first_ms)
+		u->first_ms = now_ms;
+	if ((u->count & (u->count - 1)) == 0)
+		reputation_save_unknown(r, u);
+	buf_free(&text);
+}
+
+void reputation_each_unknown(const struct reputation *r,
+    void (*fn)(void *arg, const struct unknown *unknown), void *arg)
+{
+	for (const struct unknown *u = r->unknown; u; u = u->hh.next)
+		fn(arg, u);
+}
+
 void reputation_each_domain(const struct reputation *r,
     void (*fn)(void *arg, const struct domain_view *view), void *arg)
 {

@@ -11,6 +11,7 @@
 #include "queue/path.h"
 #include "queue/reputation.h"
 #include "queue/sender_hold.h"
+#include "queue/unknown.h"
 
 #define REPUTATION_PATHS_MAX 50000
 #define REPUTATION_SOURCE_MAX 128   /* bytes of a name; longer ones are cut */
@@ -41,6 +42,7 @@ struct reputation {
 	struct path *oldest; /* all paths, least recently used first */
 	struct path_provider *providers;
 	struct sender_hold *holds;
+	struct unknown *unknown;
 	struct incident_entry *by_number;
 	struct incident_entry *by_key;
 	unsigned last_number;
@@ -66,6 +68,7 @@ struct sender_hold *reputation_get_hold(struct reputation *r, const char *domain
 void reputation_save_path(struct reputation *r, struct path *p, int64_t now_ms);
 void reputation_save_used(struct reputation *r, const struct path *p);
 void reputation_save_hold(struct reputation *r, const struct sender_hold *h);
+void reputation_save_unknown(struct reputation *r, const struct unknown *u);
 void reputation_save_incident(struct reputation *r, const struct incident *incident);
 void reputation_save_reply(struct reputation *r, const struct incident *incident);
 void reputation_save_counts(struct reputation *r, const struct incident *incident);

@@ -9,6 +9,7 @@
  *	incident number= ...               without its replies
  *	reply   number= when= stage= domain= text=   one more, newest last
  *	count   number= met= rerouted=
+ *	unknown stage= provider= text= ...   a kind of reply that no rule knew
  *
  * Fields are separated by tabs, zeros are left out (queue/field.h).
  */
@@ -95,6 +96,17 @@ static const struct field incident_fields[] = {
     {"noticed", FIELD_FLAG, INCIDENT(noticed), 0},
 };
 
+#define UNKNOWN(member) offsetof(struct unknown, member)
+
+static const struct field unknown_fields[] = {
+    {"class", FIELD_CLASS, UNKNOWN(klass), 0},
+    {"scope", FIELD_COUNT, UNKNOWN(scope), VERDICT_SCOPE_US},
+    {"action", FIELD_COUNT, UNKNOWN(action), VERDICT_SUPPRESS},
+    {"count", FIELD_BIG, UNKNOWN(count), 0},
+    {"first", FIELD_TIME, UNKNOWN(first_ms), 0},
+    {"last", FIELD_TIME, UNKNOWN(last_ms), 0},
+};
+
 /* The names that say which thing a line is about, and the small lines. */
 struct line {
 	char *source;
@@ -119,6 +131,11 @@ static const struct field path_names[] = {
 static const struct field hold_names[] = {
     {"domain", FIELD_TEXT, LINE(domain), REPUTATION_DOMAIN_MAX},
     {"provider", FIELD_TEXT, LINE(provider), REPUTATION_PROVIDER_MAX},
+};
+static const struct field unknown_names[] = {
+    {"stage", FIELD_STAGE, LINE(reply.stage), 0},
+    {"provider", FIELD_TEXT, LINE(provider), 100},
+    {"text", FIELD_TEXT, LINE(reply.text), 1000},
 };
 static const struct field number_names[] = {
     {"number", FIELD_COUNT, LINE(number), 4000000000},
@@ -172,6 +189,15 @@ static void print_reply(struct buf *out, const struct incident *i, size_t which)
 	field_print(out, reply_names, COUNT(reply_names), &line);
 }
 
+static void print_unknown(struct buf *out, const struct unknown *u)
+{
+	struct line names = {.provider = u->provider,
+	    .reply = {.stage = u->stage, .text = u->text}};
+	buf_add_text(out, "unknown");
+	field_print(out, unknown_names, COUNT(unknown_names), &names);
+	field_print(out, unknown_fields, COUNT(unknown_fields), u);
+}
+
 static void write_out(struct reputation *r, struct buf *line)
 {
 	if (r->options.event)
@@ -206,6 +232,13 @@ void reputation_save_incident(struct reputation *r, const struct incident *i)
 {
 	struct buf line = {0};
 	print_incident(&line, i);
+	write_out(r, &line);
+}
+
+void reputation_save_unknown(struct reputation *r, const struct unknown *u)
+{
+	struct buf line = {0};
+	print_unknown(&line, u);
 	write_out(r, &line);
 }
 
@@ -262,6 +295,10 @@ void reputation_dump(const struct reputation *r, void (*line)(void *arg, const c
 	}
 	for (const struct incident_entry *e = r->by_number; e; e = e->hh.next)
 		dump_incident(&d, &e->incident);
+	for (const struct unknown *u = r->unknown; u; u = u->hh.next) {
+		print_unknown(&d.text, u);
+		dump_line(&d);
+	}
 	buf_free(&d.text);
 }
 
@@ -346,6 +383,15 @@ static bool replay_count(struct reputation *r, struct span line, struct line *na
 	return true;
 }
 
+static bool replay_unknown(struct reputation *r, struct span line, struct line *names)
+{
+	if (!field_parse(line, unknown_names, COUNT(unknown_names), names) || !*names->reply.text)
+		return false;
+	struct unknown *u =
+	    unknown_get(&r->unknown, names->provider, names->reply.stage, names->reply.text);
+	return field_parse(line, unknown_fields, COUNT(unknown_fields), u);
+}
+
 static const struct kind {
 	const char *name;
 	bool (*replay)(struct reputation *r, struct span line, struct line *names);
@@ -356,6 +402,7 @@ static const struct kind {
     {"incident", replay_incident},
     {"reply", replay_reply},
     {"count", replay_count},
+    {"unknown", replay_unknown},
 };
 
 bool reputation_replay(struct reputation *r, struct span line)

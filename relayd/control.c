@@ -235,6 +235,7 @@ static void (*const commands[CMD_COUNT])(struct request *r) = {
     [CMD_QUEUE_CAT] = control_cat,
     [CMD_DESTINATIONS] = control_destinations,
     [CMD_REPUTATION] = control_reputation,
+    [CMD_REPUTATION_UNKNOWN] = control_unknown,
     [CMD_REPUTATION_HOLD] = control_path_change,
     [CMD_REPUTATION_OPEN] = control_path_change,
     [CMD_REPUTATION_RESET] = control_path_change,

@@ -81,6 +81,7 @@ void control_destinations(struct request *request);
 
 /* control_reputation.c */
 void control_reputation(struct request *request);
+void control_unknown(struct request *request);
 void control_path_change(struct request *request); /* hold, open, reset, probe */
 void control_incidents(struct request *request);
 void control_incident(struct request *request); /* show, close */

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "queue/unknown.h"
 #include "relayd/base/clock.h"
 #include "relayd/control_internal.h"
 #include "relayd/delist.h"
@@ -38,10 +39,10 @@ static bool list_page(struct request *r)
 
 static json_t *budget_json(const struct path_view *view)
 {
-	char text[64] = "";
-	if (view->budget)
-		snprintf(text, sizeof(text), "%u/%u day %u", view->budget_used, view->budget,
-		    view->warm_day);
+	char text[96] = "";
+	if (view->warm_days)
+		snprintf(text, sizeof(text), "day %u of %u, %u of %u this hour", view->warm_day,
+		    view->warm_days, view->budget_used, view->budget);
 	return json_string(text);
 }
 
@@ -71,6 +72,28 @@ void control_reputation(struct request *r)
 	r->list = json_array();
 	reputation_each(reputation_of(r), clock_steady_ms(), add_path, r->list);
 	reputation_each_domain(reputation_of(r), add_domain, r->list);
+	request_ok(r);
+	request_pages(r, list_page);
+}
+
+static void add_unknown(void *arg, const struct unknown *u)
+{
+	struct buf judged = {0};
+	json_int_t age = (json_int_t)((clock_steady_ms() - u->last_ms) / 1000);
+	buf_addf(&judged, "%s/%s/%s", verdict_class_name(u->klass), verdict_scope_name(u->scope),
+	    verdict_action_name(u->action));
+	json_array_append_new(arg,
+	    json_pack("{s:I,s:I,s:I,s:s,s:o,s:s,s:o}", "count", (json_int_t)u->count, "age",
+		age > 0 ? age : 0, "last_ms", (json_int_t)u->last_ms, "stage",
+		verdict_stage_name(u->stage), "provider", text_json(u->provider), "judged",
+		buf_text(&judged), "reply", json_string(u->text)));
+	buf_free(&judged);
+}
+
+void control_unknown(struct request *r)
+{
+	r->list = json_array();
+	reputation_each_unknown(reputation_of(r), add_unknown, r->list);
 	request_ok(r);
 	request_pages(r, list_page);
 }

@@ -188,6 +188,22 @@ static void note_answer(struct attempt *a, const struct tried *t)
 	buf_free(&text);
 }
 
+/* A reply that no rule knew is counted by its kind. */
+static void note_unknown(const struct attempt *a, const struct tried *t, enum verdict_stage stage)
+{
+	struct buf reply = {0};
+	if (t->verdict.known || !t->answered || t->code < 400)
+		return;
+	buf_addf(&reply, "%u ", t->code);
+	if (t->status[0])
+		buf_addf(&reply, "%s ", t->status);
+	buf_add(&reply, t->text.data, t->text.len);
+	reputation_unknown(paths_reputation(a->deliver->options.paths),
+	    a->way.path.provider ? a->way.path.provider : t->mx, stage, span_buf(&reply),
+	    &t->verdict, clock_steady_ms());
+	buf_free(&reply);
+}
+
 static void take_result(struct attempt *a, struct tried *t, enum verdict_stage stage,
     const struct enhanced *enhanced, const char *stage_name)
 {
@@ -206,6 +222,7 @@ static void take_result(struct attempt *a, struct tried *t, enum verdict_stage s
 		return;
 	}
 	stats->deferred += t->state == TRIED_LATER;
+	note_unknown(a, t, stage);
 	note_answer(a, t);
 }
 
