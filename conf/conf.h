@@ -263,6 +263,8 @@ struct conf {
 	char *user;     /* "relayd"; used when started as root; "" : do not change */
 	enum conf_sandbox sandbox;
 	char *control;
+	char *control_group;      /* "": none */
+	char *control_look_group; /* "": the daemon's own */
 	char *drop;     /* drop folder for relay-sendmail; default SPOOL-drop, beside
 	                   the spool, which nobody else may enter */
 	char *users;    /* the file of logins and their password hashes */

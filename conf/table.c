@@ -49,6 +49,14 @@ const struct table_row table_rows[] = {
     {"control", TABLE_TEXT, AT(control), .syntax = &syntax_socket,
 	.standard = "/run/relayd/control.sock",
 	.sentence = "The Unix socket that relayctl talks to."},
+    {"control_group", TABLE_TEXT, TABLE_EMPTY, AT(control_group), .syntax = &syntax_name,
+	.standard = "", .standard_says = "none", .sample = "mailadmin",
+	.sentence = "The group whose members may do all that relayctl does, as root may."},
+    {"control_look_group", TABLE_TEXT, TABLE_EMPTY, AT(control_look_group),
+	.syntax = &syntax_name, .standard = "", .standard_says = "the daemon's own group",
+	.sample = "mailwatch",
+	.sentence = "The group whose members may look (status, queue list and show, why, "
+		    "reputation, log), but change nothing and read no message."},
     {"drop", TABLE_TEXT, AT(drop), .syntax = &syntax_path,
 	.standard_says = "beside the spool, its name with -drop behind", .sample = "/var/spool/relayd-drop",
 	.sentence = "The folder where relay-sendmail leaves messages while the daemon does not "

@@ -15,7 +15,7 @@ const struct command_row command_table[CMD_COUNT] = {
 	RIGHTS_LOOK, "id age size state next from to last"},
     [CMD_QUEUE_SHOW] = {"queue show", "ID", "all that is known of a message", RIGHTS_LOOK,
 	"what value"},
-    [CMD_QUEUE_CAT] = {"queue cat", "ID", "the message as it will be sent", RIGHTS_LOOK, ""},
+    [CMD_QUEUE_CAT] = {"queue cat", "ID", "the message as it will be sent", RIGHTS_CHANGE, ""},
     [CMD_QUEUE_HOLD] = {"queue hold", SELECT, "keep messages back until they are released",
 	RIGHTS_CHANGE, "id result to"},
     [CMD_QUEUE_RELEASE] = {"queue release", SELECT, "end a hold", RIGHTS_CHANGE, "id result to"},

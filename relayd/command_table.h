@@ -49,8 +49,8 @@ enum command_id {
 };
 
 enum command_rights {
-	RIGHTS_LOOK,   /* members of the daemon's group */
-	RIGHTS_CHANGE, /* root and the daemon's user */
+	RIGHTS_LOOK,   /* those who may look (control_rights.h) */
+	RIGHTS_CHANGE, /* those who may do all; it changes something or shows mail */
 	RIGHTS_LOCAL,  /* done by relayctl itself, no daemon needed */
 };
 

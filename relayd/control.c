@@ -7,8 +7,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +24,7 @@
 
 #define REQUEST_MAX 65536
 #define REQUESTS_MAX 64
+#define REQUESTS_PER_USER 16 /* of one who may not do all */
 #define UNSENT_MAX (256 * 1024)
 #define REQUEST_MS 60000
 #define STALLED_MS (10 * 60 * 1000) /* a reader that takes nothing is given up */
@@ -39,6 +38,7 @@ struct control {
 	int fd;
 	bool passed; /* by the service manager, whose the path is */
 	struct event *event;
+	struct control_rights rights;
 	struct timer again; /* accepting is paused */
 	struct control_log *log;
 	struct request *requests;
@@ -193,29 +193,9 @@ void request_fact(struct request *r, const char *name, json_t *value)
 
 /* ---- rights ---- */
 
-static bool is_member(uid_t uid, gid_t gid, gid_t wanted)
-{
-	const struct passwd *user = getpwuid(uid);
-	const struct group *group = getgrgid(wanted);
-	if (gid == wanted)
-		return true;
-	if (!user || !group)
-		return false;
-	for (char **name = group->gr_mem; *name; name++)
-		if (strcmp(*name, user->pw_name) == 0)
-			return true;
-	return false;
-}
-
 bool request_may(const struct request *r, enum command_rights rights)
 {
-	uid_t uid;
-	gid_t gid;
-	if (conn_peer_user(r->conn, &uid, &gid) < 0)
-		return false;
-	if (uid == 0 || uid == geteuid())
-		return true;
-	return rights == RIGHTS_LOOK && is_member(uid, gid, getegid());
+	return r->peer.full || (rights == RIGHTS_LOOK && r->peer.look);
 }
 
 /* ---- requests ---- */
@@ -268,9 +248,9 @@ static void take_request(struct request *r, struct span line)
 	r->argc = r->words.argc;
 	const struct command_row *row = &command_table[r->command];
 	if (!request_may(r, row->rights))
-		request_fail(r, "\"%s\" is for %s", row->words,
-		    row->rights == RIGHTS_LOOK ? "root, the daemon's user and members of its group"
-					       : "root and the daemon's user");
+		request_fail(r, "\"%s\" is for root, the daemon's user and members of %s",
+		    row->words, row->rights == RIGHTS_LOOK
+			? "control_group and control_look_group" : "control_group");
 	else
 		run_command(r);
 }
@@ -313,6 +293,18 @@ static void refuse(int fd)
 	close(fd);
 }
 
+/* Who may not do all can not keep those out who may. */
+static bool is_over(const struct control *control, const struct control_peer *peer)
+{
+	const struct request *r;
+	size_t count = 0;
+	DL_FOREACH (control->requests, r)
+		count += !r->peer.full && r->peer.uid == peer->uid;
+	if (!peer->full && (count >= REQUESTS_PER_USER || control->count >= REQUESTS_MAX / 2))
+		return true;
+	return control->count >= REQUESTS_MAX;
+}
+
 static void accept_again(void *arg)
 {
 	struct control *control = arg;
@@ -332,12 +324,14 @@ static void on_accept(evutil_socket_t listener, short what, void *arg)
 		}
 		return;
 	}
-	if (control->count >= REQUESTS_MAX) {
+	struct control_peer peer = control_rights_peer(&control->rights, fd);
+	if (is_over(control, &peer)) {
 		refuse(fd);
 		return;
 	}
 	struct request *r = mem_zero(sizeof(*r));
 	r->control = control;
+	r->peer = peer;
 	r->daemon = control->daemon;
 	timer_init(&r->timer, control->daemon->loop, NULL, r);
 	r->conn = conn_accept(control->daemon->loop, fd, REQUEST_MAX, on_conn, r);
@@ -359,7 +353,7 @@ static bool is_alive(const struct sockaddr_un *addr)
 	return alive;
 }
 
-static int open_socket(const char *path, struct why *why)
+static int open_socket(const char *path, const struct control_rights *rights, struct why *why)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct stat st;
@@ -384,16 +378,24 @@ static int open_socket(const char *path, struct why *why)
 		close(fd);
 		return -1;
 	}
+	if (control_rights_admit(rights, path, why) < 0) {
+		close(fd);
+		unlink(path);
+		return -1;
+	}
 	return fd;
 }
 
 struct control *control_new(struct daemon *daemon, struct why *why)
 {
 	const char *path = daemon->settings->conf->control;
+	struct control_rights rights;
+	if (control_rights_find(&rights, daemon->settings->conf, why) < 0)
+		return NULL;
 	int fd = service_socket(path, 0);
 	bool passed = fd >= 0;
 	if (!passed)
-		fd = open_socket(path, why);
+		fd = open_socket(path, &rights, why);
 	if (fd < 0)
 		return NULL;
 	struct control *control = mem_zero(sizeof(*control));
@@ -401,6 +403,7 @@ struct control *control_new(struct daemon *daemon, struct why *why)
 	control->path = mem_text(path);
 	control->fd = fd;
 	control->passed = passed;
+	control->rights = rights;
 	timer_init(&control->again, daemon->loop, accept_again, control);
 	control->log = control_log_new(control);
 	return control;

@@ -4,8 +4,8 @@
  * JSON object {"ok":true} or {"ok":false,"usage":BOOL,"error":TEXT}, then rows,
  * one JSON object a line (one with "error" names something that failed), then
  * {"end":true}, without which it was cut. Who asks is known from the socket
- * (SO_PEERCRED): root and the daemon's own user may do all, members of the
- * daemon's group may look, others nothing. Long lists are paged over loop turns.
+ * (SO_PEERCRED): control_rights.h says what he may. Long lists are paged over loop
+ * turns.
  */
 #ifndef RELAYD_CONTROL_H
 #define RELAYD_CONTROL_H

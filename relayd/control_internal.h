@@ -10,6 +10,7 @@
 
 #include "queue/message.h"
 #include "relayd/base/conn.h"
+#include "relayd/control_rights.h"
 #include "relayd/control_words.h"
 #include "relayd/daemon.h"
 #include "relayd/selection.h"
@@ -18,6 +19,7 @@ struct control_log;
 
 struct request {
 	struct control *control;
+	struct control_peer peer; /* who asks */
 	struct daemon *daemon;
 	struct conn *conn;
 	struct control_words words;

@@ -314,6 +314,9 @@ static void warn_of_fixed(const struct conf *old, const struct conf *fresh)
 		bool same;
 	} fixed[] = {
 	    {"control", strcmp(old->control, fresh->control) == 0},
+	    {"control_group", strcmp(old->control_group, fresh->control_group) == 0},
+	    {"control_look_group",
+		strcmp(old->control_look_group, fresh->control_look_group) == 0},
 	    {"spool", strcmp(old->spool.path, fresh->spool.path) == 0},
 	    {"drop", strcmp(old->drop, fresh->drop) == 0},
 	    {"user", strcmp(old->user, fresh->user) == 0},

@@ -1,10 +1,13 @@
 """relayctl against the daemon: every command, its exit status, rights, and clients that
 do not behave."""
+import grp
 import json
 import os
 import pwd
+import select
 import signal
 import socket
+import stat
 import subprocess
 import threading
 import unittest
@@ -410,7 +413,7 @@ class Rights(Control):
             self.skipTest("needs root, to become somebody else")
         self.nobody = pwd.getpwnam("nobody")
 
-    def as_nobody(self, relay, *words, group=None):
+    def as_nobody(self, relay, *words, group=None, groups=()):
         gid = self.nobody.pw_gid if group is None else group
         # a copy, since the build folder may be closed to others
         copy = os.path.join(relay.folder, "relayctl")
@@ -418,8 +421,9 @@ class Rights(Control):
             with open(relay.program("relayctl"), "rb") as source, open(copy, "wb") as to:
                 to.write(source.read())
             os.chmod(copy, 0o755)
+        more = ("--groups=" + ",".join(map(str, groups)),) if groups else ("--clear-groups",)
         return subprocess.run(["setpriv", f"--reuid={self.nobody.pw_uid}", f"--regid={gid}",
-                               "--clear-groups", copy, "-s", relay.control, *words],
+                               *more, copy, "-s", relay.control, *words],
                               capture_output=True, text=True, timeout=60, cwd="/")
 
     def test_a_stranger_is_refused(self):
@@ -432,11 +436,11 @@ class Rights(Control):
         for words in (["status"], ["queue", "list"], ["queue", "cat", ids[0]], ["log"]):
             done = self.as_nobody(relay, *words)
             self.assertEqual(done.returncode, 1, words)
-            self.assertIn("is for root, the daemon's user and members of its group", done.stderr)
+            self.assertIn("is for root, the daemon's user and members of control_", done.stderr)
             self.assertEqual(done.stdout, "")
         for words in (["queue", "delete", "--all"], ["reload"]):
             done = self.as_nobody(relay, *words)
-            self.assertIn("is for root and the daemon's user", done.stderr)
+            self.assertIn("is for root, the daemon's user and members of control_group", done.stderr)
         self.assertEqual(len(relay.ctl("queue", "list")), 1)
 
     def test_a_member_of_the_group_may_look(self):
@@ -445,11 +449,59 @@ class Rights(Control):
         done = self.as_nobody(relay, "queue", "list", group=0)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(ids[0], done.stdout)
-        for words in (["queue", "delete", "--all"], ["queue", "hold", ids[0]], ["reload"]):
+        for words in (["queue", "delete", "--all"], ["queue", "hold", ids[0]], ["reload"],
+                      ["queue", "cat", ids[0]]):
             done = self.as_nobody(relay, *words, group=0)
             self.assertEqual(done.returncode, 1)
-            self.assertIn("is for root and the daemon's user", done.stderr)
+            self.assertIn("is for root, the daemon's user and members of control_group", done.stderr)
         self.assertEqual(relay.ctl("queue", "list")[0]["state"], "waiting")
+
+
+    def test_two_groups(self):
+        full, look, other = (grp.getgrnam(name).gr_gid for name in ("mail", "news", "games"))
+        relay, ids = self.waiting_relay(control_group="mail", control_look_group="news")
+        os.chmod(relay.folder, 0o755)
+        self.assertEqual(stat.S_IMODE(os.stat(relay.control).st_mode), 0o660)
+        looks = (["status"], ["queue", "list"], ["queue", "show", ids[0]], ["why", ids[0]])
+        changes = (["queue", "cat", ids[0]], ["queue", "hold", ids[0]], ["reload"],
+                   ["queue", "delete", "--all"])
+        # the main group and one of the others count alike
+        for rest in ({"group": look}, {"groups": (other, look)}):
+            for words in looks:
+                self.assertEqual(self.as_nobody(relay, *words, **rest).returncode, 0, words)
+            for words in changes:
+                done = self.as_nobody(relay, *words, **rest)
+                self.assertEqual((done.returncode, done.stdout), (1, ""), words)
+                self.assertIn("members of control_group", done.stderr)
+        done = self.as_nobody(relay, "status", groups=(other,))
+        self.assertIn("Permission denied", done.stderr)
+        for words in looks + changes:
+            done = self.as_nobody(relay, *words, groups=(other, full))
+            self.assertEqual(done.returncode, 0, (words, done.stderr))
+        self.assertEqual(relay.ctl("queue", "list"), [])
+
+    def test_no_such_group(self):
+        for key in ("control_group", "control_look_group"):
+            relay = self.relay(**{key: "no-such-group"}).start(wait=False)
+            relay.wait_log(f'{key}: there is no group "no-such-group".*groupadd')
+            self.assertNotEqual(relay.process.wait(30), 0)
+
+    def test_who_may_only_look_does_not_keep_others_out(self):
+        relay, _ = self.waiting_relay()
+        os.chmod(relay.folder, 0o755)
+        os.setegid(0)
+        os.setresuid(self.nobody.pw_uid, self.nobody.pw_uid, 0)
+        try:
+            crowd = []
+            for _ in range(100):
+                crowd.append(socket.socket(socket.AF_UNIX))
+                self.addCleanup(crowd[-1].close)
+                crowd[-1].connect(relay.control)
+        finally:
+            os.setresuid(0, 0, 0)
+        self.assertEqual(len(relay.ctl("queue", "list")), 1)
+        refused = [s for s in crowd if select.select([s], [], [], 0)[0]]
+        self.assertEqual(len(refused), 84)
 
 
 class Hostile(Control):
