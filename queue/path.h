@@ -20,6 +20,7 @@
 #include <uthash.h>
 
 #include "queue/reputation.h"
+#include "queue/turn.h"
 
 #define PATH_MINUTE 60000
 #define PATH_HOUR (60 * INT64_C(60000))
@@ -122,7 +123,8 @@ struct path {
 	int64_t probing_ms;
 	bool v6_trial;
 	int64_t v6_trial_ms;
-	struct path_turns turns; /* of those who wait */
+	struct path_turns turns[TURN_RANKS]; /* of those who wait, by rank */
+	struct turn_claim claim;
 	int64_t saved_ms; /* when its line was last written */
 	uint64_t saved_mark;
 };

@@ -266,6 +266,13 @@ void reputation_free(struct reputation *r)
 
 /* ---- asking ---- */
 
+static unsigned rank_of(const struct reputation_way *way)
+{
+	return turn_rank(way->urgent ? CONF_PRIORITY_URGENT
+			 : way->bulk ? CONF_PRIORITY_BULK
+				     : CONF_PRIORITY_NORMAL);
+}
+
 /* The hour's budget of a young source. */
 static void ask_budget(const struct reputation *r, struct path *p,
     const struct reputation_way *way, int64_t now_ms, struct permit *permit)
@@ -274,11 +281,21 @@ static void ask_budget(const struct reputation *r, struct path *p,
 	if (!w.on)
 		return;
 	uint64_t used = (uint64_t)warmup_used(p, now_ms) + p->running;
-	if (used < (way->urgent ? w.budget : w.bulk))
+	if (used < (way->urgent ? w.budget : way->bulk ? w.bulk : w.normal))
 		return;
 	permit->answer = PERMIT_WAIT;
 	permit->at_ms = (now_ms / PATH_HOUR + 1) * PATH_HOUR;
 	permit->spread = (struct permit_spread){PATH_HOUR, w.budget, false};
+}
+
+/* One that is more urgent stands at the door, and would find the place taken. */
+static void ask_claim(const struct path *p, const struct reputation_way *way, int64_t now_ms,
+    struct permit *permit)
+{
+	if (!turn_claim_stops(&p->claim, rank_of(way), now_ms))
+		return;
+	permit->answer = PERMIT_WAIT;
+	permit->at_ms = now_ms + 1000;
 }
 
 static void ask_family(struct path *p, const struct reputation_way *way, int64_t now_ms,
@@ -339,10 +356,15 @@ struct permit reputation_ask(struct reputation *r, const struct reputation_way *
 	permit.family = way->family;
 	if (permit.answer == PERMIT_GO)
 		ask_budget(r, p, way, now_ms, &permit);
+	if (permit.answer == PERMIT_GO)
+		ask_claim(p, way, now_ms, &permit);
 	if (is_yes(&permit))
 		ask_family(p, way, now_ms, &permit);
+	if (permit.answer == PERMIT_WAIT)
+		turn_claim_wait(&p->claim, rank_of(way), permit.at_ms, now_ms);
 	if (!is_yes(&permit))
 		return permit;
+	turn_claim_went(&p->claim, rank_of(way));
 	path_take(p, limits, permit.answer == PERMIT_PROBE, now_ms);
 	if (permit.answer == PERMIT_PROBE)
 		permit.stage = p->hold_stage;
@@ -362,7 +384,10 @@ int64_t reputation_turn(struct reputation *r, const struct reputation_way *way,
 	struct path *p = reputation_find_path(r, way->source, way->provider);
 	struct sender_hold *h = reputation_find_hold(r, way->sender_domain, way->provider);
 	bool domain = permit->answer == PERMIT_DOMAIN_HELD;
-	struct path_turns *turns = domain ? (h ? &h->turns : NULL) : (p ? &p->turns : NULL);
+	unsigned rank = rank_of(way); /* a newsletter's line is not a password reset's */
+	struct path_turns *turns = domain ? (h ? &h->turns[rank] : NULL)
+				   : p	  ? &p->turns[rank]
+					  : NULL;
 	return turns ? path_turn(turns, permit->at_ms, permit->spread) : permit->at_ms;
 }
 

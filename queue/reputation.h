@@ -75,7 +75,8 @@ struct reputation_way {
 	const char *provider;      /* id, or the name that stands for an MX set */
 	const char *sender_domain; /* d= of the message, "" none */
 	int family;                /* AF_INET, AF_INET6, 0 either */
-	bool urgent;               /* transactional: before bulk when a budget is short */
+	bool urgent;               /* transactional: before others when a budget is short */
+	bool bulk;                 /* behind others then */
 };
 
 enum permit_answer {

@@ -27,7 +27,7 @@ struct sender_hold {
 	/* not stored */
 	bool probing;
 	int64_t probing_ms;
-	struct path_turns turns;
+	struct path_turns turns[TURN_RANKS]; /* of those who wait, by rank */
 };
 
 /* GO (not held), PROBE or DOMAIN_HELD. Takes nothing. */

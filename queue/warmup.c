@@ -66,7 +66,8 @@ struct warmup warmup_now(const struct reputation_options *options, const struct 
 	w.on = true;
 	w.day = (unsigned)day;
 	w.budget = budget_of(options, w.day);
-	w.bulk = w.budget - w.budget / 5;
+	w.normal = w.budget - w.budget / 5;
+	w.bulk = w.budget - 2 * (w.budget / 5);
 	return w;
 }
 

@@ -2,8 +2,8 @@
  * The warm-up of a young source: how many messages an hour one provider gets
  * from it, by its age in days. Pure; the counting is in reputation.c.
  *
- * A budget counts messages that were tried, per path and hour (UTC). Bulk may
- * use four fifths of it, urgent mail all. A day's step is lost when a provider
+ * A budget counts messages that were tried, per path and hour (UTC). Normal mail may
+ * use four fifths of it, bulk three, urgent mail all. A day's step is lost when a provider
  * says "slower" (at most one per day: the budget then stands still).
  */
 #ifndef QUEUE_WARMUP_H
@@ -18,7 +18,8 @@ struct warmup {
 	bool on;
 	unsigned day;    /* from 0 */
 	unsigned budget; /* messages this hour */
-	unsigned bulk;   /* of them for mail that is not urgent */
+	unsigned normal; /* of them for mail that is not urgent */
+	unsigned bulk;   /* of them for bulk mail */
 };
 
 /* "2026-11-01" as ms since 1970 (midnight UTC). False: no such date. */

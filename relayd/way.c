@@ -214,6 +214,7 @@ static struct reputation_way path_of(const struct attempt *a, const struct conf_
 	    .since = "",
 	    .sender_domain = a->envelope.domain,
 	    .urgent = a->envelope.priority == CONF_PRIORITY_URGENT,
+	    .bulk = a->envelope.priority == CONF_PRIORITY_BULK,
 	};
 	if (via->smarthost) {
 		buf_clear(name);

@@ -1,6 +1,7 @@
 """Urgent mail goes before a newsletter; a client's own way; as whom a client may send."""
 import smtplib
 import threading
+import time
 import unittest
 
 from harness import Behaviour
@@ -41,6 +42,20 @@ class Priority(Case):
         at = [m.recipients for m in messages].index(["reset@dest.test"])
         self.assertLessEqual(at, 2)  # behind those on their way, before and after the kill
         self.assertNotIn("X-Relayd-Priority", messages[at].header)
+
+    def test_a_password_reset_when_the_budget_is_used_up(self):
+        """A source of today may send 20 an hour: 12 of them newsletters."""
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        relay = self.relay(sources=({"name": "young", "since": today},)).start()
+        with relay.smtp() as client:
+            for i in range(100):
+                client.sendmail("a@example.jp", f"u{i}@dest.test", with_field("List-Id: <n.test>"))
+        self.receiver.wait(12)
+        wait_until(lambda: all(r["state"] == "waiting" for r in relay.ctl("queue", "list")),
+                   what="the others put off")
+        relay.send("a@example.jp", "reset@dest.test", with_field("X-Relayd-Priority: urgent"))
+        self.receiver.wait_for(lambda r: ["reset@dest.test"] in [m.recipients for m in r.messages])
+        self.assertLess(len(self.receiver.messages), 26)  # where a new hour has begun meanwhile
 
     def test_what_is_said_and_what_it_makes(self):
         self.receiver.behaviour = Behaviour(banner="421 not now")

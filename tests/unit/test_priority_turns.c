@@ -74,6 +74,39 @@ static void test_turn_shares(void **state)
 	assert_in_range(got[2], 90, 110);
 }
 
+/* One that waits at the door for a moment is not overtaken by lesser ones, but for
+ * every tenth time; one that is sent away for long claims nothing. */
+static void test_claim(void **state)
+{
+	const int64_t now = 1000000;
+	struct turn_claim c = {0};
+	(void)state;
+	turn_claim_wait(&c, 0, now + 60000, now);
+	assert_false(turn_claim_stops(&c, 2, now));
+	turn_claim_wait(&c, 2, now + 1000, now); /* bulk never does */
+	assert_false(turn_claim_stops(&c, 2, now));
+	turn_claim_wait(&c, 1, now + 1000, now);
+	assert_true(turn_claim_stops(&c, 2, now));
+	assert_false(turn_claim_stops(&c, 1, now));
+	turn_claim_wait(&c, 0, now + 1000, now);
+	turn_claim_wait(&c, 1, now + 1000, now); /* behind the urgent one */
+	assert_true(turn_claim_stops(&c, 1, now));
+	assert_false(turn_claim_stops(&c, 0, now));
+	assert_true(turn_claim_stops(&c, 2, now + 2999));
+	assert_false(turn_claim_stops(&c, 2, now + 3000)); /* it did not come */
+	turn_claim_went(&c, 0);
+	assert_false(turn_claim_stops(&c, 2, now));
+	for (unsigned i = 0; i < 9; i++) {
+		turn_claim_wait(&c, 0, now + 1000, now);
+		turn_claim_went(&c, 0);
+	}
+	turn_claim_wait(&c, 0, now + 1000, now);
+	assert_false(turn_claim_stops(&c, 2, now)); /* bulk mail's turn */
+	turn_claim_went(&c, 2);
+	assert_true(turn_claim_stops(&c, 2, now));
+	assert_false(turn_claim_stops(&c, 2, 0)); /* the clock was set back */
+}
+
 /* ---- one destination ---- */
 
 /* 500 newsletters wait for a receiver that takes one at a time: the password reset
@@ -225,6 +258,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_turn),
 	    cmocka_unit_test(test_turn_shares),
+	    cmocka_unit_test(test_claim),
 	    TEST(test_urgent_is_next),
 	    TEST(test_order_within),
 	    TEST(test_bulk_is_not_starved),

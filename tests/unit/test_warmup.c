@@ -88,24 +88,35 @@ static void test_budgets(void **state)
 	assert_int_equal(view.state, PATH_OPEN);
 }
 
-/* Bulk mail has four fifths of it, urgent mail all; then the next hour. */
+/* Bulk mail has three fifths of it, normal mail four, urgent mail all; then the next
+ * hour, where a newsletter's long line is not one for urgent mail. */
 static void test_budget_and_reserve(void **state)
 {
 	struct paths *kit = *state;
 	struct reputation_way bulk = young();
+	struct reputation_way normal = young();
 	struct reputation_way urgent = young();
 	struct reputation_way other = young();
 	int64_t now = T0 + 10 * MINUTE;
 	urgent.urgent = true;
+	bulk.bulk = true;
 	other.provider = "yahoo";
-	for (int i = 0; i < 16; i++)
+	for (int i = 0; i < 12; i++)
 		deliver(kit, &bulk, now);
-	assert_int_equal(paths_ask(kit, &bulk, now, PERMIT_WAIT).at_ms, T0 + HOUR);
+	struct permit no = paths_ask(kit, &bulk, now, PERMIT_WAIT);
+	assert_int_equal(no.at_ms, T0 + HOUR);
+	for (int i = 0; i < 500; i++)
+		assert_true(reputation_turn(kit->r, &bulk, &no) >= T0 + HOUR);
+	assert_true(reputation_turn(kit->r, &bulk, &no) > T0 + 10 * HOUR);
+	for (int i = 0; i < 4; i++)
+		deliver(kit, &normal, now);
+	assert_int_equal(paths_ask(kit, &normal, now, PERMIT_WAIT).at_ms, T0 + HOUR);
 	for (int i = 0; i < 4; i++)
 		deliver(kit, &urgent, now);
-	assert_int_equal(paths_ask(kit, &urgent, now, PERMIT_WAIT).at_ms, T0 + HOUR);
+	no = paths_ask(kit, &urgent, now, PERMIT_WAIT);
+	assert_int_equal(reputation_turn(kit->r, &urgent, &no), T0 + HOUR);
 	deliver(kit, &other, now); /* per provider */
-	for (int i = 0; i < 16; i++)
+	for (int i = 0; i < 12; i++)
 		deliver(kit, &bulk, T0 + HOUR);
 	paths_ask(kit, &bulk, T0 + HOUR, PERMIT_WAIT);
 }
@@ -211,11 +222,11 @@ static void test_extreme_options(void **state)
 	    .warmup_days = 4000000000U, .idle_days = 4000000000U};
 	struct path p = {0};
 	struct warmup w = warmup_now(&options, &p, "1970-01-01", T0);
-	assert_true(w.on && w.budget == 1000000000 && w.bulk == 800000000);
+	assert_true(w.on && w.budget == 1000000000 && w.normal == 800000000 && w.bulk == 600000000);
 	options.warmup_start = 0;
 	options.warmup_growth = 0;
 	w = warmup_now(&options, &p, "1970-01-01", T0);
-	assert_true(w.on && w.budget == 1 && w.bulk == 1);
+	assert_true(w.on && w.budget == 1 && w.normal == 1 && w.bulk == 1);
 	assert_false(warmup_restart(&options, &p, T0));
 }
 
