@@ -101,6 +101,11 @@ void schedule_resume(struct schedule *schedule);
 /* Messages that wait for what INCIDENT is about, among the oldest LOOKS ones. */
 size_t schedule_waiting_for(const struct schedule *schedule, unsigned incident, size_t looks);
 
+/* The oldest message that waits for what INCIDENT is about, among the first LOOKS, is
+ * tried at AT_MS (steady clock) at the latest. NULL: there is none. */
+const struct message *schedule_try_one(struct schedule *schedule, unsigned incident,
+    int64_t at_ms, size_t looks);
+
 /* The destination as a whole is not tried before UNTIL_MS (steady clock). */
 void schedule_pause(struct schedule *schedule, struct destination *destination, int64_t until_ms);
 

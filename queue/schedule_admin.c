@@ -72,19 +72,36 @@ void schedule_resume(struct schedule *s)
 	schedule_arm(s);
 }
 
-static bool is_blocked(const struct message *m)
+static struct batch *blocked_batch(const struct message *m)
 {
-	for (const struct batch *b = m->batches; b; b = b->next_of_message)
+	for (struct batch *b = m->batches; b; b = b->next_of_message)
 		if (b->blocked)
-			return true;
-	return false;
+			return b;
+	return NULL;
+}
+
+const struct message *schedule_try_one(struct schedule *s, unsigned incident, int64_t at_ms,
+    size_t looks)
+{
+	const struct message *m = s->messages;
+	struct batch *b = NULL;
+	for (; m && looks && !b; m = b ? m : m->hh.next, looks--)
+		b = m->incident == incident ? blocked_batch(m) : NULL;
+	if (!b)
+		return NULL;
+	if (b->state == BATCH_WAITING && b->try_ms > at_ms) {
+		b->try_ms = at_ms;
+		schedule_move(s, b, BATCH_WAITING);
+		schedule_arm(s);
+	}
+	return m;
 }
 
 size_t schedule_waiting_for(const struct schedule *s, unsigned incident, size_t looks)
 {
 	size_t n = 0;
 	for (const struct message *m = s->messages; m && looks; m = m->hh.next, looks--)
-		n += m->incident == incident && is_blocked(m);
+		n += m->incident == incident && blocked_batch(m);
 	return n;
 }
 

@@ -145,6 +145,7 @@ static void note_asked(struct delisting *d, const char *of, const char *what)
 		return;
 	}
 	incident_asked(reputation_of(d), d->number, of, wait_of(entry), clock_steady_ms());
+	deliver_try_one(d->daemon->deliver, d->number, i->next_probe_ms);
 	log_text(LOG_LEVEL_INFO, "incident %u: removal was asked of %s", d->number, of);
 	if (d->request)
 		answer_sent(d->request, i, what);

@@ -27,6 +27,7 @@
 
 #define SESSIONS_PER_ATTEMPT 2 /* hosts that may put recipients off before we wait */
 #define PARKED_MAX 200
+#define TRY_ONE_LOOKS 200000 /* messages looked at for one that waits */
 #define HISTORY_MAX 20000
 
 /* ---- life ---- */
@@ -515,6 +516,16 @@ void deliver_hold(struct deliver *deliver, struct message *message, bool hold)
 		schedule_hold(deliver->schedule, message);
 	else
 		schedule_release(deliver->schedule, message);
+	struct spool_state state = message_state(deliver, message);
+	spool_note_state(deliver->options.spool, message->id, &state);
+}
+
+void deliver_try_one(struct deliver *deliver, unsigned incident, int64_t at_ms)
+{
+	const struct message *message =
+	    schedule_try_one(deliver->schedule, incident, at_ms, TRY_ONE_LOOKS);
+	if (!message)
+		return;
 	struct spool_state state = message_state(deliver, message);
 	spool_note_state(deliver->options.spool, message->id, &state);
 }

@@ -53,6 +53,10 @@ const struct history *deliver_history(const struct deliver *deliver);
 void deliver_hold(struct deliver *deliver, struct message *message, bool hold);
 void deliver_delete(struct deliver *deliver, struct message *message);
 
+/* The first message that waits for what INCIDENT is about is tried at AT_MS at the
+ * latest, whatever its turn was; noted in the spool. */
+void deliver_try_one(struct deliver *deliver, unsigned incident, int64_t at_ms);
+
 /* Stop: no new attempts; those under way are cut where that is safe (before the
  * final dot) and otherwise waited for. */
 void deliver_shut(struct deliver *deliver);

@@ -114,6 +114,17 @@ class Delist(Case):
         self.assertEqual({m.peer for m in self.receiver.messages
                           if "remove@list.test" in m.recipients}, {"127.0.0.2"})
 
+    def test_probed_when_the_answer_is_due(self):
+        relay = self.blocked("554 5.7.1 [127.0.0.2] is blocked using own-list.test",
+                             LISTS.replace("FROM", "true").replace("3h", "2s"))
+        relay.send("a@example.jp", "later@gmo.test", TEXT)
+        relay.ctl("delist", "1", "--send")
+        self.request("remove@list.test")
+        self.receiver.behaviour = Behaviour()
+        self.receiver.wait_for(lambda r: any("gmo.test" in m.recipients[0] for m in r.messages))
+        wait_until(lambda: relay.ctl("incidents")[0]["state"] == "closed", what="the end of it")
+        self.assertEqual(relay.log("result=failed"), [])
+
     def test_by_any_way(self):
         relay = self.blocked("554 5.7.1 [127.0.0.2] is blocked using own-list.test",
                              LISTS.replace("FROM", "false"))

@@ -431,6 +431,31 @@ static void test_put_off_and_restarted(void **state)
 	assert_false(schedule_find(kit->schedule, 1)->batches->blocked);
 }
 
+/* One of those that wait is called for the time of a probe. */
+static void test_try_one(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	for (uint64_t id = 1; id <= 3; id++) {
+		kit_add_one(kit, id, "a.test");
+		kit_run(kit, 0);
+		schedule_find(kit->schedule, id)->incident = id == 1 ? 7 : 8;
+		kit_put_off(kit, id, clock_steady_ms() + KIT_DAY, true);
+	}
+	assert_int_equal(schedule_waiting_for(kit->schedule, 8, 100), 2);
+	assert_int_equal(schedule_waiting_for(kit->schedule, 8, 2), 1);
+	assert_null(schedule_try_one(kit->schedule, 9, 0, 100));
+	assert_null(schedule_try_one(kit->schedule, 8, 0, 1));
+	int64_t at = clock_steady_ms() + KIT_HOUR;
+	assert_int_equal(schedule_try_one(kit->schedule, 8, at, 100)->id, 2);
+	assert_int_equal(schedule_try_one(kit->schedule, 8, at + KIT_HOUR, 100)->id, 2);
+	size_t before = kit->count[KIT_STARTED];
+	kit_run(kit, KIT_HOUR - KIT_SECOND);
+	assert_int_equal(kit->count[KIT_STARTED], before);
+	kit_run(kit, KIT_MINUTE);
+	assert_int_equal(kit->count[KIT_STARTED], before + 1);
+}
+
 /* A hundred at once, the others second by second. */
 static void test_resumed_little_by_little(void **state)
 {
@@ -557,6 +582,7 @@ int main(void)
 	    T(test_put_off_and_restarted),
 	    T(test_put_off_and_resumed),
 	    T(test_resumed_little_by_little),
+	    T(test_try_one),
 	    T(test_put_off_while_held_or_deleted),
 	    T(test_recipients_go_where_they_belong_now),
 	    T(test_free_with_everything_in_flight),
