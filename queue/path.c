@@ -461,6 +461,7 @@ uint64_t path_mark(const struct path *p)
 	m = mix(m, (uint64_t)p->until_ms);
 	m = mix(m, (uint64_t)p->probe_ms);
 	m = mix(m, p->allow);
+	m = mix(m, p->allow_used);
 	m = mix(m, (uint64_t)p->v6_until);
 	m = mix(m, p->silences);
 	m = mix(m, (uint64_t)p->refused_ms);

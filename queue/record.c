@@ -108,8 +108,10 @@ uint64_t record_length(const struct record *r)
 #define STATE_HELD 1u
 #define STATE_NOTIFIED 2u
 #define STATE_CLEARED 4u
+#define STATE_BY_PATH 8u
 #define STATE_BRAKE 4u /* the place of its three bits */
-#define STATE_ALL (STATE_HELD | STATE_NOTIFIED | STATE_CLEARED | 7u << STATE_BRAKE)
+#define STATE_ALL \
+	(STATE_HELD | STATE_NOTIFIED | STATE_CLEARED | STATE_BY_PATH | 7u << STATE_BRAKE)
 #define STATE_EXTRA_SHIFT 8 /* minutes of extra life, in the flags' upper bytes */
 #define MINUTE_MS 60000
 
@@ -120,7 +122,7 @@ static void write_state(const struct spool_state *state, struct buf *meta)
 	uint32_t extra = (uint32_t)((state->extra_ms + MINUTE_MS - 1) / MINUTE_MS);
 	record_put32(meta, (state->held ? STATE_HELD : 0) |
 	    (state->notified ? STATE_NOTIFIED : 0) | (state->cleared ? STATE_CLEARED : 0) |
-	    (state->brake & 7u) << STATE_BRAKE | extra << STATE_EXTRA_SHIFT);
+	    (state->by_path ? STATE_BY_PATH : 0) | (state->brake & 7u) << STATE_BRAKE | extra << STATE_EXTRA_SHIFT);
 }
 
 static bool read_state(struct spool_state *state, const char *p)
@@ -131,6 +133,7 @@ static bool read_state(struct spool_state *state, const char *p)
 	state->held = flags & STATE_HELD;
 	state->notified = flags & STATE_NOTIFIED;
 	state->cleared = flags & STATE_CLEARED;
+	state->by_path = flags & STATE_BY_PATH;
 	state->brake = flags >> STATE_BRAKE & 7u;
 	state->extra_ms = (int64_t)(flags >> STATE_EXTRA_SHIFT) * MINUTE_MS;
 	flags &= (1u << STATE_EXTRA_SHIFT) - 1;

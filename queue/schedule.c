@@ -406,6 +406,7 @@ static void add_batch(struct schedule *s, struct message *m, const char *destina
 	DL_APPEND2(m->batches, batch, prev_of_message, next_of_message);
 	m->pending += count;
 	batch->try_ms = first_try(s, state);
+	batch->by_path = state && state->by_path;
 	if (state)
 		batch->attempts = (uint16_t)(state->attempts < UINT16_MAX ? state->attempts : UINT16_MAX);
 	enum batch_state first = m->held ? BATCH_HELD : BATCH_WAITING;

@@ -95,6 +95,7 @@ struct spool_state {
 	bool held;         /* by the administrator, or by the brake */
 	bool notified;     /* the delay notice went out */
 	bool cleared;      /* released by the administrator: the brake lets it pass */
+	bool by_path;      /* it waits for a way out, see schedule_resume */
 	uint8_t brake;     /* 0 to 7: why the brake holds it (queue/brake.h); 0: it does not */
 	int64_t extra_ms;  /* it lives longer than others, by waiting for a held path;
 	                    * kept in minutes, rounded up, at most 30 years */

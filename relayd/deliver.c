@@ -461,6 +461,8 @@ struct spool_state message_state(const struct deliver *deliver, const struct mes
 	    .brake = message->brake,
 	    .extra_ms = schedule_extra(deliver->schedule, message),
 	};
+	for (const struct batch *b = message->batches; b; b = b->next_of_message)
+		state.by_path |= b->by_path;
 	state.due_ms = earliest_try(message, &state.attempts);
 	return state;
 }

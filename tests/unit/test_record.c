@@ -132,12 +132,12 @@ static void test_notes(void **state)
 	assert_false(read_note(&result, &back, 0));
 	struct record_note noted = {.type = RECORD_STATE, .id = 6,
 		.state = {.due_ms = 1764000000123, .attempts = 3, .held = true, .notified = true,
-		    .cleared = true, .brake = 5, .extra_ms = 90001}};
+		    .cleared = true, .by_path = true, .brake = 5, .extra_ms = 90001}};
 	assert_true(read_note(&noted, &back, 0));
 	assert_true(back.state.due_ms == 1764000000123);
 	assert_int_equal(back.state.extra_ms, 120000); /* in minutes, rounded up */
 	assert_true(back.state.held && back.state.notified && back.state.attempts == 3);
-	assert_true(back.state.cleared && back.state.brake == 5);
+	assert_true(back.state.cleared && back.state.by_path && back.state.brake == 5);
 	noted.state.due_ms = -1;
 	assert_false(read_note(&noted, &back, 0));
 	struct record_note end = {.type = RECORD_END, .id = 7, .place = {3, 4096}};
