@@ -128,7 +128,7 @@ static enum auth_step step_scram(struct auth_exchange *x, struct span message, s
 {
 	char *answer = NULL;
 	size_t n = 0;
-	if (holds_nul(message) || (!x->session && !start_scram(x)))
+	if (message.n == 0 || holds_nul(message) || (!x->session && !start_scram(x)))
 		return AUTH_MALFORMED;
 	enum auth_step step = judge_scram(x, gsasl_step(x->session, message.p, message.n, &answer, &n));
 	if (step == AUTH_CHALLENGE || step == AUTH_PROVED)

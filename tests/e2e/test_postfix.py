@@ -56,6 +56,7 @@ TEXT = "From: Web <apache@web.hosting.example>\nTo: user@dest.test\nSubject: hel
 @unittest.skipUnless(shutil.which("postfix") and os.getuid() == 0, "needs Postfix, and root to start it")
 class Postfix(Case):
     tls = "none"
+    more = ""  # lines for main.cf
 
     def setUp(self):
         super().setUp()
@@ -77,7 +78,7 @@ class Postfix(Case):
         shutil.chown(os.path.join(self.place, "data"), "postfix")
         self.conf = os.path.join(self.place, "conf")
         with open(os.path.join(self.conf, "main.cf"), "w") as f:
-            f.write(MAIN.format(folder=self.place, port=self.daemon.port, tls=self.tls))
+            f.write(MAIN.format(folder=self.place, port=self.daemon.port, tls=self.tls) + self.more)
         with open(os.path.join(self.conf, "master.cf"), "w") as f:
             f.write(MASTER)
         self.postfix("start")
