@@ -29,6 +29,7 @@
 #define PARKED_MAX 200
 #define TRY_ONE_LOOKS 200000 /* messages looked at for one that waits */
 #define HISTORY_MAX 20000
+#define SESSIONS_MAX 1000 /* of TLS, a few KB each */
 
 /* ---- life ---- */
 
@@ -242,6 +243,8 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 		/* the parked connection had died, or TLS does not work there: the same
 		 * host again, freshly, and in the clear in the second case */
 		a->plain |= !stale;
+		if (!stale)
+			host_is_broken(a);
 		reopen(a);
 		attempt_next_host(a);
 		return;
@@ -384,6 +387,8 @@ struct deliver *deliver_new(const struct deliver_options *options, struct settin
 	deliver->settings = settings_ref(settings);
 	deliver->schedule = schedule_new(options->loop, &settings->conf->queue, &handler);
 	deliver->reuse = reuse_new(options->loop, settings->conf->delivery.reuse_idle, PARKED_MAX);
+	deliver->sessions = tls_sessions_new(SESSIONS_MAX);
+	deliver->plain_hosts = plain_hosts_new();
 	deliver->history = history_new(HISTORY_MAX);
 	return deliver;
 }
@@ -393,6 +398,8 @@ void deliver_free(struct deliver *deliver)
 	while (deliver->attempts)
 		attempt_free(deliver->attempts);
 	reuse_free(deliver->reuse);
+	tls_sessions_free(deliver->sessions);
+	plain_hosts_free(deliver->plain_hosts);
 	schedule_free(deliver->schedule);
 	history_free(deliver->history);
 	settings_unref(deliver->settings);
@@ -406,6 +413,8 @@ void deliver_set_settings(struct deliver *deliver, struct settings *settings)
 	reuse_free(deliver->reuse);
 	deliver->reuse =
 	    reuse_new(deliver->options.loop, settings->conf->delivery.reuse_idle, PARKED_MAX);
+	/* what sessions were verified by may have changed */
+	tls_sessions_clear(deliver->sessions);
 	settings_unref(deliver->settings);
 	deliver->settings = settings_ref(settings);
 }

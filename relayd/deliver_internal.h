@@ -6,6 +6,7 @@
 #define RELAYD_DELIVER_INTERNAL_H
 
 #include "relayd/deliver.h"
+#include "relayd/plain_hosts.h"
 #include "relayd/report.h"
 #include "smtp/client.h"
 #include "smtp/mx.h"
@@ -16,6 +17,8 @@ struct deliver {
 	struct settings *settings;
 	struct schedule *schedule;
 	struct reuse *reuse;
+	struct tls_sessions *sessions;
+	struct plain_hosts *plain_hosts; /* whose STARTTLS is broken */
 	struct history *history;
 	struct attempt *attempts; /* utlist */
 	size_t running;
@@ -199,6 +202,9 @@ void attempt_next_host(struct attempt *attempt);
 
 /* What makes two connections alike, into KEY. */
 void host_key(const struct attempt *attempt, char *key, size_t size);
+
+/* Its STARTTLS does not work: for a while it is not tried again where TLS need not be. */
+void host_is_broken(const struct attempt *attempt);
 
 /* Keep for the log what the client's connection has come to. */
 void host_note_tls(struct attempt *attempt);

@@ -107,7 +107,7 @@ static SSL_CTX *context_for(struct attempt *a, enum client_tls tls, struct why *
 	return NULL;
 }
 
-static void connect_host(struct attempt *a)
+static void connect_host(struct attempt *a, const char *key)
 {
 	const struct conf *conf = a->settings->conf;
 	const struct mx_host *host = host_of(a);
@@ -124,6 +124,8 @@ static void connect_host(struct attempt *a)
 	    .dane = &a->level.dane,
 	    .domain = destination_name(a->batch->destination),
 	    .observe = a->level.observed,
+	    .sessions = a->deliver->sessions,
+	    .session_key = key,
 	};
 	if (!options.ctx) {
 		attempt_host_failed(a, &why);
@@ -133,13 +135,36 @@ static void connect_host(struct attempt *a)
 	a->client = client_new(a->deliver->options.loop, &options, &attempt_client_handler, a);
 }
 
+static void name_and_address(const struct attempt *a, char *key, size_t size)
+{
+	char address[CONN_ADDRESS_TEXT];
+	snprintf(key, size, "%s %s", host_of(a)->name,
+	    conn_address_text(&host_of(a)->address, address));
+}
+
+void host_is_broken(const struct attempt *a)
+{
+	char key[512];
+	name_and_address(a, key, sizeof(key));
+	plain_hosts_add(a->deliver->plain_hosts, key);
+}
+
+static bool is_known_as_broken(const struct attempt *a)
+{
+	char key[512];
+	name_and_address(a, key, sizeof(key));
+	return plain_hosts_has(a->deliver->plain_hosts, key);
+}
+
 /* The level is known: WANTED is its name, TLS what that comes to. */
 static void go(struct attempt *a, const char *wanted, enum client_tls tls)
 {
 	char key[1024];
 	struct level *level = &a->level;
 	level->wanted = wanted;
-	level->tls = a->plain && tls == CLIENT_TLS_MAY ? CLIENT_TLS_NONE : tls;
+	level->tls = tls;
+	if (tls == CLIENT_TLS_MAY && (a->plain || is_known_as_broken(a)))
+		level->tls = CLIENT_TLS_NONE;
 	level->verified = "";
 	snprintf(level->key, sizeof(level->key), "%s%s%s%s", wanted,
 	    level->tls == CLIENT_TLS_NONE ? " plain" : "", level->dane.count ? ":" : "",
@@ -149,7 +174,7 @@ static void go(struct attempt *a, const char *wanted, enum client_tls tls)
 	a->client = fresh ? NULL : reuse_take(a->deliver->reuse, key);
 	a->reused = a->client != NULL;
 	if (!a->client) {
-		connect_host(a);
+		connect_host(a, key);
 		return;
 	}
 	client_set_handler(a->client, &attempt_client_handler, a);

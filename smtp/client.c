@@ -158,6 +158,7 @@ static void release(void *arg)
 	mem_free(c->name);
 	mem_free(c->hostname);
 	mem_free(c->domain);
+	mem_free(c->session_key);
 	mem_free(c->user);
 	if (c->password)
 		mem_wipe(c->password, strlen(c->password));
@@ -335,6 +336,8 @@ struct client *client_new(struct loop *loop, const struct client_options *option
 	c->dane = options->dane;
 	c->domain = mem_text(options->domain);
 	c->observe = options->observe;
+	c->sessions = options->sessions;
+	c->session_key = mem_text(options->session_key);
 	c->verified = "";
 	c->name = mem_text(options->name);
 	c->hostname = mem_text(options->hostname);

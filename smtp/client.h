@@ -16,6 +16,7 @@
 #include "relayd/base/conn.h"
 #include "smtp/dane.h"
 #include "smtp/reply.h"
+#include "smtp/tls_session.h"
 
 struct client;
 
@@ -105,6 +106,8 @@ struct client_options {
 	const struct dane_set *dane; /* with DANE; it must stay until `ready` or `failed` */
 	const char *domain;        /* with DANE: where the mail goes, a name that an
 	                              authority of the records may vouch for, too */
+	struct tls_sessions *sessions; /* to resume, and to keep; NULL: none */
+	const char *session_key;       /* with them: what makes two sessions alike */
 	bool observe;              /* with MAY and a CTX that has authorities: find out
 	                              whether VERIFY would have worked */
 };
@@ -118,7 +121,8 @@ struct client *client_new(struct loop *loop, const struct client_options *option
 struct client_info {
 	bool pipelining, eightbit, smtputf8, starttls, tls, dsn;
 	uint64_t max_size;      /* SIZE: 0 none or unknown */
-	const char *tls_text;   /* "TLSv1.3 TLS_AES_256_GCM_SHA384", "" in the clear */
+	const char *tls_text;   /* "TLSv1.3 TLS_AES_256_GCM_SHA384", " resumed" behind it
+	                           when it was; "" in the clear */
 	const char *verified;   /* by what: "dane-ee", "dane-ta", "authority"; "no", or ""
 	                           in the clear */
 	long verify_error;      /* X509_V_OK, or why a certificate is not good: known with

@@ -129,6 +129,8 @@ enum client_state client_send_handshake(struct client *c)
 		return client_lost(c, WHY_PERM, "TLS: \"%s\" can not be the name of a host",
 		    c->name);
 	}
+	if (c->sessions)
+		tls_sessions_use(c->sessions, ssl, c->session_key);
 	if (conn_start_ssl(c->conn, ssl, false, &why) != 0)
 		return client_lost(c, WHY_TEMP, "%s", why.text);
 	return STATE_WAIT;

@@ -71,6 +71,8 @@ struct client {
 	const struct dane_set *dane;
 	char *domain;   /* NULL: none */
 	bool observe;
+	struct tls_sessions *sessions;
+	char *session_key;
 	char *tls_text; /* NULL: in the clear */
 	const char *verified;
 	long verify_error;

@@ -284,7 +284,8 @@ enum client_state client_secured(struct client *c)
 	c->verify_error = SSL_get_verify_result(ssl);
 	if (client_tls_is_checked(c) && c->verify_error != X509_V_OK)
 		return client_lost(c, WHY_TEMP, "TLS: the certificate of %s is not valid", c->name);
-	buf_addf(&text, "%s %s", SSL_get_version(ssl), SSL_get_cipher_name(ssl));
+	buf_addf(&text, "%s %s%s", SSL_get_version(ssl), SSL_get_cipher_name(ssl),
+	    SSL_session_reused(ssl) ? " resumed" : "");
 	mem_free(c->tls_text);
 	c->tls_text = buf_take(&text, &n);
 	c->verified = verified_by(c, ssl);

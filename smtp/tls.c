@@ -8,6 +8,8 @@
 #include <openssl/err.h>
 #include <string.h>
 
+#include "smtp/tls_session.h"
+
 /* Peers often close without a close_notify, which is no loss where the
  * protocol says by itself what was complete (a reply, the final dot). */
 SSL_CTX *tls_context(const SSL_METHOD *method, int lowest, struct why *why)
@@ -48,6 +50,7 @@ static SSL_CTX *make_opportunistic(struct why *why)
 	SSL_CTX *ctx = tls_context(TLS_client_method(), TLS1_VERSION, why);
 	if (!ctx)
 		return NULL;
+	tls_sessions_enable(ctx);
 	SSL_CTX_set_options(ctx, SSL_OP_LEGACY_SERVER_CONNECT);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
 	if (SSL_CTX_set_cipher_list(ctx, "DEFAULT@SECLEVEL=0") != 1) {
@@ -63,6 +66,7 @@ static SSL_CTX *make_verifying(struct why *why)
 	SSL_CTX *ctx = tls_context(TLS_client_method(), TLS1_2_VERSION, why);
 	if (!ctx)
 		return NULL;
+	tls_sessions_enable(ctx);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	if (SSL_CTX_set_default_verify_paths(ctx) != 1) {
 		tls_explain(why, "trusted certificates in", X509_get_default_cert_dir(),
@@ -83,6 +87,7 @@ SSL_CTX *tls_dane_new(struct why *why)
 	SSL_CTX *ctx = tls_context(TLS_client_method(), TLS1_2_VERSION, why);
 	if (!ctx)
 		return NULL;
+	tls_sessions_enable(ctx);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	/* DANE-EE: neither name nor dates of the certificate count (RFC 7672 3.1.1) */
 	if (SSL_CTX_dane_enable(ctx) != 1) {

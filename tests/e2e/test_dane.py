@@ -230,6 +230,22 @@ class Dane(Case):
         relay.send("a@example.jp", "user@second.test", TEXT)
         self.waits(relay, "self-signed")
 
+    def test_sessions_are_resumed_as_long_as_the_records_are_the_same(self):
+        self.publish(self.record())
+        relay = self.relay().start()
+        for resumed in (False, True, True):
+            self.send(relay)
+            self.receiver.wait(1)
+            self.receiver.messages.clear()
+        lines = relay.wait_log("attempt .*result=delivered", 3)
+        self.assertEqual([" resumed" in l for l in lines], [False, True, True])
+        self.assertTrue(all("verified=dane" in l for l in lines))
+        # another level does not take it
+        self.names.add("alias.test", "A", "127.0.0.1")
+        self.names.mail_host("second.test", "alias.test", "127.0.0.1")
+        relay.send("a@example.jp", "user@second.test", TEXT)
+        self.assertNotIn(" resumed", relay.wait_log("attempt .*tls_level=may")[0])
+
 
 class Levels(Case):
     """Levels of a route, without anything published."""
@@ -271,6 +287,30 @@ class Levels(Case):
                 self.assertIn(f"result={result}", line)
                 self.assertIn(f"tls_level={level}", line)
                 self.assertIn(shown, line)
+
+
+class Broken(Case):
+    """STARTTLS that is offered and does not work."""
+
+    def test_it_is_remembered(self):
+        self.receiver.behaviour = Behaviour(extensions=["STARTTLS"], starttls=b"220 go\r\n250 x\r\n")
+        relay = self.relay().start()
+        for count in (1, 2, 3):
+            relay.send("a@example.jp", "user@dest.test", TEXT)
+            self.receiver.wait(count)
+        self.assertEqual(self.receiver.commands.count("STARTTLS"), 1)
+        self.assertEqual(self.receiver.connections, 4)
+
+    def test_a_level_that_wants_it_does_not_care(self):
+        self.receiver.behaviour = Behaviour(extensions=["STARTTLS"], starttls=b"220 go\r\n250 x\r\n")
+        self.names.mail_host("strict.test", "mx.dest.test", "127.0.0.1")
+        relay = self.relay(routes=({"match": "strict.test", "via": ["default"], "tls": "encrypt"},
+                                   {"match": "*", "via": ["default"]})).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+        relay.send("a@example.jp", "user@strict.test", TEXT)
+        relay.wait_log("attempt .*result=deferred .*tls_level=encrypt")
+        self.assertEqual(len(self.receiver.messages), 1)
 
 
 if __name__ == "__main__":
