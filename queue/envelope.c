@@ -21,7 +21,9 @@
 #define FLAG_REPORT 4u
 #define FLAG_URGENT 8u
 #define FLAG_BULK 16u
-#define FLAGS_ALL 31u
+#define FLAG_REQUIRE_TLS 32u
+#define FLAG_TLS_OPTIONAL 64u
+#define FLAGS_ALL 127u
 #define TEXTS 8u
 #define LATER 2u /* texts that came later: most messages have none */
 
@@ -147,7 +149,8 @@ static void write_dsn(const struct envelope *e, struct buf *out)
 static char flags_of(const struct envelope *e)
 {
 	return (char)((e->eightbit ? FLAG_EIGHTBIT : 0) | (e->smtputf8 ? FLAG_SMTPUTF8 : 0) |
-	    (e->report ? FLAG_REPORT : 0) |
+	    (e->report ? FLAG_REPORT : 0) | (e->require_tls ? FLAG_REQUIRE_TLS : 0) |
+	    (e->tls_optional ? FLAG_TLS_OPTIONAL : 0) |
 	    (e->priority == CONF_PRIORITY_URGENT ? FLAG_URGENT : 0) |
 	    (e->priority == CONF_PRIORITY_BULK ? FLAG_BULK : 0));
 }
@@ -298,6 +301,8 @@ static int read_fields(struct envelope *e, struct span s, struct why *why)
 	e->eightbit = flags & FLAG_EIGHTBIT;
 	e->smtputf8 = flags & FLAG_SMTPUTF8;
 	e->report = flags & FLAG_REPORT;
+	e->require_tls = flags & FLAG_REQUIRE_TLS;
+	e->tls_optional = flags & FLAG_TLS_OPTIONAL;
 	e->priority = priority_of(flags);
 	e->arrived_ms = (int64_t)record_get64(s.p + 2);
 	s = (struct span){s.p + 10, s.n - 10};

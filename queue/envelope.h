@@ -49,6 +49,8 @@ struct envelope {
 	enum conf_priority priority;
 	bool eightbit;
 	bool smtputf8;
+	bool require_tls;   /* only by verified TLS (RFC 8689) */
+	bool tls_optional;  /* "TLS-Required: No": arriving counts more than TLS */
 	bool report;        /* a bounce or notice of ours */
 	char **recipients;  /* wire form without <> */
 	size_t recipient_count;

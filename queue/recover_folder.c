@@ -22,7 +22,8 @@
 static bool is_known_name(const char *name)
 {
 	static const char *const names[] = {"lock", "version", "version.new", "big", "damaged",
-		"drop", "reputation", "reputation.new", "brake", "brake.new", "mta-sts"};
+		"drop", "reputation", "reputation.new", "brake", "brake.new", "mta-sts", "tls-reports",
+		"tls-reports.new"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(name, names[i]) == 0)
 			return true;

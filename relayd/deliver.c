@@ -118,6 +118,7 @@ static void send_some(struct attempt *a)
 	    .size = spool_reader_size(a->reader),
 	    .eightbit = a->envelope.eightbit,
 	    .smtputf8 = a->envelope.smtputf8,
+	    .require_tls = a->envelope.require_tls,
 	    .read = spool_reader_read,
 	    .arg = a->reader,
 	};
@@ -228,7 +229,8 @@ static void settle_open(struct attempt *a, const struct client_result *result)
 
 void attempt_host_failed(struct attempt *a, const struct why *why)
 {
-	settle_open(a, &(struct client_result){CLIENT_TLS, NULL, why});
+	enum client_stage stage = why->kind == WHY_PERM ? CLIENT_MAIL : CLIENT_TLS;
+	settle_open(a, &(struct client_result){stage, NULL, why});
 	skip_same_host(a);
 	session_over(a);
 }

@@ -215,8 +215,9 @@ void host_clear(struct attempt *attempt); /* look-ups under way end */
 
 extern const struct client_handler attempt_client_handler;
 
-/* HOSTS[host] can not be used, for WHY (kind TEMP), without having been asked: the
- * next one's turn, or the end of this way. */
+/* HOSTS[host] can not be used, for WHY, without having been asked: the next one's
+ * turn, or the end of this way. Kind PERM (its text begins with an enhanced status
+ * code) is the end for these recipients. */
 void attempt_host_failed(struct attempt *attempt, const struct why *why);
 
 /* All recipients that have no result yet get this one, and it is over. */

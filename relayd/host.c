@@ -193,6 +193,23 @@ static void refuse(struct attempt *a, const char *wanted, const char *text)
 	attempt_host_failed(a, &why);
 }
 
+/* RFC 8689 section 4.2.1: DNSSEC or a policy has to say that this is the domain's
+ * host; then a certificate for its name will do. */
+static void demand_certificate(struct attempt *a)
+{
+	static const struct why why = {WHY_PERM, "5.7.30 the sender demands verified TLS all the "
+						 "way (REQUIRETLS), and neither DNSSEC nor MTA-STS "
+						 "says which hosts are the domain's"};
+	if (host_of(a)->mx_secure) {
+		go(a, "requiretls", CLIENT_TLS_VERIFY);
+		return;
+	}
+	a->level.wanted = "requiretls";
+	a->level.verified = "";
+	attempt_host_failed(a, &why);
+}
+
+/* Nothing is published that binds this host. */
 static void use_route(struct attempt *a)
 {
 	enum conf_route_tls level = route_level(a);
@@ -206,6 +223,8 @@ static void use_policy(struct attempt *a)
 	if (!a->sts && demanded) {
 		refuse(a, "sts", "4.7.5 the route demands MTA-STS, and the domain has no policy that "
 				 "can be fetched");
+	} else if (a->envelope.require_tls && (!a->sts || a->sts->mode != STS_MODE_ENFORCE)) {
+		demand_certificate(a);
 	} else if (!a->sts) {
 		use_route(a);
 	} else if (demanded || a->sts->mode == STS_MODE_ENFORCE) {
@@ -231,12 +250,21 @@ static void on_sts(const struct sts_answer *answer, void *arg)
 	use_policy(a);
 }
 
+/* The sender may want more than the receiver publishes, or less ("TLS-Required: No");
+ * what the administrator demands stands. */
+static bool heeds_published(const struct attempt *a, enum conf_route_tls level)
+{
+	if (a->envelope.require_tls)
+		return true;
+	return !a->envelope.tls_optional &&
+	       (level == CONF_LEVEL_MAY || level == CONF_LEVEL_ENCRYPT);
+}
+
 static bool wants_sts(const struct attempt *a, enum conf_route_tls level)
 {
 	if (level == CONF_LEVEL_STS)
 		return true;
-	return a->settings->conf->delivery.mta_sts &&
-	       (level == CONF_LEVEL_MAY || level == CONF_LEVEL_ENCRYPT);
+	return a->settings->conf->delivery.mta_sts && heeds_published(a, level);
 }
 
 /* Nothing is published that binds this host in particular. */
@@ -247,6 +275,8 @@ static void ask_sts(struct attempt *a)
 	if (level == CONF_LEVEL_DANE)
 		refuse(a, "dane", "4.7.5 the route demands DANE, and the host has no TLSA records "
 				  "that DNSSEC validates");
+	else if (!wants_sts(a, level) && a->envelope.require_tls)
+		demand_certificate(a);
 	else if (!wants_sts(a, level))
 		use_route(a);
 	else if (a->sts_known || domain[0] == '[')
@@ -278,7 +308,9 @@ static void on_dane(const struct dane_answer *answer, void *arg)
 		go(a, "dane", CLIENT_TLS_DANE);
 		return;
 	case DANE_UNUSABLE:
-		if (route_level(a) == CONF_LEVEL_DANE)
+		if (a->envelope.require_tls)
+			demand_certificate(a);
+		else if (route_level(a) == CONF_LEVEL_DANE)
 			refuse(a, "dane", "4.7.5 the route demands DANE, and the host has no TLSA "
 					  "record of a usable kind (usage 2 or 3)");
 		else
@@ -294,8 +326,7 @@ static bool wants_dane(const struct attempt *a, enum conf_route_tls level)
 {
 	if (level == CONF_LEVEL_DANE)
 		return true;
-	return a->settings->conf->delivery.dane &&
-	       (level == CONF_LEVEL_MAY || level == CONF_LEVEL_ENCRYPT);
+	return a->settings->conf->delivery.dane && heeds_published(a, level);
 }
 
 void attempt_next_host(struct attempt *a)

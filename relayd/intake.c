@@ -347,6 +347,15 @@ static bool needs_utf8(const struct submission *sub)
 	return false;
 }
 
+/* RFC 8689 section 4: one field, "TLS-Required: No"; REQUIRETLS has the last word. */
+static void note_tls_wish(struct submission *sub)
+{
+	const struct header_field *field = header_find(&sub->header, "TLS-Required", 0);
+	sub->envelope.tls_optional = field && !sub->envelope.require_tls &&
+	    header_count(&sub->header, "TLS-Required") == 1 &&
+	    span_is_nocase(span_trim(field->value), "No");
+}
+
 static void rebuild(struct submission *sub, const struct return_path *path)
 {
 	const struct conf *conf = sub->settings->conf;
@@ -367,6 +376,7 @@ static void rebuild(struct submission *sub, const struct return_path *path)
 	fixup_header(&fixup, &sub->header, &sub->rebuilt);
 	/* some clients ask for SMTPUTF8 by habit: what needs it is what has it */
 	sub->envelope.smtputf8 &= needs_utf8(sub);
+	note_tls_wish(sub);
 	note_message_id(sub, span_buf(&sub->rebuilt));
 	buf_add_text(&sub->rebuilt, "\r\n");
 }

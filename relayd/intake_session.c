@@ -75,6 +75,7 @@ static bool on_mail(void *arg, const struct command_mail *mail, struct reply *re
 	sub->envelope.client = mem_text(session->client);
 	sub->envelope.user = mem_text(user ? user : "");
 	sub->envelope.smtputf8 = mail->smtputf8;
+	sub->envelope.require_tls = mail->require_tls;
 	dsn_take_mail(&sub->envelope, mail);
 	buf_add_text(&sub->protocol, info.protocol);
 	buf_add(&sub->helo, info.helo.p, info.helo.n);

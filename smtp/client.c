@@ -379,7 +379,11 @@ struct client_info client_info(const struct client *c)
  * enhanced code in front tells the owner which it is. */
 static bool is_beyond(const struct client *c, const struct client_message *m, struct why *why)
 {
-	if (m->smtputf8 && !c->offers.smtputf8)
+	if (m->require_tls && !(c->tls_text && client_tls_is_checked(c) && c->offers.require_tls))
+		why_set(why, WHY_PERM, "5.7.30 the sender demands verified TLS all the way "
+				       "(REQUIRETLS), which %s does not %s", c->name,
+		    c->offers.require_tls ? "show a certificate for" : "offer");
+	else if (m->smtputf8 && !c->offers.smtputf8)
 		why_set(why, WHY_PERM, "5.6.7 SMTPUTF8 is not offered by %s, and an address or "
 				       "header field of the message has UTF-8", c->name);
 	else if (m->eightbit && !c->offers.eightbit)

@@ -54,6 +54,7 @@ struct client_message {
 	const char *const *rcpt_dsn;
 	uint64_t size;                 /* bytes of content */
 	bool eightbit;                 /* holds bytes over 127 */
+	bool require_tls;              /* only over verified TLS, and onward as well (RFC 8689) */
 	bool smtputf8;                 /* needs SMTPUTF8 (an address or a header has UTF-8) */
 	/* Copy up to N bytes from OFFSET. Result: bytes copied (0 < r <= N), -1: can
 	 * not be read; the connection is then cut before the final dot. */
@@ -134,9 +135,9 @@ struct client_info {
 struct client_info client_info(const struct client *client);
 
 /* Begin a transaction. MESSAGE and what it points to must stay until `done` or
- * `failed`. What the receiver can not take (SMTPUTF8, 8BITMIME, SIZE) is
+ * `failed`. What the receiver can not take (SMTPUTF8, 8BITMIME, SIZE, REQUIRETLS) is
  * reported per recipient with reply NULL, kind PERM and stage MAIL, in a later
- * turn; the reason's text begins with "5.6.7 ", "5.6.3 " or "5.3.4 ". */
+ * turn; the reason's text begins with "5.6.7 ", "5.6.3 ", "5.3.4 " or "5.7.30 ". */
 void client_send(struct client *client, const struct client_message *message);
 
 /* Another owner for an idle connection (reuse). */

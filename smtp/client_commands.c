@@ -215,8 +215,9 @@ static void write_mail(struct client *c)
 	char size[32] = "";
 	if (c->offers.size)
 		snprintf(size, sizeof(size), " SIZE=%llu", (unsigned long long)m->size);
-	write_line(c, "MAIL FROM:<%s>%s%s%s%s", m->sender, size,
+	write_line(c, "MAIL FROM:<%s>%s%s%s%s%s", m->sender, size,
 	    m->eightbit ? " BODY=8BITMIME" : "", m->smtputf8 ? " SMTPUTF8" : "",
+	    m->require_tls ? " REQUIRETLS" : "",
 	    dsn_of(c, m->mail_dsn));
 }
 

@@ -47,6 +47,7 @@ struct client_offers {
 	bool pipelining;
 	bool eightbit;
 	bool smtputf8;
+	bool require_tls;
 	bool starttls;
 	bool dsn;
 	bool size;

@@ -149,6 +149,8 @@ static void take_keyword(struct client *c, struct span line)
 		c->offers.eightbit = true;
 	else if (span_is_nocase(word, "SMTPUTF8"))
 		c->offers.smtputf8 = true;
+	else if (span_is_nocase(word, "REQUIRETLS"))
+		c->offers.require_tls = true;
 	else if (span_is_nocase(word, "STARTTLS"))
 		c->offers.starttls = true;
 	else if (span_is_nocase(word, "DSN"))

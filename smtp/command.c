@@ -208,6 +208,15 @@ static int take_envid(struct mail_parse *m, const struct parameter *p)
 	return 0;
 }
 
+/* RFC 8689 section 3: onward by verified TLS, or not at all. */
+static int take_require_tls(struct mail_parse *m, const struct parameter *p)
+{
+	if (p->has_value)
+		return refuse(m->reply, 501, "5.5.4", "REQUIRETLS takes no value");
+	m->mail.require_tls = true;
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*take)(struct mail_parse *m, const struct parameter *p);
@@ -218,12 +227,14 @@ static const struct {
     {"AUTH", take_auth},
     {"RET", take_ret},
     {"ENVID", take_envid},
+    {"REQUIRETLS", take_require_tls},
 };
 
 static bool is_offered(const struct command_offers *o, size_t parameter)
 {
 	const bool offered[] = {
-	    o->size, o->eightbit || o->binary, o->smtputf8, o->auth, o->dsn, o->dsn};
+	    o->size, o->eightbit || o->binary, o->smtputf8, o->auth, o->dsn, o->dsn,
+	    o->require_tls};
 	return offered[parameter];
 }
 

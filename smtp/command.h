@@ -38,7 +38,7 @@ void command_parse(struct span line, struct command *c);
 
 /* Which parameters are understood here; what was not offered is 555. */
 struct command_offers {
-	bool size, eightbit, smtputf8, binary, auth, dsn;
+	bool size, eightbit, smtputf8, binary, auth, dsn, require_tls;
 	uint64_t max_size; /* 0: no limit; over it: 552 5.3.4 */
 };
 
@@ -58,6 +58,7 @@ struct command_mail {
 	enum command_body body;
 	bool smtputf8;
 	enum command_ret ret;
+	bool require_tls;  /* RFC 8689 */
 	struct span envid; /* xtext as it came, valid; empty: not given */
 };
 

@@ -69,9 +69,10 @@ static enum server_state run_ehlo(struct server *s, const struct command *c)
 	if (!greet(s, c, true))
 		return s->state;
 	reply_set(&reply, 250, NULL,
-	    "%s\nPIPELINING\nSIZE %" PRId64 "%s%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nDSN\nCHUNKING",
+	    "%s\nPIPELINING\nSIZE %" PRId64 "%s%s\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nDSN\nCHUNKING%s",
 	    s->options.hostname, s->options.limits->message_size,
-	    offers_tls(s) ? "\nSTARTTLS" : "", offered_logins(s));
+	    offers_tls(s) ? "\nSTARTTLS" : "", offered_logins(s),
+	    conn_ssl(s->conn) ? "\nREQUIRETLS" : "");
 	return decided(s, &reply, SERVER_READY);
 }
 
@@ -83,6 +84,7 @@ static enum server_state run_mail(struct server *s, const struct command *c)
 	    .eightbit = s->esmtp,
 	    .smtputf8 = s->esmtp,
 	    .dsn = s->esmtp,
+	    .require_tls = s->esmtp && conn_ssl(s->conn), /* RFC 8689 section 2 */
 	    .auth = s->esmtp && s->options.auth, /* logged in or not; it changes nothing */
 	    .max_size = (uint64_t)limits->message_size,
 	};

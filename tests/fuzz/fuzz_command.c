@@ -124,7 +124,7 @@ static void check_bdat(struct span argument)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct command_offers all = {true, true, true, true, true, true, 1000};
+	static const struct command_offers all = {true, true, true, true, true, true, true, 1000};
 	static const struct command_offers none = {0};
 	struct span line = {(const char *)data, size};
 	struct command c;
