@@ -1,4 +1,6 @@
 """The brake: who floods or writes to nobody is held, with an incident; nobody else."""
+import re
+import subprocess
 import unittest
 
 from harness import Behaviour
@@ -120,6 +122,40 @@ class Brake(Case):
         self.assertEqual(self.senders(relay)["client:127.0.0.1"]["hour"], "30")
         self.assertEqual(relay.run_ctl("brake", "release", "client:192.0.2.1").returncode, 1)
         self.assertEqual(relay.run_ctl("brake", "release").returncode, 2)
+
+
+class Logins(Case):
+    """Two logins from one address: each is counted for itself, and may do its own."""
+
+    def test_a_login_has_its_own_brake_and_policy(self):
+        relay = self.relay(trusted_networks=[], auth={"delay": "0s"}, clients=(
+            {"name": "shop", "login": "shop", "domains": ["example.jp"], "messages_per_hour": 1},),
+            brake={"login_messages_per_hour": 100})
+        relay.change(users=f"{relay.folder}/users", listen=(
+            {"address": "127.0.0.1", "port": relay.port, "auth": True},),
+            domains=({"name": "example.jp"}, {"name": "other.jp"}))
+        relay.write_conf()
+        secrets = {}
+        for user in ("shop", "web1"):
+            done = subprocess.run([relay.program("relayctl"), "-f", relay.conf, "user", "add", user,
+                                   "--generate"], capture_output=True, text=True, check=True)
+            secrets[user] = re.search(r"\S+\s*$", done.stdout).group().strip()
+        relay.start()
+        for user, sender, code in (("shop", "a@example.jp", 250), ("shop", "a@example.jp", 250),
+                                   ("shop", "a@other.jp", 550), ("web1", "a@other.jp", 250)):
+            with relay.smtp() as client:
+                client.login(user, secrets[user])
+                client.mail(sender)
+                client.rcpt("user@dest.test")
+                text = TEXT.replace(b"a@example.jp", sender.encode())
+                self.assertEqual(client.data(text)[0], code, (user, sender))
+        self.receiver.wait(2)
+        wait_until(lambda: len(relay.ctl("queue", "list")) == 1, what="only the held one left")
+        row, = relay.ctl("queue", "list", "--who", "login:shop")
+        self.assertIn("login:shop has sent more", row["last"])
+        senders = {r["who"]: (r["held"], r["hour"]) for r in relay.ctl("brake")}
+        self.assertEqual(senders, {"login:shop": ("rate", "2/1"), "login:web1": ("", "1/100"),
+                                   "client:127.0.0.1": ("", "3")})
 
 
 if __name__ == "__main__":
