@@ -74,7 +74,7 @@ const struct command_row command_table[CMD_COUNT] = {
 	RIGHTS_CHANGE, ""},
     [CMD_BRAKE] = {"brake", "",
 	"logins, clients and scripts: messages of the hour, unknown recipients, whose mail is held",
-	RIGHTS_LOOK, "who kind held hour unknown recipients age"},
+	RIGHTS_LOOK, "who kind held since hour unknown recipients"},
     [CMD_COMPLETION] = {"completion", "", "print the completion for bash", RIGHTS_LOCAL, ""},
     [CMD_MANUAL] = {"manual", "", "print the manual's section on commands", RIGHTS_LOCAL, ""},
 };

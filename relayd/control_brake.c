@@ -24,10 +24,10 @@ static void add_sender(void *arg, const struct brake_view *view)
 {
 	enum brake_kind kind = BRAKE_CLIENT;
 	uint64_t share = view->recipients ? view->unknown * 100 / view->recipients : 0;
-	int64_t held = view->since_ms ? (clock_steady_ms() - view->since_ms) / 1000 : 0;
+	int64_t held = (clock_steady_ms() - view->since_ms) / 1000;
 	bool known = brake_who_kind(view->who, &kind);
 	json_array_append_new(arg,
-	    json_pack("{s:o,s:s,s:s,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "who",
+	    json_pack("{s:o,s:s,s:s,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "who",
 		json_safe(span_text(view->who)), "kind", known ? brake_kind_name(kind) : "",
 		"held", brake_cause_name(view->cause), "hour",
 		of_limit(view->messages, view->limits.messages_per_hour), "unknown",
@@ -36,7 +36,7 @@ static void add_sender(void *arg, const struct brake_view *view)
 		"messages_limit", (json_int_t)view->limits.messages_per_hour,
 		"unknown_recipients", (json_int_t)view->unknown, "unknown_share",
 		(json_int_t)share, "unknown_limit", (json_int_t)view->limits.unknown_share,
-		"age", (json_int_t)(held > 0 ? held : 0)));
+		"since", view->since_ms ? json_integer(held > 0 ? held : 0) : json_null()));
 }
 
 static bool next_sender(struct request *r)

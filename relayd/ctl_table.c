@@ -28,7 +28,7 @@ void ctl_table_init(struct ctl_table *t, const char *columns)
 static bool is_seconds(const char *column)
 {
 	return strcmp(column, "age") == 0 || strcmp(column, "next") == 0 ||
-	       strcmp(column, "paused") == 0;
+	       strcmp(column, "paused") == 0 || strcmp(column, "since") == 0;
 }
 
 void ctl_add_seconds(struct buf *out, int64_t s)

@@ -66,6 +66,13 @@ class Brake(Case):
         who = "script:33:hacked.php@127.0.0.1"
         self.assertEqual(self.senders(relay)[who]["messages"], 4)
         self.assertEqual(self.incidents(relay), {(who, "rate-limited"): "open"})
+        self.assertIsNone(self.senders(relay)["script:33:contact.php@127.0.0.1"]["since"])
+        relay.kill()  # what is held, and who is braked, is there again
+        relay.start()
+        self.assertEqual(len(self.rows(relay)), 3)
+        sender = self.senders(relay)[who]
+        self.assertEqual(sender["held"], "rate")
+        self.assertIsInstance(sender["since"], int)
         self.assertEqual(len(relay.ctl("queue", "delete", "--who", who)), 3)
         self.assertEqual(relay.ctl("queue", "list"), [])
 
