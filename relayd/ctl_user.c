@@ -19,6 +19,8 @@
 #define MADE_LENGTH 20
 static const char made_letters[] = "abcdefghijkmnpqrstuvwxyz23456789";
 
+#define CTRL_C 3
+
 struct place {
 	char *file;
 	char *owner;
@@ -75,6 +77,8 @@ static int read_line(struct buf *line, struct why *why)
 	ssize_t n;
 	buf_room(line, USERS_PASSWORD_MAX + 2);
 	while ((n = read(STDIN_FILENO, &c, 1)) == 1 && c != '\n') {
+		if (c == CTRL_C)
+			return why_set(why, WHY_PERM, "given up; nothing was changed");
 		if (line->len > USERS_PASSWORD_MAX || c == '\0')
 			return why_set(why, WHY_PERM,
 			    "the password is a line of at most %d bytes without NUL", USERS_PASSWORD_MAX);
@@ -94,9 +98,10 @@ static int ask_once(const char *prompt, struct buf *line, struct why *why)
 	if (tcgetattr(STDIN_FILENO, &old) < 0)
 		return why_errno(why, WHY_LOCAL, errno, "the terminal");
 	struct termios silent = old;
-	silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK);
+	/* ^C ends the line instead of this program: the terminal is set back first */
+	silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ISIG);
 	silent.c_lflag |= ECHONL;
-	/* signals are left to the terminal's: a shell sets it back */
+	silent.c_cc[VEOL] = CTRL_C;
 	if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) < 0)
 		return why_errno(why, WHY_LOCAL, errno, "the terminal");
 	fputs(prompt, stderr);

@@ -11,6 +11,7 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import termios
 import unittest
 
 import test_postfix
@@ -464,20 +465,35 @@ class Users(Auth):
 
     def test_terminal(self):
         """The password is asked for twice, and not shown."""
+        shown = self.typed(0, (b"Password: ", PASSWORD), (b"Again: ", PASSWORD))
+        self.assertNotIn(b"battery", shown)
+        self.assertEqual(self.login("new", PASSWORD), b"235")
+
+    def test_terminal_given_up(self):
+        self.assertIn(b"given up", self.typed(1, (b"Password: ", "right\x03")))
+        self.assertIn(b"differ", self.typed(1, (b"Password: ", PASSWORD), (b"Again: ", PASSWORD + "x")))
+        self.assertEqual(len(self.daemon.ctl("-f", self.daemon.conf, "user", "list")), 1)
+
+    def typed(self, status, *dialogue):
+        """What the terminal shows of `user add new`; it echoes again at the end."""
         ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
         process = subprocess.Popen([self.daemon.program("relayctl"), "-f", self.daemon.conf, "user", "add", "new"],
                                    stdin=theirs, stdout=theirs, stderr=theirs)
         shown = b""
-        for prompt in (b"Password: ", b"Again: "):
+        for prompt, answer in dialogue:
             while prompt not in shown:
                 self.assertTrue(select.select([ours], [], [], 30)[0], shown)
                 shown += os.read(ours, 1000)
-            os.write(ours, PASSWORD.encode() + b"\n")
-        self.assertEqual(process.wait(60), 0)
+            os.write(ours, answer.encode() + (b"" if "\x03" in answer else b"\n"))
+        self.assertEqual(process.wait(60), status)
+        self.assertTrue(termios.tcgetattr(theirs)[3] & termios.ECHO)
+        self.assertTrue(termios.tcgetattr(theirs)[3] & termios.ISIG)
+        os.set_blocking(ours, False)
+        while select.select([ours], [], [], 0)[0]:
+            shown += os.read(ours, 1000)
         os.close(theirs)
-        os.close(ours)
-        self.assertNotIn(b"battery", shown)
-        self.assertEqual(self.login("new", PASSWORD), b"235")
+        return shown
 
 
 class Crowded(Auth):
