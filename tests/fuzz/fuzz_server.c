@@ -322,7 +322,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	play(&whole, data[0], NULL, data + HEAD, size - HEAD);
 	play(&split, data[0], data + 1, data + HEAD, size - HEAD);
 	/* "r=" in base64: the server's nonce is another one each time */
-	if (!span_find_nocase(span_buf(&whole.said), "334 cj0"))
+	if (!span_find_nocase(span_buf(&whole.said), "334 cj"))
 		expect(span_equal(span_buf(&whole.said), span_buf(&split.said)), "other replies");
 	expect(span_equal(span_buf(&whole.trace), span_buf(&split.trace)), "other events");
 	check_replies(&whole);
