@@ -15,6 +15,7 @@
 #include "smtp/mx.h"
 
 #define LINE_BYTES 57 /* of base64 make 76 */
+#define TEXT_LINE_MAX 900
 #define BOUND "delist "
 
 const struct delist *delist_of(const struct verdict_rules *rules, const struct incident *i)
@@ -165,7 +166,7 @@ static void add_source(struct delist_facts *f, const struct conf *conf, const st
 /* What a peer wrote is escaped: none of it becomes a line of the mail. */
 static void add_safe(struct buf *out, const char *text)
 {
-	text_escape(out, span_text(text), 400);
+	text_escape(out, span_text(text), 255);
 }
 
 void delist_facts(struct delist_facts *f, const struct conf *conf, const struct delist *entry,
@@ -212,11 +213,24 @@ static void add_wrapped_base64(struct buf *out, struct span text)
 	}
 }
 
+static bool begins_letter(char c)
+{
+	return ((unsigned char)c & 0xc0) != 0x80;
+}
+
+/* What was filled in may be long: RFC 5321 allows 998 bytes in a line. */
 static void add_crlf(struct buf *out, const char *text)
 {
-	for (; *text; text++) {
-		if (*text == '\n')
+	size_t length = 0;
+	for (; *text; text++, length++) {
+		if (length >= TEXT_LINE_MAX && begins_letter(*text) && *text != '\n') {
+			buf_add_text(out, "\r\n");
+			length = 0;
+		}
+		if (*text == '\n') {
 			buf_add_byte(out, '\r');
+			length = 0;
+		}
 		buf_add_byte(out, *text);
 	}
 }

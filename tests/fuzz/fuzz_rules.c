@@ -44,6 +44,22 @@ static void judge_some(const struct verdict_rules *rules)
 	}
 }
 
+/* What was taken is a template that can be filled in. */
+static void fill_some(const struct verdict_rules *rules)
+{
+	const char *values[DELIST_NAMES];
+	for (size_t i = 0; i < DELIST_NAMES; i++)
+		values[i] = "x";
+	for (size_t i = 0; i < rules->delist_count; i++) {
+		struct buf text = {0};
+		delist_fill(&text, delist_subject(rules, &rules->delists[i]), values);
+		delist_fill(&text, delist_text(rules, &rules->delists[i], DELIST_JAPANESE), values);
+		if (!text.len)
+			bug("an empty request");
+		buf_free(&text);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct buf errors = {0};
@@ -52,8 +68,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int finished = rules_finish(rules, &errors);
 	if (read < 0 || finished < 0)
 		check_errors(&errors);
-	else
+	else {
 		judge_some(rules);
+		fill_some(rules);
+	}
 	verdict_free(rules);
 	buf_free(&errors);
 	return 0;
