@@ -232,6 +232,7 @@ struct conf_spool {
 	int64_t big_message;    /* 1M: from here on a file of its own */
 	int64_t spare_segments; /* 2 kept ready */
 	int64_t free_space;     /* 64M: under this much free disk, 452 */
+	int64_t memory;         /* of all texts on their way in; 0: as the machine gives */
 };
 
 struct conf_dns {

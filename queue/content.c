@@ -20,6 +20,7 @@
 
 #define PIECE (256u << 10)
 #define WAITING_MAX (1u << 20) /* bytes on their way to the disk */
+#define CROWDED_MIN 16384      /* less is not worth a file, whatever memory says */
 
 struct spool_content {
 	struct spool *spool;
@@ -65,6 +66,7 @@ static void destroy(struct spool_content *c)
 {
 	if (c->fd >= 0)
 		close(c->fd);
+	c->spool->gathered -= c->mem.len;
 	buf_free(&c->mem);
 	mem_free(c);
 }
@@ -77,6 +79,7 @@ static void on_done(struct job *job)
 	struct spool_content *c = task->content;
 	c->refs--;
 	c->waiting -= task->bytes.len;
+	c->spool->gathered -= task->bytes.len;
 	buf_free(&task->bytes);
 	enum content_work work = task->work;
 	mem_free(task);
@@ -155,15 +158,24 @@ static void hand_over(struct spool_content *c, enum content_work work)
 
 /* ---- the loop's side ---- */
 
+/* Small ones stay in memory while there is some for all of them. */
+static bool is_crowded(const struct spool_content *c)
+{
+	int64_t memory = c->spool->conf.memory;
+	return memory && c->spool->gathered > (uint64_t)memory && c->size >= CROWDED_MIN;
+}
+
 bool spool_content_add(struct spool_content *c, struct span piece)
 {
 	buf_add(&c->mem, piece.p, piece.n);
 	c->size += piece.n;
-	if (c->size >= (uint64_t)c->spool->conf.big_message)
+	c->spool->gathered += piece.n;
+	if (c->size >= (uint64_t)c->spool->conf.big_message || is_crowded(c))
 		c->big = true;
-	if (c->big && c->mem.len >= PIECE)
+	bool crowded = is_crowded(c);
+	if (c->big && c->mem.len >= (crowded ? CROWDED_MIN : PIECE))
 		hand_over(c, CONTENT_PIECE);
-	if (c->waiting > WAITING_MAX)
+	if (c->waiting > (crowded ? CROWDED_MIN : WAITING_MAX))
 		c->paused = true;
 	return !c->paused;
 }
@@ -216,6 +228,7 @@ void spool_content_free(struct spool_content *c)
 		return;
 	c->freed = true;
 	if (c->big && !c->kept) {
+		c->spool->gathered -= c->mem.len;
 		buf_clear(&c->mem);
 		hand_over(c, CONTENT_DROP);
 	} else if (c->refs == 0) {

@@ -71,6 +71,7 @@ struct spool {
 	int lock_fd;
 	int big_dir;
 	int damaged_dir;
+	uint64_t gathered; /* bytes of contents in memory */
 	bool recovered;
 	bool closing;
 	bool full;

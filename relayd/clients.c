@@ -4,14 +4,12 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <uthash.h>
 
 #include "relayd/base/mem.h"
 
 #define MINUTE_MS 60000
 #define KNOWN_MAX 20000 /* without a connection, more are forgotten */
-#define RESERVED_FDS 64 /* spool, DNS, control, log */
 
 struct client {
 	UT_hash_handle hh; /* the one seen last stands last */
@@ -60,18 +58,6 @@ void clients_key(const struct conn_address *peer, uid_t uid, char *key)
 	conn_address_text(&net, key);
 }
 
-/* Descriptors bound the number too: a quarter of them stays for deliveries, since
- * each message that comes in will want to go out. */
-size_t clients_connections_max(const struct conf_limits *limits)
-{
-	struct rlimit nofile = {0};
-	size_t max = (size_t)limits->connections;
-	getrlimit(RLIMIT_NOFILE, &nofile);
-	size_t fds = nofile.rlim_cur > RESERVED_FDS ? (size_t)nofile.rlim_cur - RESERVED_FDS : 1;
-	size_t share = fds - fds / 4;
-	return max < share ? max : share;
-}
-
 /* Those that were seen first stand first. */
 static void make_room(struct clients *clients, int64_t now)
 {
@@ -109,7 +95,7 @@ const char *clients_enter(struct clients *clients, const char *key,
     const struct conf_limits *limits, int64_t now)
 {
 	struct client *c = find(clients, key, now);
-	if (clients->connections >= clients_connections_max(limits))
+	if (clients->connections >= (size_t)limits->connections)
 		return "421 4.3.2 too many connections here, try again later\r\n";
 	if (c->connections >= (size_t)limits->connections_per_client)
 		return "421 4.7.0 too many connections from you, try again later\r\n";

@@ -37,8 +37,4 @@ bool clients_send(struct clients *clients, const char *key, const struct conf_li
 size_t clients_connections(const struct clients *clients); /* of all */
 size_t clients_known(const struct clients *clients);
 
-/* How many connections there may be in all: the limit, or what descriptors allow,
- * the lower. */
-size_t clients_connections_max(const struct conf_limits *limits);
-
 #endif

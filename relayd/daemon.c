@@ -10,6 +10,7 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
+#include "relayd/bounds.h"
 #include "relayd/control.h"
 #include "relayd/drop.h"
 #include "relayd/fence.h"
@@ -274,6 +275,7 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings,
     struct helper *helper, struct why *why)
 {
 	const struct conf *conf = settings->conf;
+	bounds_apply(settings->conf);
 	*d = (struct daemon){.file = file, .settings = settings, .helper = helper};
 	d->stats.started_ms = clock_wall_ms();
 	d->loop = loop_new();
@@ -347,6 +349,7 @@ static int load_anew(struct daemon *d, struct conf_errors *errors)
 		settings_unref(fresh);
 		return -1;
 	}
+	bounds_apply(fresh->conf);
 	warn_of_fixed(d->settings->conf, fresh->conf);
 	login_set_settings(d->login, fresh);
 	intake_set_settings(d->intake, fresh);

@@ -25,6 +25,10 @@
 #include "smtp/fixup.h"
 #include "smtp/priority.h"
 
+#define HEAD_SMALL 16384 /* bytes that each may have, whatever memory says */
+#define HEADS_SHARE 4    /* of spool.memory */
+#define HEAD_SLICE 4096  /* bytes; so much of the body the head may hold at most */
+
 /* ---- life ---- */
 
 struct intake *intake_new(const struct intake_options *options, struct settings *settings)
@@ -70,17 +74,23 @@ struct submission *submission_new(struct intake *intake, struct settings *settin
 	return sub;
 }
 
+static void drop_head(struct submission *sub)
+{
+	sub->intake->head_bytes -= sub->head.len;
+	buf_free(&sub->head);
+}
+
 void submission_free(struct submission *sub)
 {
 	if (sub->content)
 		spool_content_free(sub->content);
+	drop_head(sub);
 	settings_unref(sub->settings);
 	envelope_free(&sub->envelope);
 	header_free(&sub->header);
 	reply_free(&sub->reply);
 	buf_free(&sub->protocol);
 	buf_free(&sub->helo);
-	buf_free(&sub->head);
 	buf_free(&sub->rebuilt);
 	buf_free(&sub->signature);
 	mem_free(sub);
@@ -126,22 +136,41 @@ static void begin_body(struct submission *sub)
 	spool_content_add(sub->content, rest);
 }
 
+static bool is_crowded(const struct submission *sub)
+{
+	uint64_t share = (uint64_t)sub->settings->conf->spool.memory / HEADS_SHARE;
+	return sub->head.len > HEAD_SMALL && sub->intake->head_bytes > share;
+}
+
+/* A few bytes more of the head; when it is complete they may be the body's first. */
+static void take_head(struct submission *sub, struct span slice)
+{
+	size_t max = (size_t)sub->settings->conf->limits.header_size;
+	buf_add(&sub->head, slice.p, slice.n);
+	sub->intake->head_bytes += slice.n;
+	size_t body = header_end(span_buf(&sub->head), &sub->head_scanned);
+	if (body > 0 && body <= max) {
+		begin_body(sub);
+	} else if (sub->head.len > max) {
+		submission_refuse(sub, 552, "5.3.4", "the header section is over limits.header_size");
+	} else if (is_crowded(sub)) {
+		drop_head(sub); /* so that those of others go on */
+		submission_refuse(sub, 452, "4.3.1",
+		    "the header sections of all clients are over a quarter of spool.memory, try"
+		    " again later");
+	}
+}
+
 bool submission_text(struct submission *sub, struct span piece)
 {
-	const struct conf_limits *limits = &sub->settings->conf->limits;
-	if (sub->reply.code != 0)
-		return true;
 	if (!sub->envelope.eightbit)
 		sub->envelope.eightbit = !span_is_ascii(piece);
-	if (sub->in_body)
-		return spool_content_add(sub->content, piece);
-	buf_add(&sub->head, piece.p, piece.n);
-	size_t body = header_end(span_buf(&sub->head), &sub->head_scanned);
-	if (body > 0 && body <= (size_t)limits->header_size)
-		begin_body(sub);
-	else if (sub->head.len > (size_t)limits->header_size)
-		submission_refuse(sub, 552, "5.3.4", "the header section is over limits.header_size");
-	return true;
+	while (!sub->in_body && sub->reply.code == 0 && piece.n) {
+		size_t n = piece.n < HEAD_SLICE ? piece.n : HEAD_SLICE;
+		take_head(sub, (struct span){piece.p, n});
+		piece = (struct span){piece.p + n, piece.n - n};
+	}
+	return piece.n == 0 || sub->reply.code != 0 || spool_content_add(sub->content, piece);
 }
 
 /* ---- the way in, step by step ---- */

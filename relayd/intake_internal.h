@@ -15,6 +15,7 @@ struct intake {
 	struct session *sessions; /* utlist */
 	size_t session_count;
 	size_t pending;
+	uint64_t head_bytes; /* of all submissions */
 };
 
 /* A client's session (intake_session.c). */

@@ -238,7 +238,7 @@ static void await_header(struct listen *l, const struct conf_listen *conf, int f
 		refuse_connection(l, fd, "554 5.7.1 you are not in listen.proxy of this relay\r\n");
 		return;
 	}
-	if (clients_connections(l->clients) + l->wait_count >= clients_connections_max(limits)) {
+	if (clients_connections(l->clients) + l->wait_count >= (size_t)limits->connections) {
 		refuse_connection(l, fd, "421 4.3.2 too many connections here, try again later\r\n");
 		return;
 	}

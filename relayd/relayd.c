@@ -12,6 +12,7 @@
 
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
+#include "relayd/bounds.h"
 #include "relayd/daemon.h"
 #include "relayd/helper.h"
 #include "relayd/privileges.h"
@@ -182,6 +183,7 @@ static int run(const char *file)
 	service_begin();
 	fill_standard();
 	privileges_hide();
+	bounds_raise();
 	struct helper *helper = helper_fork(&why);
 	if (!helper) {
 		fprintf(stderr, "relayd: %s\n", why.text);

@@ -208,7 +208,7 @@ class Starved(Case):
             return False
 
     def test_deliveries_out_of_descriptors(self):
-        """More deliveries hang than there are descriptors: the mail waits its turn."""
+        """More want out than there are descriptors: the mail waits its turn."""
         self.receiver.behaviour = Behaviour(banner=HANG)
         relay = self.limited(80, delivery={"banner_timeout": "2s"},
                              queue={"backoff": ["1s"], "window_start": 100, "window_max": 100}).start()
@@ -216,12 +216,56 @@ class Starved(Case):
         with relay.smtp() as client:
             for i in range(count):
                 client.sendmail("a@example.jp", [f"user{i}@dest.test"], TEXT)
-        relay.wait_log("result=deferred", 10)
+        relay.wait_log("result=deferred", 2)
         self.receiver.behaviour = Behaviour()
         wait_until(lambda: len({m.recipients[0] for m in self.receiver.messages}) == count,
                    timeout=60, what="delivery of all")
         self.gone(relay)
         self.assertEqual(len(self.receiver.messages), count)
+
+
+class Crowded(Case):
+    """Memory for texts is one budget of all clients, not so much for each of many."""
+
+    def begin(self, relay, number, octets):
+        client = RawClient(relay)
+        self.addCleanup(client.close)
+        client.envelope(b"a@example.jp", b"user%d@dest.test" % number)
+        client.ask(b"DATA", 354)
+        client.send(octets)
+        return client
+
+    def test_texts_go_to_disk_where_memory_is_short(self):
+        relay = self.relay(spool={"memory": "64K"}).start()
+        body = b"".join(b"%060d\r\n" % i for i in range(1000))
+        clients = [self.begin(relay, i, TEXT + body) for i in range(40)]
+        big = os.path.join(relay.spool, "big")
+        wait_until(lambda: len(os.listdir(big)) >= 35, what="texts in files")
+        for client in clients:
+            client.send(b".\r\n")
+            client.expect(250)
+        for message in self.receiver.wait(40):
+            self.assertEqual(message.body, b"The text.\r\n" + body)
+        self.gone(relay)
+        wait_until(lambda: os.listdir(big) == [], what="no files left")
+
+    def test_too_many_large_headers_are_put_off(self):
+        relay = self.relay(spool={"memory": "1M"}).start()
+        fields = b"".join(b"X-%04d: %080d\r\n" % (i, i) for i in range(1000))
+        clients = [self.begin(relay, i, fields) for i in range(10)]
+        codes = []
+        for client in clients:
+            client.send(TEXT + b".\r\n")
+            codes.append(client.expect(250, 452)[0])
+        self.assertGreaterEqual(codes.count(250), 1)
+        self.assertGreaterEqual(codes.count(452), 1)
+        relay.send("a@example.jp", "user@dest.test", fields + TEXT)  # there is room again
+        self.receiver.wait(codes.count(250) + 1)
+
+    def test_what_descriptors_do_not_allow_is_said(self):
+        relay = self.relay(wrapper=("prlimit", "--nofile=264")).start()
+        relay.wait_log("limits.connections is 150 here, not 2000, for want of descriptors; raise LimitNOFILE")
+        relay.wait_log("queue.connections is 50 here, not 200")
 
 
 class Memory(Case):
