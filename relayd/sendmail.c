@@ -162,7 +162,7 @@ static int send_message(struct call *c)
 		return c->report.status;
 	sendmail_recipients_unique(&c->to);
 	struct sendmail_job job = {.sender = c->sender, .sender_utf8 = c->sender_utf8, .to = &c->to,
-	    .message = &c->message, .hostname = c->hostname};
+	    .message = &c->message, .hostname = c->hostname, .dsn = &c->options.dsn};
 	int status = sendmail_submit(&c->config, &job, &reached, &c->said, &c->report);
 	if (status != EX_OK && !reached)
 		status = drop_instead(c, &job);
@@ -223,6 +223,7 @@ static void print_report(const struct sendmail_report *report)
 static void call_free(struct call *c)
 {
 	sendmail_config_free(&c->config);
+	sendmail_options_free(&c->options);
 	sendmail_message_free(&c->message);
 	sendmail_recipients_free(&c->to);
 	sendmail_report_free(&c->report);

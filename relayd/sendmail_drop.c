@@ -53,10 +53,13 @@ static int flush(struct dropping *d)
 static void add_envelope(struct dropping *d, const struct sendmail_job *job)
 {
 	bool utf8 = job->to->utf8 || job->sender_utf8;
-	buf_addf(&d->out, "MAIL FROM:<%s>%s\r\n", job->sender, utf8 ? " SMTPUTF8" : "");
-	for (size_t i = 0; i < job->to->count; i++)
-		buf_addf(&d->out, "RCPT TO:<%s>\r\n", job->to->list[i]);
-	buf_add_text(&d->out, "DATA\r\n");
+	buf_addf(&d->out, "MAIL FROM:<%s>%s", job->sender, utf8 ? " SMTPUTF8" : "");
+	sendmail_dsn_print_mail(job->dsn, &d->out);
+	for (size_t i = 0; i < job->to->count; i++) {
+		buf_addf(&d->out, "\r\nRCPT TO:<%s>", job->to->list[i]);
+		sendmail_dsn_print_rcpt(job->dsn, &d->out);
+	}
+	buf_add_text(&d->out, "\r\nDATA\r\n");
 }
 
 static int add_text(struct dropping *d, const struct sendmail_message *m)

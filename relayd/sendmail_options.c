@@ -23,6 +23,9 @@ const char sendmail_usage[] =
     "  -i, -oi   a line with a single dot does not end the message\n"
     "  -f, -r    envelope sender; \"\" is the null sender\n"
     "  -F        full name, for a message without From\n"
+    "  -N WHEN   report on delivery: never, or a list of success, failure, delay\n"
+    "  -R WHAT   what a report of failure brings back: full or hdrs\n"
+    "  -V ID     your own number of the message, which reports quote\n"
     "  -bs       SMTP on standard input and output\n"
     "  -bp       list the queue (as mailq)       -q  try the queue now\n"
     "  -v        say what the relay answered\n\n"
@@ -91,6 +94,21 @@ static int take_plain(struct parse *p, char letter)
 	return EX_OK;
 }
 
+static int take_report(struct parse *p, char letter, const char *value)
+{
+	struct sendmail_dsn *dsn = &p->options->dsn;
+	const char *shown = sendmail_shown(span_text(value));
+	if (letter == 'N' && !sendmail_dsn_notify(dsn, value))
+		return sendmail_fail(p->report, EX_USAGE, "-N %s: give never, or a list of "
+		    "success, failure, delay with commas", shown);
+	if (letter == 'R' && !sendmail_dsn_ret(dsn, value))
+		return sendmail_fail(p->report, EX_USAGE, "-R %s: give full or hdrs", shown);
+	if (letter == 'V' && !sendmail_dsn_envid(dsn, value))
+		return sendmail_fail(p->report, EX_USAGE, "-V %s: give at most 100 printable "
+		    "characters", shown);
+	return EX_OK;
+}
+
 static int take_valued(struct parse *p, char letter, const char *value)
 {
 	struct sendmail_options *o = p->options;
@@ -99,6 +117,8 @@ static int take_valued(struct parse *p, char letter, const char *value)
 		o->sender = value;
 	else if (letter == 'F')
 		o->name = value;
+	else if (letter == 'N' || letter == 'R' || letter == 'V')
+		return take_report(p, letter, value);
 	else if (letter == 'b')
 		return take_mode(p, value);
 	else if (letter == 'q')
@@ -195,4 +215,9 @@ int sendmail_options_parse(struct sendmail_options *options, int argc, char **ar
 		return sendmail_fail(report, EX_USAGE,
 		    "no recipients: give some as arguments, or -t to take those of the message");
 	return EX_OK;
+}
+
+void sendmail_options_free(struct sendmail_options *options)
+{
+	sendmail_dsn_free(&options->dsn);
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "relayd/sendmail_dsn.h"
 #include "relayd/sendmail_report.h"
 
 enum sendmail_mode {
@@ -29,6 +30,7 @@ struct sendmail_options {
 	bool verbose;           /* -v */
 	const char *sender;     /* -f, -r; NULL: not given; "" or "<>": the null sender */
 	const char *name;       /* -F; NULL: not given */
+	struct sendmail_dsn dsn; /* -N, -R, -V */
 	char flush;             /* with FLUSH: 'f' everything, 'I' an id, 'R' a domain, 'S' a sender */
 	const char *flush_what;
 	char **recipients;      /* within ARGV */
@@ -39,6 +41,7 @@ struct sendmail_options {
  * with a line in REPORT. */
 int sendmail_options_parse(struct sendmail_options *options, int argc, char **argv,
     struct sendmail_report *report) ATTR_MUST_CHECK;
+void sendmail_options_free(struct sendmail_options *options); /* what they hold */
 
 extern const char sendmail_usage[];
 

@@ -82,6 +82,7 @@ static void note_extension(struct sendmail_session *s, struct span line)
 	s->eightbit |= span_is_nocase(word, "8BITMIME");
 	s->smtputf8 |= span_is_nocase(word, "SMTPUTF8");
 	s->size |= span_is_nocase(word, "SIZE");
+	s->dsn |= span_is_nocase(word, "DSN");
 	s->starttls |= span_is_nocase(word, "STARTTLS");
 	if (span_is_nocase(word, "AUTH") && space) {
 		buf_clear(&s->auth);
@@ -98,7 +99,7 @@ static int say_ehlo(struct sendmail_session *s)
 	if (result < 0)
 		return -1;
 	s->greeted = true;
-	s->pipelining = s->eightbit = s->smtputf8 = s->size = s->starttls = false;
+	s->pipelining = s->eightbit = s->smtputf8 = s->size = s->starttls = s->dsn = false;
 	buf_clear(&s->auth);
 	/* the first line is its name */
 	const char *at = strchr(buf_text(&s->reply.text), '\n');

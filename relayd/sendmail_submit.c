@@ -32,6 +32,8 @@ static int say_mail(struct sendmail_session *s, const struct sendmail_job *job)
 		buf_add_text(&command, " BODY=8BITMIME");
 	if (utf8)
 		buf_add_text(&command, " SMTPUTF8");
+	if (s->dsn)
+		sendmail_dsn_print_mail(job->dsn, &command);
 	buf_add_text(&command, "\r\n");
 	int result = sendmail_session_write(s, span_buf(&command));
 	buf_free(&command);
@@ -49,14 +51,24 @@ static int take_rcpt_reply(struct sendmail_session *s, const char *recipient)
 	return 0;
 }
 
-static int say_recipients(struct sendmail_session *s, const struct sendmail_recipients *to)
+static void add_rcpt(const struct sendmail_session *s, const struct sendmail_job *job, size_t i,
+    struct buf *out)
 {
+	buf_addf(out, "RCPT TO:<%s>", job->to->list[i]);
+	if (s->dsn)
+		sendmail_dsn_print_rcpt(job->dsn, out);
+	buf_add_text(out, "\r\n");
+}
+
+static int say_recipients(struct sendmail_session *s, const struct sendmail_job *job)
+{
+	const struct sendmail_recipients *to = job->to;
 	size_t window = s->pipelining ? WINDOW : 1;
 	for (size_t from = 0; from < to->count; from += window) {
 		size_t end = to->count - from > window ? from + window : to->count;
 		struct buf commands = {0};
 		for (size_t i = from; i < end; i++)
-			buf_addf(&commands, "RCPT TO:<%s>\r\n", to->list[i]);
+			add_rcpt(s, job, i, &commands);
 		int result = sendmail_session_write(s, span_buf(&commands));
 		buf_free(&commands);
 		for (size_t i = from; i < end && result == 0; i++)
@@ -136,7 +148,7 @@ static int send_all(struct sendmail_session *s, const struct sendmail_job *job, 
 	*reached = true;
 	if (s->reply.code / 100 != 2)
 		return sendmail_session_refused(s, "sender", false);
-	if (say_recipients(s, job->to) < 0 ||
+	if (say_recipients(s, job) < 0 ||
 	    sendmail_session_command(s, span_text("DATA\r\n"), 3, "the relay") < 0)
 		return -1;
 	if (send_text(s, job->message) < 0) {

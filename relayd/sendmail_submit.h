@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "relayd/sendmail_config.h"
+#include "relayd/sendmail_dsn.h"
 #include "relayd/sendmail_link.h"
 #include "relayd/sendmail_message.h"
 #include "relayd/sendmail_report.h"
@@ -19,6 +20,7 @@ struct sendmail_job {
 	const struct sendmail_recipients *to;
 	const struct sendmail_message *message;
 	const char *hostname; /* for EHLO */
+	const struct sendmail_dsn *dsn;
 };
 
 /* Submit it: EX_OK when the final reply was positive, else the exit status. All
@@ -45,6 +47,7 @@ struct sendmail_session {
 	bool eightbit;
 	bool smtputf8;
 	bool size;
+	bool dsn;
 	struct buf auth;    /* the mechanisms offered */
 	bool starttls;
 };

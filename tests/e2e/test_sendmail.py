@@ -50,6 +50,17 @@ class Sendmail(Case):
             f.writelines(f"{key} = {setting(value)};\n" for key, value in settings.items())
         os.chmod(path, mode)
 
+    def check_reports_asked(self):
+        mail, rcpt = [c for c in self.receiver.commands if c[:4] in ("MAIL", "RCPT")]
+        self.assertTrue(mail.endswith(" RET=HDRS ENVID=my+20id"), mail)
+        self.assertTrue(rcpt.endswith(" NOTIFY=NEVER"), rcpt)
+
+    def ask_for_reports(self):
+        self.receiver.behaviour = Behaviour(extensions=["DSN"])
+        done = self.call("-N", "never", "-R", "hdrs", "-V", "my id", "-f", "a@example.jp",
+                         "user@dest.test", input=TEXT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
 
 class ToDaemon(Sendmail):
     def setUp(self):
@@ -59,6 +70,12 @@ class ToDaemon(Sendmail):
         self.daemon.change(drop=self.drop)
         self.daemon.start()
         self.env["RELAY_SENDMAIL_SOCKET"] = self.daemon.submit
+
+    def test_what_is_asked_of_reports(self):
+        """-N, -R and -V get to the host that takes the message."""
+        self.ask_for_reports()
+        self.receiver.wait(1)
+        self.check_reports_asked()
 
     def test_callers(self):
         """Arguments as the programs themselves give them."""
@@ -253,6 +270,12 @@ class DropFolder(Sendmail):
         self.daemon = self.relay()
         self.daemon.change(drop=self.drop)
         self.env["RELAY_SENDMAIL_SOCKET"] = self.daemon.submit
+
+    def test_what_is_asked_of_reports(self):
+        self.ask_for_reports()
+        self.daemon.start()
+        self.receiver.wait(1)
+        self.check_reports_asked()
 
     def test_taken_in_when_the_daemon_comes(self):
         os.mkdir(self.drop)

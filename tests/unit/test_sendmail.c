@@ -54,6 +54,8 @@ static void describe(const struct sendmail_options *o, struct buf *out)
 		buf_addf(out, " F=%s", o->name);
 	if (o->mode == SENDMAIL_FLUSH)
 		buf_addf(out, " %c=%s", o->flush, o->flush_what);
+	sendmail_dsn_print_mail(&o->dsn, out);
+	sendmail_dsn_print_rcpt(&o->dsn, out);
 	for (size_t i = 0; i < o->recipient_count; i++)
 		buf_addf(out, " %s", o->recipients[i]);
 }
@@ -75,8 +77,35 @@ static void check_line(const struct line *l)
 		fail_msg("%s\n  gave     %s\n  expected %s\n  said: %s", l->words, buf_text(&text),
 		    l->result, buf_text(&report.text));
 	buf_free(&text);
+	sendmail_options_free(&options);
 	sendmail_report_free(&report);
 	mem_free(copy);
+}
+
+/* -N, -R, -V; the last one of each counts. */
+static void test_what_is_asked_of_reports(void **state)
+{
+	static const struct line lines[] = {
+	    {"sendmail|-N|never|a@b.jp", "send NOTIFY=never a@b.jp"},
+	    {"sendmail|-Nfailure,DELAY|-Rhdrs|-Vx1|a@b.jp",
+		"send RET=hdrs ENVID=x1 NOTIFY=failure,DELAY a@b.jp"},
+	    {"sendmail|-Nnever|-N|success|-R|FULL|a@b.jp", "send RET=FULL NOTIFY=success a@b.jp"},
+	    {"sendmail|-V|a +=b|a@b.jp", "send ENVID=a+20+2B+3Db a@b.jp"},
+	    {"sendmail|-N|often|a@b.jp", "64"},
+	    {"sendmail|-N||a@b.jp", "64"},
+	    {"sendmail|-N|never,delay|a@b.jp", "64"},
+	    {"sendmail|-N|never ORCPT=x;y|a@b.jp", "64"},
+	    {"sendmail|-N|never\r\nRSET|a@b.jp", "64"},
+	    {"sendmail|-R|half|a@b.jp", "64"},
+	    {"sendmail|-R|full SIZE=1|a@b.jp", "64"},
+	    {"sendmail|-V||a@b.jp", "64"},
+	    {"sendmail|-V|a\nb|a@b.jp", "64"},
+	    {"sendmail|-V|\xc3\xa9|a@b.jp", "64"},
+	    {"sendmail|-V|++++++++++++++++++++++++++++++++++|a@b.jp", "64"}, /* 102 as xtext */
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		check_line(&lines[i]);
 }
 
 static void test_callers(void **state)
@@ -134,7 +163,7 @@ static void test_ignored_options(void **state)
 		"send a@b.jp"},
 	    {"sendmail|-X/tmp/x|-C/tmp/c|-OQueueDirectory=/tmp|a@b.jp", "send a@b.jp"},
 	    {"sendmail|-d|-d0.1|-E|-Jx|-Qwhy|a@b.jp", "send a@b.jp"},
-	    {"sendmail|-Am|-Ac|-A|m|-N|success|-R|hdrs|-V|id|-L|tag|-M|x|-p|smtp|-h|3|a@b.jp",
+	    {"sendmail|-Am|-Ac|-A|m|-L|tag|-M|x|-p|smtp|-h|3|a@b.jp",
 		"send a@b.jp"},
 	    {"sendmail|-cGmnsSTUx|-em|-e|q|-D|/tmp/log|a@b.jp", "send a@b.jp"},
 	    {"sendmail|-OIgnoreDots=True|-O|ignoredots|a@b.jp", "send i a@b.jp"},
@@ -631,6 +660,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_callers),
+	    cmocka_unit_test(test_what_is_asked_of_reports),
 	    cmocka_unit_test(test_modes),
 	    cmocka_unit_test(test_ignored_options),
 	    cmocka_unit_test(test_wrong_usage),
