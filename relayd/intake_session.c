@@ -94,12 +94,20 @@ static bool refuse_rcpt(struct submission *sub, const struct address *to, struct
 	return false;
 }
 
-/* A recipient without domain (<postmaster>, cron's <root>) is one of the default
- * domain. */
+/* Where a recipient without domain (<postmaster>, cron's <root>) is: the default domain.
+ * Without one (no domains at all) only the postmaster is somewhere, as RFC 5321 section
+ * 4.5.1 demands: at our host. "": nowhere. */
+static const char *home_of(const struct conf *conf, struct span local)
+{
+	if (conf->return_path.default_domain[0])
+		return conf->return_path.default_domain;
+	return span_is_nocase(local, "postmaster") ? conf->hostname : "";
+}
+
 int intake_add_recipient(const struct conf *conf, struct envelope *e, const struct address *to,
     struct reply *reply)
 {
-	const char *ours = conf->return_path.default_domain;
+	const char *ours = home_of(conf, to->local);
 	struct buf text = {0};
 	if (to->form == ADDRESS_DOMAIN && !memchr(to->domain.p, '.', to->domain.n)) {
 		reply_set(reply, 550, "5.1.2",

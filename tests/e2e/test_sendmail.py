@@ -272,6 +272,8 @@ class DropFolder(Sendmail):
         self.env["RELAY_SENDMAIL_SOCKET"] = self.daemon.submit
 
     def test_what_is_asked_of_reports(self):
+        os.mkdir(self.drop)
+        os.chmod(self.drop, 0o1733)
         self.ask_for_reports()
         self.daemon.start()
         self.receiver.wait(1)
