@@ -257,14 +257,24 @@ static int check_folder(int fd, const char *path, struct why *why)
 	return 0;
 }
 
+/* Somebody else's is closed to us: that is what to say. */
+static int not_opened(int parent, const char *path, int error, struct why *why)
+{
+	struct stat st;
+	if (error == EACCES && fstatat(parent, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_uid != geteuid())
+		return why_set(why, WHY_LOCAL, "spool folder %s belongs to user %u, expected "
+		    "user %u: chown it", path, (unsigned)st.st_uid, (unsigned)geteuid());
+	return why_errno(why, WHY_LOCAL, error, "spool folder %s can not be opened", path);
+}
+
 static int open_folder(int parent, const char *path, struct why *why)
 {
 	if (mkdirat(parent, path, 0700) != 0 && errno != EEXIST)
 		return why_errno(why, WHY_LOCAL, errno, "spool folder %s can not be made", path);
 	int fd = openat(parent, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return why_errno(why, WHY_LOCAL, errno, "spool folder %s can not be opened",
-		    path);
+		return not_opened(parent, path, errno, why);
 	if (check_folder(fd, path, why) == 0)
 		return fd;
 	close(fd);

@@ -9,6 +9,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,13 +18,17 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
+#include "relayd/base/random.h"
 #include "relayd/daemon.h"
 #include "relayd/dsn.h"
 #include "smtp/body.h"
 #include "smtp/command.h"
 
 #define SCAN_MS 10000
-#define FILES_PER_SCAN 50     /* then the loop does other things first */
+#define FILES_PER_TURN 50     /* then the loop does other things first */
+#define ENTRIES_PER_TURN 1000 /* looked at, ours or not */
+#define GO_ON_MS 20
+#define LINES_PER_SCAN 20     /* about files that were set aside; the rest is counted */
 #define AT_A_TIME 8           /* messages of the folder on their way in */
 #define ENVELOPE_MAX (1 << 20)
 #define STALE_S (24 * 3600)
@@ -30,6 +36,8 @@
 struct drop {
 	struct daemon *daemon;
 	int folder;
+	DIR *scan;      /* goes on in the next turn; NULL: from the start */
+	unsigned aside; /* files set aside in this scan */
 	struct timer timer;
 	size_t pending;
 	struct one *ones; /* on their way in */
@@ -39,6 +47,7 @@ struct drop {
 struct one {
 	struct drop *drop;
 	char *name;
+	ino_t inode; /* what the name stood for */
 	struct one *next;
 };
 
@@ -63,20 +72,45 @@ static void one_free(struct one *one)
 	mem_free(one);
 }
 
-/* What will never be taken is renamed, so that it is neither lost nor tried
- * for ever. */
-static void set_aside(struct drop *drop, const char *name, const char *reason)
+static void log_aside(struct drop *drop, const char *name, const char *to, const char *reason)
 {
-	struct buf bad = {0};
-	buf_addf(&bad, "bad.%s", name);
-	if (renameat(drop->folder, name, drop->folder, buf_text(&bad)) < 0)
-		unlinkat(drop->folder, name, 0);
 	struct log_line line;
+	if (++drop->aside > LINES_PER_SCAN)
+		return;
 	log_begin(&line, LOG_LEVEL_WARN, "drop");
-	log_add_text(&line, "file", buf_text(&bad));
+	log_add_text(&line, "file", name);
+	log_add_text(&line, "renamed", to);
 	log_add_text(&line, "refused", reason);
 	log_end(&line);
-	buf_free(&bad);
+}
+
+/* What will never be taken is renamed, so that it is neither lost nor tried
+ * for ever. The new name is ours: one made of the old one could be too long, or
+ * that of somebody's earlier file. A link, a pipe or the like has nothing to lose
+ * (and nobody here may make one under a new name). */
+static void set_aside(struct drop *drop, const char *name, const char *reason)
+{
+	char to[32];
+	struct stat st;
+	if (fstatat(drop->folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+		if (unlinkat(drop->folder, name, 0) == 0)
+			log_aside(drop, name, "", reason);
+		return;
+	}
+	snprintf(to, sizeof(to), "bad.%016" PRIx64, random_u64());
+	if (renameat2(drop->folder, name, drop->folder, to, RENAME_NOREPLACE) == 0)
+		log_aside(drop, name, to, reason);
+}
+
+/* Its owner may have put another file under that name since. */
+static void remove_taken(const struct one *one)
+{
+	struct stat st;
+	if (fstatat(one->drop->folder, one->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_ino == one->inode)
+		unlinkat(one->drop->folder, one->name, 0);
 }
 
 static void submitted(void *arg, const struct reply *reply, uint64_t id)
@@ -84,7 +118,7 @@ static void submitted(void *arg, const struct reply *reply, uint64_t id)
 	struct one *one = arg;
 	(void)id;
 	if (reply->code == 250) {
-		unlinkat(one->drop->folder, one->name, 0);
+		remove_taken(one);
 	} else if (reply->code >= 500) {
 		struct buf text = {0};
 		reply_summary(reply, &text, 200);
@@ -169,6 +203,14 @@ static int decode_text(struct span text, const struct conf_limits *limits, struc
 	return -1;
 }
 
+/* We lack something; else the file itself is at fault: a link, a socket, a mode
+ * that keeps us out. */
+static bool may_pass(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EINTR ||
+	       error == EIO || error == ENOENT;
+}
+
 /* -1: WHY is set for good, or errno-like trouble that may pass (kind TEMP). */
 static int read_file(struct drop *drop, const char *name, struct buf *content, struct stat *st,
     struct why *why)
@@ -176,7 +218,7 @@ static int read_file(struct drop *drop, const char *name, struct buf *content, s
 	const struct conf_limits *limits = &drop->daemon->settings->conf->limits;
 	int fd = openat(drop->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
-		return why_errno(why, errno == ELOOP ? WHY_PERM : WHY_TEMP, errno, "open");
+		return why_errno(why, may_pass(errno) ? WHY_TEMP : WHY_PERM, errno, "open");
 	int result = 0;
 	if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode) || st->st_nlink != 1)
 		result = why_set(why, WHY_PERM, "not a plain file with one name");
@@ -227,6 +269,7 @@ static void take_file(struct drop *drop, const char *name)
 		e.user = mem_text("");
 		one->drop = drop;
 		one->name = mem_text(name);
+		one->inode = st.st_ino;
 		one->next = drop->ones;
 		drop->ones = one;
 		drop->pending++;
@@ -256,35 +299,96 @@ static bool is_ready(const struct drop *drop, const char *name)
 	return strncmp(name, "new.", 4) == 0 && !is_pending(drop, name);
 }
 
+static bool begin_scan(struct drop *drop)
+{
+	int fd = openat(drop->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	drop->scan = fd < 0 ? NULL : fdopendir(fd);
+	if (!drop->scan && fd >= 0)
+		close(fd);
+	drop->aside = 0;
+	return drop->scan != NULL;
+}
+
+static void end_scan(struct drop *drop)
+{
+	if (drop->aside > LINES_PER_SCAN)
+		log_text(LOG_LEVEL_WARN, "drop: %u more files were set aside",
+		    drop->aside - LINES_PER_SCAN);
+	closedir(drop->scan);
+	drop->scan = NULL;
+}
+
+/* A turn goes on where the last one stopped, so that a thousand files that can not
+ * be taken do not keep the one behind them out. True: there may be more. */
+static bool scan_on(struct drop *drop)
+{
+	int files = 0;
+	for (int n = 0; n < ENTRIES_PER_TURN && files < FILES_PER_TURN; n++) {
+		if (drop->pending >= AT_A_TIME)
+			return true;
+		const struct dirent *entry = readdir(drop->scan);
+		if (!entry)
+			return false;
+		if (is_ready(drop, entry->d_name)) {
+			files++;
+			take_file(drop, entry->d_name);
+		} else {
+			remove_stale(drop, entry->d_name);
+		}
+	}
+	return true;
+}
+
 static void scan(void *arg)
 {
 	struct drop *drop = arg;
-	int fd = openat(drop->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	bool more = false;
-	int seen = 0;
-	if (!dir && fd >= 0)
-		close(fd);
-	for (struct dirent *entry; dir && !more && (entry = readdir(dir));) {
-		if (!is_ready(drop, entry->d_name)) {
-			remove_stale(drop, entry->d_name);
-			continue;
-		}
-		more = drop->pending >= AT_A_TIME || ++seen > FILES_PER_SCAN;
-		if (!more)
-			take_file(drop, entry->d_name);
-	}
-	if (dir)
-		closedir(dir);
-	timer_start(&drop->timer, more ? 100 : SCAN_MS);
+	bool more = (drop->scan || begin_scan(drop)) && scan_on(drop);
+	if (drop->scan && !more)
+		end_scan(drop);
+	timer_start(&drop->timer, more ? GO_ON_MS : SCAN_MS);
+}
+
+static int not_our_folder(const char *path, uid_t owner, struct why *why)
+{
+	return why_set(why, WHY_LOCAL,
+	    "drop: %s belongs to user id %u, expected %u; do: chown %u %s", path, (unsigned)owner,
+	    (unsigned)geteuid(), (unsigned)geteuid(), path);
+}
+
+static void not_opened(const char *path, int error, struct why *why)
+{
+	struct stat st;
+	if (error == EACCES && lstat(path, &st) == 0 && st.st_uid != geteuid())
+		not_our_folder(path, st.st_uid, why);
+	else
+		why_errno(why, WHY_LOCAL, error, "drop: %s", path);
+}
+
+/* Others may write here: only the sticky bit keeps them from each other's files,
+ * and only its owner may remove them all. */
+static int check_folder(int folder, const char *path, struct why *why)
+{
+	struct stat st;
+	if (fstat(folder, &st) < 0)
+		return why_errno(why, WHY_LOCAL, errno, "drop: %s", path);
+	if (st.st_uid != geteuid())
+		return not_our_folder(path, st.st_uid, why);
+	if ((st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX))
+		return why_set(why, WHY_LOCAL,
+		    "drop: %s has mode %04o, so that users can replace each other's files; do: "
+		    "chmod 1733 %s", path, (unsigned)st.st_mode & 07777, path);
+	return 0;
 }
 
 struct drop *drop_new(struct daemon *daemon, struct why *why)
 {
 	const char *path = daemon->settings->conf->drop;
 	int folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (folder < 0) {
-		why_errno(why, WHY_LOCAL, errno, "drop: %s", path);
+	if (folder < 0 || check_folder(folder, path, why) < 0) {
+		if (folder < 0)
+			not_opened(path, errno, why);
+		else
+			close(folder);
 		return NULL;
 	}
 	struct drop *drop = mem_zero(sizeof(*drop));
@@ -302,6 +406,8 @@ void drop_free(struct drop *drop)
 	timer_stop(&drop->timer);
 	while (drop->ones)
 		one_free(drop->ones);
+	if (drop->scan)
+		closedir(drop->scan);
 	close(drop->folder);
 	mem_free(drop);
 }

@@ -10,6 +10,7 @@
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 
+#define VERSION 1u
 #define LINE_MAX_BYTES 65536
 #define PIECE 65536
 #define PENDING_MAX (4 << 20)  /* while the disk takes nothing; then a new file is due */
@@ -47,6 +48,35 @@ struct line_store *line_store_new(struct loop *loop, const char *folder,
 
 /* ---- reading ---- */
 
+/* "relayd reputation 1"; files from before there were versions have no such line.
+ * False: it is no such line. */
+static bool parse_version(const struct line_store *store, struct span line, uint64_t *version)
+{
+	struct buf head = {0};
+	buf_addf(&head, "relayd %s ", store->owner.name);
+	size_t n = head.len;
+	bool fits = line.n > n && memcmp(line.p, head.data, n) == 0;
+	buf_free(&head);
+	return fits && span_number((struct span){line.p + n, line.n - n}, UINT32_MAX, version);
+}
+
+/* Take the first line from TEXT if it is a version. -1: a newer one, whose lines we
+ * would spoil. */
+static int take_version(const struct line_store *store, struct buf *text, struct why *why)
+{
+	uint64_t version = 0;
+	const char *end = text->len ? memchr(text->data, '\n', text->len) : NULL;
+	size_t n = end ? (size_t)(end - text->data) : 0;
+	if (!n || !parse_version(store, (struct span){text->data, n}, &version))
+		return 0;
+	buf_drop(text, n + 1);
+	if (version <= VERSION)
+		return 0;
+	return why_set(why, WHY_LOCAL,
+	    "%s/%s has version %llu, this program knows versions up to %u: start the newer "
+	    "program", store->folder, store->owner.name, (unsigned long long)version, VERSION);
+}
+
 /* A line without its end was cut by a crash: what it says is unknown. */
 static size_t replay_lines(struct line_store *store, struct buf *text)
 {
@@ -79,8 +109,13 @@ static int replay(struct line_store *store, size_t *skipped, struct why *why)
 		    ? 0
 		    : why_errno(why, WHY_LOCAL, errno, "%s/%s", store->folder,
 			store->owner.name);
-	while ((n = read(fd, buf_room(&text, PIECE), PIECE)) > 0) {
+	for (bool first = true; (n = read(fd, buf_room(&text, PIECE), PIECE)) > 0; first = false) {
 		text.len += (size_t)n;
+		if (first && take_version(store, &text, why) < 0) {
+			buf_free(&text);
+			close(fd);
+			return -1;
+		}
 		*skipped += replay_lines(store, &text);
 	}
 	int error = errno;
@@ -133,6 +168,7 @@ static int write_anew(struct line_store *store, struct why *why)
 	if (fd < 0)
 		return why_errno(why, WHY_LOCAL, errno, "%s/%s", store->folder,
 		    store->name_new);
+	buf_addf(&text, "relayd %s %u\n", store->owner.name, VERSION);
 	store->owner.dump(store->owner.arg, add_line, &text);
 	int result = put_in_place(store, fd, span_buf(&text), why);
 	if (result < 0) {
@@ -153,7 +189,7 @@ static int write_anew(struct line_store *store, struct why *why)
 int line_store_load(struct line_store *store, size_t *skipped, struct why *why)
 {
 	*skipped = 0;
-	store->dir = open(store->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	store->dir = open(store->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (store->dir < 0)
 		return why_errno(why, WHY_LOCAL, errno, "%s", store->folder);
 	if (replay(store, skipped, why) < 0)

@@ -3,8 +3,9 @@
  * folder, appended as things change, all that changed in one turn of the loop with
  * one write. At the start, and whenever it has grown much, the file is written anew
  * under another name and put in place. Appended lines are not synced: a crash of
- * the machine may cost the last seconds of learning, never mail. What the lines say
- * is their owner's business (queue/reputation, queue/brake).
+ * the machine may cost the last seconds of learning, never mail. The first line says
+ * whose file it is and its version ("relayd reputation 1"); what the others say is
+ * their owner's business (queue/reputation, queue/brake).
  */
 #ifndef RELAYD_LINE_STORE_H
 #define RELAYD_LINE_STORE_H
@@ -36,7 +37,7 @@ struct line_store *line_store_new(struct loop *loop, const char *folder,
 void line_store_free(struct line_store *store);
 
 /* Replay the file, then write it anew. SKIPPED: lines that made no sense. -1: the
- * file can not be read or written. */
+ * file can not be read or written, or a newer program has written it. */
 int line_store_load(struct line_store *store, size_t *skipped, struct why *why) ATTR_MUST_CHECK;
 
 /* One more line; before line_store_load it is dropped. */

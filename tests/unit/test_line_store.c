@@ -134,9 +134,10 @@ static void test_one_write_a_turn(void **state)
 	struct kit *kit = *state;
 	hold(kit, "one");
 	hold(kit, "two");
-	assert_int_equal(file_size(kit), 0);
+	long head = file_size(kit); /* the version */
+	assert_true(head > 0 && head < 40);
 	loop_turn(kit->loop, false);
-	assert_true(file_size(kit) > 0);
+	assert_true(file_size(kit) > head);
 }
 
 static void test_restart(void **state)
