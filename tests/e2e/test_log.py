@@ -1,0 +1,95 @@
+"""The log holds no secret, at whatever level, and each event is one line of printable text,
+whatever clients and receivers say."""
+import base64
+import os
+import re
+import unittest
+
+from harness import Behaviour, RawClient
+from harness.case import TEXT, Case
+
+USER = "relay@example.jp"
+PASSWORD = "sehr-geheim-8f3a"
+HOSTILE = b"\x00\x01\x07\x1b[2J\x7f\x9b\r\xff\xfe\xe2\x80\xa8 forged=1 \"quote"
+
+
+def b64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+class Secrets(Case):
+    def smarthost(self, **stages):
+        path = os.path.join(self.folder(), "password")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as f:
+            f.write(PASSWORD + "\n")
+        self.names.add("smart.test", "A", "127.0.0.1")
+        self.receiver.behaviour = Behaviour(tls=self.certificate("smart.test")[2], **stages)
+        return self.relay(log_level="debug", queue={"backoff": ["1h"]},
+                          smarthosts=({"name": "smart", "host": "smart.test",
+                                       "port": self.receiver.port, "tls": "encrypt",
+                                       "user": USER, "password_file": path},),
+                          routes=({"match": "*", "via": ["smart"]},)).start()
+
+    def holds_no_secret(self, relay):
+        shown = relay.run_ctl("log").stdout + relay.run_ctl("queue", "list").stdout + \
+            relay.run_ctl("why", "dest.test").stdout + "".join(relay.log(""))
+        self.assertIn("dest.test", shown)
+        for secret in (PASSWORD, b64(PASSWORD), b64(f"\0{USER}\0{PASSWORD}"), b64(USER)):
+            self.assertNotIn(secret, shown)
+
+    def test_login_at_a_smarthost(self):
+        for mechanism in ("PLAIN", "LOGIN"):
+            relay = self.smarthost(extensions=[f"AUTH {mechanism}"])
+            relay.send("a@example.jp", "user@dest.test", TEXT)
+            message, = self.receiver.wait(1)
+            self.assertEqual(message.login, (mechanism, USER, PASSWORD))
+            self.gone(relay)
+            self.holds_no_secret(relay)
+            self.receiver.messages.clear()
+            relay.close()
+
+    def test_a_login_that_is_refused(self):
+        relay = self.smarthost(extensions=["AUTH PLAIN LOGIN"], auth="535 5.7.8 no")
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        relay.wait_log("result=deferred")
+        self.holds_no_secret(relay)
+
+
+class Lines(Case):
+    def lines_are_whole(self, relay):
+        """Nothing but printable characters, and what could be an event is one of ours."""
+        for line in relay.log(""):
+            self.assertIsNone(re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]", line), repr(line))
+            self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (error|warn|info|debug) ")
+        forged = [l for l in relay.log("forged=1") if not re.search(r'"[^"]*forged=1', l)]
+        self.assertEqual(forged, [])
+
+    def test_hostile_client(self):
+        relay = self.relay(log_level="debug").start()
+        for begin in (b"", b"EHLO ", b"MAIL FROM:<", b"MAIL FROM:<a@example.jp> ENVID=", b"AUTH PLAIN ",
+                      b"VRFY ", b"RCPT TO:<", b"XYZ "):
+            with RawClient(relay) as client:
+                client.send(begin + HOSTILE + b"\r\nQUIT\r\n")
+                client.replies()
+        with RawClient(relay) as client:
+            client.ask(b"MAIL FROM:<a@example.jp>", 250)
+            client.ask(b"RCPT TO:<user@dest.test>", 250)
+            client.ask(b"DATA", 354)
+            client.send(b"Subject: " + HOSTILE.replace(b"\r", b"") + b"\r\nMessage-ID: <" +
+                        HOSTILE.replace(b"\r", b"") + b">\r\nFrom: a@example.jp\r\n\r\nx\r\n.\r\nQUIT\r\n")
+            client.replies()
+        self.lines_are_whole(relay)
+
+    def test_hostile_receiver(self):
+        text = HOSTILE.decode("latin-1").replace("\r", "")
+        for stage in ("banner", "ehlo", "mail", "rcpt", "data", "end"):
+            self.receiver.behaviour = Behaviour(**{stage: f"550 5.7.1 {text}"})
+            relay = self.relay(log_level="debug").start()
+            relay.send("", "user@dest.test", TEXT)
+            relay.wait_log("attempt .*result=")
+            self.lines_are_whole(relay)
+            relay.close()
+
+
+if __name__ == "__main__":
+    unittest.main()
