@@ -222,6 +222,8 @@ struct conf_delivery {
 	bool dane;                 /* true: keep what TLSA records say */
 	bool mta_sts;              /* true: and what MTA-STS policies say */
 	int64_t mta_sts_port;      /* 443; tests use another */
+	bool tls_reports;          /* true: to domains that ask for them */
+	int64_t tls_report_interval; /* 1d */
 	bool allow_private;        /* false: refuse MX at private or loopback addresses */
 	bool ipv4, ipv6;           /* true, true */
 };

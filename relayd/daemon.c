@@ -209,6 +209,15 @@ static int start_sts(struct daemon *d, struct why *why)
 	return d->sts ? 0 : -1;
 }
 
+static void start_reports(struct daemon *d)
+{
+	struct buf file = {0};
+	buf_addf(&file, "%s/tls-reports", d->settings->conf->spool.path);
+	d->reports = tls_reports_new(&(struct tls_reports_options){d->loop, d->dns, d->https,
+	    d->intake, buf_text(&file)}, d->settings);
+	buf_free(&file);
+}
+
 static void set_sts_network(struct daemon *d, const struct conf_delivery *delivery)
 {
 	struct mx_options network = {
@@ -243,11 +252,13 @@ static int start_stories(struct daemon *d, struct why *why)
 	if (!d->brake)
 		return -1;
 	intake_set_brake(d->intake, d->brake);
+	start_reports(d);
 	struct deliver_options out = {
 	    .loop = d->loop,
 	    .spool = d->spool,
 	    .dns = d->dns,
 	    .sts = d->sts,
+	    .reports = d->reports,
 	    .intake = d->intake,
 	    .stats = &d->stats,
 	    .paths = d->paths,
@@ -355,6 +366,7 @@ static int load_anew(struct daemon *d, struct conf_errors *errors)
 	intake_set_settings(d->intake, fresh);
 	paths_set_settings(d->paths, fresh);
 	set_sts_network(d, &fresh->conf->delivery);
+	tls_reports_set_settings(d->reports, fresh);
 	brake_watch_set_settings(d->brake, fresh);
 	deliver_set_settings(d->deliver, fresh);
 	listen_set_settings(d->listen, fresh);
@@ -410,6 +422,7 @@ void daemon_stop(struct daemon *d)
 void daemon_end(struct daemon *d)
 {
 	drop_free(d->drop);
+	tls_reports_free(d->reports);
 	control_free(d->control);
 	login_free(d->login);
 	pool_free(d->signers);

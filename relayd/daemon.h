@@ -25,6 +25,7 @@ struct daemon {
 	struct dns *dns;
 	struct https *https;
 	struct sts *sts;
+	struct tls_reports *reports;
 	struct intake *intake;
 	struct paths *paths;
 	struct brake_watch *brake;

@@ -130,6 +130,7 @@ static void on_ready(void *arg)
 	struct attempt *a = arg;
 	a->reached = true;
 	host_note_tls(a);
+	host_note_session(a);
 	send_some(a);
 }
 
@@ -240,6 +241,7 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 	struct attempt *a = arg;
 	bool stale = a->reused && is_worn_out(a, result, idle);
 	host_note_tls(a);
+	host_note_failure(a, result);
 	a->client = NULL;
 	if (stale || may_go_plain(a, result)) {
 		/* the parked connection had died, or TLS does not work there: the same

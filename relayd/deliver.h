@@ -14,6 +14,7 @@
 #include "relayd/paths.h"
 #include "relayd/settings.h"
 #include "relayd/stats.h"
+#include "relayd/tls_reports.h"
 #include "smtp/dns.h"
 #include "smtp/sts_find.h"
 
@@ -24,6 +25,7 @@ struct deliver_options {
 	struct spool *spool;
 	struct dns *dns;
 	struct sts *sts;
+	struct tls_reports *reports; /* NULL: nobody counts */
 	struct intake *intake; /* for reports */
 	struct stats *stats;
 	struct paths *paths;

@@ -209,6 +209,13 @@ void host_is_broken(const struct attempt *attempt);
 /* Keep for the log what the client's connection has come to. */
 void host_note_tls(struct attempt *attempt);
 
+/* host_note.c: count for the TLS report of the domain that a connection is up, that
+ * TLS has kept it from that, or that a host was not even asked. */
+void host_note_session(struct attempt *attempt);
+void host_note_failure(struct attempt *attempt, const struct client_result *result);
+void host_note_refusal(struct attempt *attempt, const char *type, const char *failure,
+    const char *detail);
+
 void host_clear(struct attempt *attempt); /* look-ups under way end */
 
 /* deliver.c */

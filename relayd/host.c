@@ -216,6 +216,13 @@ static void use_route(struct attempt *a)
 	go(a, route_levels[level].name, route_levels[level].tls);
 }
 
+static void refuse_unlisted(struct attempt *a)
+{
+	host_note_refusal(a, "sts", "validation-failure", "the policy does not list the host");
+	refuse(a, "sts", "4.7.5 the MTA-STS policy of the domain does not list this host: its MX "
+			 "records are forged, or its policy is out of date");
+}
+
 /* No TLSA records bind this host, and the policy is known. */
 static void use_policy(struct attempt *a)
 {
@@ -231,8 +238,7 @@ static void use_policy(struct attempt *a)
 		if (sts_policy_fits(a->sts, host_of(a)->name))
 			go(a, "sts", CLIENT_TLS_VERIFY);
 		else
-			refuse(a, "sts", "4.7.5 the MTA-STS policy of the domain does not list this "
-					 "host: its MX records are forged, or its policy is out of date");
+			refuse_unlisted(a);
 	} else if (route_level(a) == CONF_LEVEL_MAY) {
 		a->level.observed = true;
 		go(a, "sts-testing", CLIENT_TLS_MAY);
@@ -243,10 +249,18 @@ static void use_policy(struct attempt *a)
 
 static void on_sts(const struct sts_answer *answer, void *arg)
 {
+	static const char *const failures[] = {
+	    [STS_FINE] = NULL,
+	    [STS_FETCH_ERROR] = "sts-policy-fetch-error",
+	    [STS_POLICY_INVALID] = "sts-policy-invalid",
+	    [STS_WEBPKI_INVALID] = "sts-webpki-invalid",
+	};
 	struct attempt *a = arg;
 	a->sts_query = NULL;
 	a->sts_known = true;
 	a->sts = answer->policy ? sts_policy_ref(answer->policy) : NULL;
+	if (failures[answer->failure])
+		host_note_refusal(a, "sts", failures[answer->failure], "");
 	use_policy(a);
 }
 
@@ -290,6 +304,7 @@ static void refuse_unknown(struct attempt *a, const char *failure)
 	struct buf text = {0};
 	buf_addf(&text, "4.7.5 the TLSA records of the host can not be looked up (%s), so nobody "
 			"can tell whether it is the right one", failure);
+	host_note_refusal(a, "tlsa", "dnssec-invalid", failure);
 	refuse(a, "dane", buf_text(&text));
 	buf_free(&text);
 }
