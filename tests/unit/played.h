@@ -364,7 +364,7 @@ static void played_write_conf(const char *name, const char *via)
 	    "sources = ( { name = \"ip1\"; ipv4 = \"127.0.0.11\"; },\n"
 	    "            { name = \"ip2\"; ipv4 = \"127.0.0.12\"; } );\n"
 	    "routes = ( { match = \"*\"; via = [ %s ]; } );\n"
-	    "spool = \"%s\";\ndelivery = { allow_private = true; };\n"
+	    "spool = \"%s\";\ndelivery = { allow_private = true; starttls = false; };\n"
 	    "queue = { delay_notice = \"0s\"; };\n"
 	    "notify = { mail = \"root@admin.test\"; };\n",
 	    via, played.folder);
