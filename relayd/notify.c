@@ -94,7 +94,7 @@ static json_t *replies_json(const struct incident *i)
 
 json_t *notify_json(const struct incident *i)
 {
-	return json_pack(
+	json_t *all = json_pack(
 	    "{s:I,s:b,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}",
 	    "number", (json_int_t)i->number, "open", (int)i->open, "source", json_text(i->source),
 	    "provider", json_text(i->provider), "class", verdict_class_name(i->klass),
@@ -104,6 +104,11 @@ json_t *notify_json(const struct incident *i)
 	    (json_int_t)i->last_ms, "next_probe_ms", (json_int_t)i->next_probe_ms, "met",
 	    (json_int_t)i->met, "rerouted", (json_int_t)i->rerouted, "asked_ms",
 	    (json_int_t)i->asked_ms, "asked_of", json_text(i->asked_of), "replies", replies_json(i));
+	json_object_set_new(all, "first", time_json(i->first_ms));
+	json_object_set_new(all, "last", time_json(i->last_ms));
+	if (i->next_probe_ms)
+		json_object_set_new(all, "next_probe", time_json(i->next_probe_ms));
+	return all;
 }
 
 /* ---- the command ---- */

@@ -60,6 +60,7 @@ static void test_which_one(void **state)
 	    {"mx.a.test", "see https://ipcheck.proofpoint.com/?ip=192.0.2.1", "proofpoint"},
 	    {"mimecast", "550 csi.mimecast.org Poor Reputation Sender", "mimecast-list"},
 	    {"t-online", "554 (BL)", "t-online"},
+	    {"gmo", "550 5.7.606 see https://sender.office.com/", "microsoft365-named"},
 	    {"mx.a.test", "550 go away", "any"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -67,6 +68,7 @@ static void test_which_one(void **state)
 		    cases[i][2]);
 	assert_string_equal(entry(rules, "google", "", VERDICT_AUTH_FAILED), "authentication");
 	assert_string_equal(entry(rules, "google", "", VERDICT_RDNS), "rdns");
+	assert_string_equal(entry(rules, "microsoft365", "", VERDICT_AUTH_FAILED), "authentication");
 	struct delist_about banned = {"microsoft365", "microsoft-banned-sender-ip", "",
 	    VERDICT_IP_BLOCKED};
 	assert_string_equal(delist_find(rules, &banned)->id, "microsoft365");
