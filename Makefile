@@ -165,6 +165,7 @@ soak: test-deps
 	$(MAKE) --no-print-directory all bench-build
 	$(MAKE) --no-print-directory SAN=asan all
 	RELAYD_SOAK=1 RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py --python tests/crash
+	$(PYTHON) tests/bench/login.py --build $(B)
 	$(PYTHON) tests/bench/bench.py --build $(B) --out $(B)/soak-start.txt --only start \
 		--recovered 1000000
 

@@ -78,7 +78,7 @@ static bool is_same(const struct stat *a, const struct stat *b)
 	       a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-static void say_errors(const struct buf *errors)
+static void say_errors(const struct login *login, const struct buf *errors)
 {
 	struct span rest = span_buf(errors);
 	while (rest.n) {
@@ -89,7 +89,8 @@ static void say_errors(const struct buf *errors)
 		rest.p += n;
 		rest.n -= n;
 	}
-	log_text(LOG_LEVEL_ERROR, "users: the users of before stay as they were");
+	log_text(LOG_LEVEL_ERROR, "users: %s",
+	    login->users ? "the users of before stay as they were" : "nobody can log in");
 }
 
 /* Read the file when it is another one than before. A broken one changes nothing,
@@ -111,7 +112,7 @@ static void refresh(struct login *login)
 		    users_count(fresh), path);
 	} else {
 		login->file = now;
-		say_errors(&errors);
+		say_errors(login, &errors);
 	}
 	if (!login->users)
 		login->users = users_parse(span_text(""), path, &errors);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Guessing: bans, what ends them, who is not meant by them, and bounded memory.
+ * Guessing: bans, what ends them, who is not meant by them, and bounded memory. Then
+ * the way of a try, on the fake clock.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +8,13 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "relayd/base/clock.h"
+#include "relayd/login.h"
 #include "relayd/login_cache.h"
 #include "relayd/login_throttle.h"
 
@@ -193,6 +200,192 @@ static void test_cache(void **state)
 	login_cache_free(c);
 }
 
+/* ---- the way of a try ---- */
+
+/* The password is "secret-of-scrypt". */
+#define USER "bob:$7$CU..../....sPVDpuDnagxx5Gf68W.Wh/$ciJ7x1QedqID3l7Olqv3XKBhbm0h7U5Zc/G4/TUs6T9\n"
+#define RIGHT "secret-of-scrypt"
+
+struct place {
+	char folder[40];
+	char users[60];
+	struct loop *loop;
+	struct stats stats;
+	struct settings settings;
+	struct login *login;
+};
+
+static void write_users(const struct place *p, const char *text)
+{
+	FILE *file = fopen(p->users, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+	chmod(p->users, 0600);
+}
+
+static void place_open(struct place *p, const char *auth)
+{
+	struct conf_errors errors = {0};
+	struct buf text = {0};
+	*p = (struct place){.folder = "/tmp/test_login.XXXXXX", .settings = {.refs = 1}};
+	clock_fake(1800000000000);
+	assert_non_null(mkdtemp(p->folder));
+	snprintf(p->users, sizeof(p->users), "%s/users", p->folder);
+	write_users(p, USER);
+	buf_addf(&text, "hostname = \"relay.example\"; users = \"%s\"; auth = { %s };"
+			"listen = ( { address = \"127.0.0.1\"; port = 2525; auth = true; } );",
+	    p->users, auth);
+	p->settings.conf = conf_parse(buf_text(&text), "FILE", &errors);
+	assert_string_equal(buf_text(&errors.text), "");
+	p->loop = loop_new();
+	p->login = login_new(p->loop, &p->stats, &p->settings);
+	buf_free(&text);
+	conf_errors_free(&errors);
+}
+
+static void place_close(struct place *p)
+{
+	login_free(p->login);
+	loop_free(p->loop);
+	conf_free(p->settings.conf);
+	unlink(p->users);
+	rmdir(p->folder);
+}
+
+struct outcome {
+	enum server_login verdict;
+	int calls;
+	int64_t after_ms;
+};
+
+static void judged(void *arg, enum server_login verdict)
+{
+	struct outcome *o = arg;
+	o->verdict = verdict;
+	o->calls++;
+	o->after_ms = clock_mono_ms() - o->after_ms;
+}
+
+static struct login_try *start(struct place *p, const char *user, const char *password,
+    struct outcome *o)
+{
+	struct server_claim claim = {.mechanism = "PLAIN", .user = user, .password = password};
+	*o = (struct outcome){.after_ms = clock_mono_ms()};
+	struct login_try *try = login_begin(p->login, &claim, "192.0.2.1", judged, o);
+	assert_int_equal(o->calls, 0); /* never inside of it */
+	return try;
+}
+
+static void wait_for(struct place *p, const struct outcome *o)
+{
+	while (!o->calls)
+		assert_true(loop_turn(p->loop, true));
+}
+
+static struct outcome run(struct place *p, const char *user, const char *password)
+{
+	struct outcome o;
+	start(p, user, password, &o);
+	wait_for(p, &o);
+	return o;
+}
+
+/* One second more for each failure, whoever it was; then the ban. */
+static void test_delay(void **state)
+{
+	(void)state;
+	struct place p;
+	place_open(&p, "failures = 7;");
+	for (int i = 1; i <= 7; i++) {
+		struct outcome o = run(&p, i % 2 ? "bob" : "nobody", "wrong");
+		assert_int_equal(o.verdict, SERVER_LOGIN_REFUSED);
+		assert_int_equal(o.after_ms, (i < 5 ? i : 5) * 1000);
+	}
+	struct outcome o = run(&p, "bob", RIGHT);
+	assert_int_equal(o.verdict, SERVER_LOGIN_LATER);
+	assert_int_equal(o.after_ms, 1000);
+	clock_advance(600 * 1000);
+	o = run(&p, "bob", RIGHT);
+	assert_int_equal(o.verdict, SERVER_LOGIN_OK);
+	assert_int_equal(o.after_ms, 0);
+	assert_int_equal(p.stats.logins_failed, 7);
+	assert_int_equal(p.stats.logins_put_off, 1);
+	assert_int_equal(p.stats.logins, 1);
+	place_close(&p);
+}
+
+static void test_not_hashed_again(void **state)
+{
+	(void)state;
+	struct place p;
+	struct outcome o;
+	struct outcome other;
+	place_open(&p, "");
+	assert_int_equal(run(&p, "bob", RIGHT).verdict, SERVER_LOGIN_OK);
+	start(&p, "bob", RIGHT, &o);
+	assert_int_equal(login_counts(p.login).hashing, 0);
+	start(&p, "bob", "wrong", &other);
+	assert_int_equal(login_counts(p.login).hashing, 1);
+	wait_for(&p, &o);
+	wait_for(&p, &other);
+	assert_int_equal(o.verdict, SERVER_LOGIN_OK);
+	assert_int_equal(other.verdict, SERVER_LOGIN_REFUSED);
+	clock_advance(60 * 1000);
+	start(&p, "bob", RIGHT, &o);
+	assert_int_equal(login_counts(p.login).hashing, 1);
+	wait_for(&p, &o);
+	/* one who is no longer there is not let in from memory */
+	write_users(&p, "");
+	assert_int_equal(run(&p, "bob", RIGHT).verdict, SERVER_LOGIN_REFUSED);
+	assert_int_equal(login_counts(p.login).users, 0);
+	place_close(&p);
+}
+
+/* What a mechanism has judged counts for those who are there. */
+static void test_proved(void **state)
+{
+	(void)state;
+	struct place p;
+	static const struct {
+		const char *user;
+		bool proved;
+		enum server_login verdict;
+	} rows[] = {
+	    {"bob", true, SERVER_LOGIN_OK},
+	    {"bob", false, SERVER_LOGIN_REFUSED},
+	    {"nobody", true, SERVER_LOGIN_REFUSED},
+	};
+	place_open(&p, "");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct server_claim claim = {"SCRAM-SHA-256", rows[i].user, NULL, rows[i].proved};
+		struct outcome o = {0};
+		login_begin(p.login, &claim, "192.0.2.1", judged, &o);
+		wait_for(&p, &o);
+		assert_int_equal(o.verdict, rows[i].verdict);
+	}
+	place_close(&p);
+}
+
+/* Nobody is told, but it counts; and an end in the middle leaves nothing behind. */
+static void test_cancel(void **state)
+{
+	(void)state;
+	struct place p;
+	struct outcome o[8];
+	place_open(&p, "workers = 1; queue = 2;");
+	for (int i = 0; i < 3; i++)
+		login_cancel(start(&p, "nobody", "wrong", &o[i]));
+	while (p.stats.logins_failed < 2)
+		assert_true(loop_turn(p.loop, true));
+	assert_int_equal(p.stats.logins_put_off, 1); /* the third: two waited */
+	for (int i = 3; i < 8; i++)
+		start(&p, "nobody", "wrong", &o[i]);
+	place_close(&p);
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(o[i].calls, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +397,10 @@ int main(void)
 	    cmocka_unit_test(test_at_once),
 	    cmocka_unit_test(test_bounded),
 	    cmocka_unit_test(test_cache),
+	    cmocka_unit_test(test_delay),
+	    cmocka_unit_test(test_not_hashed_again),
+	    cmocka_unit_test(test_proved),
+	    cmocka_unit_test(test_cancel),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
