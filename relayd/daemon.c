@@ -151,7 +151,12 @@ static int open_and_drop(struct daemon *d, struct why *why)
 {
 	const struct conf *conf = d->settings->conf;
 	const struct passwd *user;
-	if (helper_begin(d->helper, conf->notify.command, conf->user, why) < 0 ||
+	const struct helper_start start = {
+	    .command = conf->notify.command,
+	    .user = conf->user,
+	    .filter = conf->sandbox != CONF_SANDBOX_OFF,
+	};
+	if (helper_begin(d->helper, &start, why) < 0 ||
 	    find_user(conf, &user, why) < 0 || folders_make(conf, user, why) < 0 ||
 	    listen_open(d->listen, d->settings, why) < 0)
 		return -1;

@@ -73,23 +73,24 @@ static int exchange(struct helper *h, struct span start, struct why *why)
 	return report.event == 0 ? 0 : why_set(why, WHY_LOCAL, "helper: %s", report.text);
 }
 
-int helper_begin(struct helper *h, const char *command, const char *user, struct why *why)
+int helper_begin(struct helper *h, const struct helper_start *start, struct why *why)
 {
-	struct buf start = {0};
-	if (!command[0]) {
+	struct buf packet = {0};
+	if (!start->command[0]) {
 		leave(h);
 		return 0;
 	}
-	buf_add(&start, command, strlen(command) + 1);
-	buf_add(&start, user, strlen(user) + 1);
-	int result = start.len > HELPER_START_MAX
+	buf_add(&packet, start->command, strlen(start->command) + 1);
+	buf_add(&packet, start->user, strlen(start->user) + 1);
+	buf_add_byte(&packet, start->filter ? HELPER_FILTER : HELPER_NO_FILTER);
+	int result = packet.len > HELPER_START_MAX
 	    ? why_set(why, WHY_PERM, "notify.command: the path is too long")
-	    : exchange(h, span_buf(&start), why);
-	buf_free(&start);
+	    : exchange(h, span_buf(&packet), why);
+	buf_free(&packet);
 	if (result < 0)
 		return -1;
 	mem_free(h->command);
-	h->command = mem_text(command);
+	h->command = mem_text(start->command);
 	return 0;
 }
 

@@ -26,10 +26,15 @@ struct helper;
 /* Fork it. No thread may exist. NULL: WHY. */
 struct helper *helper_fork(struct why *why);
 
-/* Tell it what to run and who to be (USER: "" stays as it is), and wait until it
- * has given up its privileges. With COMMAND "" it is not needed and ends. Once.
- * -1: WHY. */
-int helper_begin(struct helper *helper, const char *command, const char *user, struct why *why)
+struct helper_start {
+	const char *command; /* "": it is not needed, and ends */
+	const char *user;    /* to become; "": stays as it is */
+	bool filter;         /* of system calls */
+};
+
+/* Tell it what to run and who to be, and wait until it has given up its privileges.
+ * Once. -1: WHY. */
+int helper_begin(struct helper *helper, const struct helper_start *start, struct why *why)
     ATTR_MUST_CHECK;
 
 enum helper_event {

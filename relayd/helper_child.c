@@ -162,7 +162,7 @@ static void live(struct child *c)
 }
 
 /* Who we become, and the filter. */
-static int settle(const char *name, struct why *why)
+static int settle(const char *name, bool filter, struct why *why)
 {
 	const struct passwd *user = NULL;
 	const struct sandbox_options options = {.helper = true};
@@ -173,7 +173,7 @@ static int settle(const char *name, struct why *why)
 	}
 	if (privileges_drop(user, why) < 0)
 		return -1;
-	return sandbox_enter(&options, why);
+	return filter ? sandbox_enter(&options, why) : 0;
 }
 
 /* False: no command, so there is nothing to do. */
@@ -182,10 +182,11 @@ static bool begin(struct child *c)
 	struct helper_report ready = {0};
 	struct why why = {0};
 	ssize_t n = recv(c->fd, c->command, sizeof(c->command), 0);
-	if (n < 2 || c->command[n - 1] != '\0')
+	if (n < 3 || c->command[n - 2] != '\0')
 		return false;
 	size_t length = strlen(c->command) + 1;
-	if (length >= (size_t)n || settle(c->command + length, &why) < 0)
+	bool filter = c->command[n - 1] != HELPER_NO_FILTER;
+	if (length >= (size_t)n - 1 || settle(c->command + length, filter, &why) < 0)
 		ready.event = 1;
 	memcpy(ready.text, why.text, sizeof(ready.text));
 	n = send(c->fd, &ready, sizeof(ready), MSG_NOSIGNAL);

@@ -11,8 +11,10 @@
 #include "relayd/helper.h"
 
 #define HELPER_START_MAX 8192
+#define HELPER_FILTER '1'
+#define HELPER_NO_FILTER '0'
 
-/* First packet: the command, NUL, the user, NUL. Answered with a struct
+/* First packet: the command, NUL, the user, NUL, one of the two above. Answered with a struct
  * helper_report whose event is 0 when all went well, else its text says why not. */
 struct helper_report {
 	uint32_t event;

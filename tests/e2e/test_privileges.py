@@ -121,9 +121,11 @@ class Privileges(Root):
         self.assertEqual((one["NoNewPrivs"], one["Seccomp"]), ("1", "2"))
 
     def test_off_and_log(self):
-        relay = self.relay(sandbox="off").start()
+        program, _ = self.command()
+        relay = self.relay(sandbox="off", notify={"command": program}).start()
         relay.wait_log("nothing bounds what the process may do")
-        self.assertEqual(status(relay.process.pid)["Seccomp"], "0")
+        for pid in (relay.process.pid, *children(relay.process.pid)):
+            self.assertEqual(status(pid)["Seccomp"], "0")
         relay.close()
         relay = self.relay(sandbox="log").start()
         self.assertEqual(status(relay.process.pid)["Seccomp"], "2")
@@ -174,6 +176,21 @@ class Privileges(Root):
         relay.process.send_signal(signal.SIGHUP)
         relay.wait_log("127.0.0.1 port 26 .*restart relayd.*Permission denied")
         relay.send("a@example.jp", "user@dest.test", TEXT)
+
+
+    def test_nothing_is_written_elsewhere(self):
+        """Modes would allow it: Landlock does not."""
+        elsewhere = os.path.join(self.folder(), "submit.sock")
+        for sandbox, says in (("off", "is in force"), ("kill", "restart relayd.*Permission denied")):
+            relay = self.relay(sandbox=sandbox).start()
+            if relay.log("has no Landlock"):
+                self.skipTest("the kernel has no Landlock")
+            relay.change(listen=({"address": "127.0.0.1", "port": relay.port},
+                                 {"address": elsewhere}))
+            relay.write_conf()
+            relay.process.send_signal(signal.SIGHUP)
+            relay.wait_log(says)
+            relay.close()
 
 
 class Helper(Root):
