@@ -20,7 +20,7 @@ V ?=
 Q := $(if $(V),,@)
 say = $(if $(V),,@echo "  $(1) $@")
 PKGS := libevent_core libevent_pthreads libssl libcrypto libconfig libunbound libpcre2-8 \
-	jansson libidn2 libseccomp libgsasl libxcrypt libcurl zlib
+	jansson libidn2 libseccomp libgsasl libxcrypt zlib
 ifeq ($(filter deps clean layers sizes format help,$(MAKECMDGOALS)),)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)

@@ -5,19 +5,21 @@
  */
 #include "smtp/https.h"
 
-#include <curl/curl.h>
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "relayd/base/mem.h"
+#include "smtp/curl_calls.h"
 
 #define HEADER_MAX (64 << 10) /* of an answer, all fields */
 #define ADDRESSES_MAX 8
 
 struct https {
 	struct loop *loop;
+	const struct curl_calls *curl; /* NULL: not wanted yet, or it can not be loaded */
+	struct why why;                /* then */
 	CURLM *multi;
 	struct timer timer;
 	struct https_request *requests;
@@ -25,7 +27,8 @@ struct https {
 
 struct https_request {
 	struct https *https;
-	CURL *easy;
+	const struct curl_calls *curl;
+	CURL *easy; /* NULL: there is no libcurl */
 	struct curl_slist *resolve;
 	struct curl_slist *header;
 	size_t body_max;
@@ -42,17 +45,22 @@ struct https_request {
 /* ---- the loop ---- */
 
 static void collect(struct https *https);
+static void fail_all(struct https *https);
 
 static void act(struct https *https, curl_socket_t fd, int flags)
 {
 	int running;
-	curl_multi_socket_action(https->multi, fd, flags, &running);
+	https->curl->multi_socket_action(https->multi, fd, flags, &running);
 	collect(https);
 }
 
 static void on_timer(void *arg)
 {
-	act(arg, CURL_SOCKET_TIMEOUT, 0);
+	struct https *https = arg;
+	if (https->multi)
+		act(https, CURL_SOCKET_TIMEOUT, 0);
+	else
+		fail_all(https);
 }
 
 static void on_socket(evutil_socket_t fd, short what, void *arg)
@@ -79,7 +87,7 @@ static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *watche
 	if (watched)
 		event_free(watched);
 	if (what == CURL_POLL_REMOVE) {
-		curl_multi_assign(https->multi, fd, NULL);
+		https->curl->multi_assign(https->multi, fd, NULL);
 		return 0;
 	}
 	short flags = EV_PERSIST;
@@ -87,7 +95,7 @@ static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *watche
 	struct event *event = event_new(loop_base(https->loop), fd, flags, on_socket, https);
 	if (!event || event_add(event, NULL) < 0)
 		bug("no event");
-	curl_multi_assign(https->multi, fd, event);
+	https->curl->multi_assign(https->multi, fd, event);
 	return 0;
 }
 
@@ -96,13 +104,25 @@ struct https *https_new(struct loop *loop)
 	struct https *https = mem_zero(sizeof(*https));
 	https->loop = loop;
 	timer_init(&https->timer, loop, on_timer, https);
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(https->multi = curl_multi_init()))
-		bug("libcurl can not be started");
-	curl_multi_setopt(https->multi, CURLMOPT_SOCKETFUNCTION, watch);
-	curl_multi_setopt(https->multi, CURLMOPT_SOCKETDATA, https);
-	curl_multi_setopt(https->multi, CURLMOPT_TIMERFUNCTION, set_timer);
-	curl_multi_setopt(https->multi, CURLMOPT_TIMERDATA, https);
 	return https;
+}
+
+static bool is_ready(struct https *https)
+{
+	if (https->multi)
+		return true;
+	const struct curl_calls *curl = curl_calls(&https->why);
+	if (!curl)
+		return false;
+	https->curl = curl;
+	https->multi = curl->multi_init();
+	if (!https->multi)
+		bug("no memory for libcurl");
+	curl->multi_setopt(https->multi, CURLMOPT_SOCKETFUNCTION, watch);
+	curl->multi_setopt(https->multi, CURLMOPT_SOCKETDATA, https);
+	curl->multi_setopt(https->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+	curl->multi_setopt(https->multi, CURLMOPT_TIMERDATA, https);
+	return true;
 }
 
 void https_free(struct https *https)
@@ -111,7 +131,8 @@ void https_free(struct https *https)
 		return;
 	while (https->requests)
 		https_cancel(https->requests);
-	curl_multi_cleanup(https->multi);
+	if (https->multi)
+		https->curl->multi_cleanup(https->multi);
 	timer_stop(&https->timer);
 	mem_free(https);
 }
@@ -149,8 +170,8 @@ static void pin_addresses(struct https_request *r, const struct https_options *o
 		buf_addf(&text, "%s%s%s%s", i ? "," : "", six ? "[" : "",
 		    conn_address_text(&o->addresses[i], one), six ? "]" : "");
 	}
-	r->resolve = curl_slist_append(NULL, buf_text(&text));
-	curl_easy_setopt(r->easy, CURLOPT_RESOLVE, r->resolve);
+	r->resolve = r->curl->slist_append(NULL, buf_text(&text));
+	r->curl->easy_setopt(r->easy, CURLOPT_RESOLVE, r->resolve);
 	buf_free(&text);
 }
 
@@ -158,7 +179,7 @@ static void set_address(struct https_request *r, const struct https_options *o)
 {
 	struct buf url = {0};
 	buf_addf(&url, "https://%s:%u%s", o->host, o->port, o->path);
-	curl_easy_setopt(r->easy, CURLOPT_URL, buf_text(&url));
+	r->curl->easy_setopt(r->easy, CURLOPT_URL, buf_text(&url));
 	buf_free(&url);
 	pin_addresses(r, o);
 }
@@ -167,20 +188,20 @@ static void set_safety(struct https_request *r, const struct https_options *o)
 {
 	CURL *easy = r->easy;
 	const char *authorities = secure_getenv("SSL_CERT_FILE");
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
-	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(easy, CURLOPT_PROXY, "");
-	curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	r->curl->easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	r->curl->easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
+	r->curl->easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	r->curl->easy_setopt(easy, CURLOPT_PROXY, "");
+	r->curl->easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	r->curl->easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	r->curl->easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	r->curl->easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	if (authorities)
-		curl_easy_setopt(easy, CURLOPT_CAINFO, authorities);
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "relayd");
+		r->curl->easy_setopt(easy, CURLOPT_CAINFO, authorities);
+	r->curl->easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	r->curl->easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+	r->curl->easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
+	r->curl->easy_setopt(easy, CURLOPT_USERAGENT, "relayd");
 }
 
 static void set_post(struct https_request *r, const struct https_options *o)
@@ -190,11 +211,11 @@ static void set_post(struct https_request *r, const struct https_options *o)
 		return;
 	buf_add(&r->post, o->post.p, o->post.n);
 	buf_addf(&type, "Content-Type: %s", o->content_type);
-	r->header = curl_slist_append(NULL, buf_text(&type));
+	r->header = r->curl->slist_append(NULL, buf_text(&type));
 	buf_free(&type);
-	curl_easy_setopt(r->easy, CURLOPT_HTTPHEADER, r->header);
-	curl_easy_setopt(r->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->post.len);
-	curl_easy_setopt(r->easy, CURLOPT_POSTFIELDS, r->post.data);
+	r->curl->easy_setopt(r->easy, CURLOPT_HTTPHEADER, r->header);
+	r->curl->easy_setopt(r->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->post.len);
+	r->curl->easy_setopt(r->easy, CURLOPT_POSTFIELDS, r->post.data);
 }
 
 struct https_request *https_start(struct https *https, const struct https_options *o,
@@ -205,21 +226,27 @@ struct https_request *https_start(struct https *https, const struct https_option
 	r->done = done;
 	r->arg = arg;
 	r->body_max = o->body_max;
-	r->easy = curl_easy_init();
+	if (!is_ready(https)) {
+		DL_APPEND(https->requests, r);
+		timer_start(&https->timer, 0);
+		return r;
+	}
+	r->curl = https->curl;
+	r->easy = r->curl->easy_init();
 	if (!r->easy)
 		bug("no memory for libcurl");
 	set_address(r, o);
 	set_safety(r, o);
 	set_post(r, o);
-	curl_easy_setopt(r->easy, CURLOPT_WRITEFUNCTION, take_body);
-	curl_easy_setopt(r->easy, CURLOPT_WRITEDATA, r);
-	curl_easy_setopt(r->easy, CURLOPT_HEADERFUNCTION, take_header);
-	curl_easy_setopt(r->easy, CURLOPT_HEADERDATA, r);
-	curl_easy_setopt(r->easy, CURLOPT_ERRORBUFFER, r->error);
-	curl_easy_setopt(r->easy, CURLOPT_PRIVATE, r);
+	r->curl->easy_setopt(r->easy, CURLOPT_WRITEFUNCTION, take_body);
+	r->curl->easy_setopt(r->easy, CURLOPT_WRITEDATA, r);
+	r->curl->easy_setopt(r->easy, CURLOPT_HEADERFUNCTION, take_header);
+	r->curl->easy_setopt(r->easy, CURLOPT_HEADERDATA, r);
+	r->curl->easy_setopt(r->easy, CURLOPT_ERRORBUFFER, r->error);
+	r->curl->easy_setopt(r->easy, CURLOPT_PRIVATE, r);
 	DL_APPEND(https->requests, r);
 	/* it only sets the timer: all else happens in a later turn */
-	curl_multi_add_handle(https->multi, r->easy);
+	r->curl->multi_add_handle(https->multi, r->easy);
 	return r;
 }
 
@@ -229,10 +256,12 @@ void https_cancel(struct https_request *r)
 	if (!r)
 		return;
 	DL_DELETE(r->https->requests, r);
-	curl_multi_remove_handle(r->https->multi, r->easy);
-	curl_easy_cleanup(r->easy);
-	curl_slist_free_all(r->resolve);
-	curl_slist_free_all(r->header);
+	if (r->easy) {
+		r->curl->multi_remove_handle(r->https->multi, r->easy);
+		r->curl->easy_cleanup(r->easy);
+		r->curl->slist_free_all(r->resolve);
+		r->curl->slist_free_all(r->header);
+	}
 	buf_free(&r->body);
 	buf_free(&r->post);
 	mem_free(r);
@@ -255,15 +284,15 @@ static void report(struct https_request *r, CURLcode result)
 	struct https_answer answer = {0};
 	struct buf text = {0};
 	char *type = NULL;
-	curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &answer.code);
-	curl_easy_getinfo(r->easy, CURLINFO_CONTENT_TYPE, &type);
+	r->curl->easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &answer.code);
+	r->curl->easy_getinfo(r->easy, CURLINFO_CONTENT_TYPE, &type);
 	answer.status = status_of(result, answer.code);
 	answer.body = span_buf(&r->body);
 	answer.content_type = type ? type : "";
 	if (answer.status == HTTPS_REFUSED)
 		buf_addf(&text, "status %ld, expected 200", answer.code);
 	else
-		text_escape(&text, span_text(r->error[0] ? r->error : curl_easy_strerror(result)), 160);
+		text_escape(&text, span_text(r->error[0] ? r->error : r->curl->easy_strerror(result)), 160);
 	answer.text = buf_text(&text);
 	r->done(&answer, r->arg);
 	buf_free(&text);
@@ -274,13 +303,25 @@ static void collect(struct https *https)
 {
 	CURLMsg *message;
 	int left;
-	while ((message = curl_multi_info_read(https->multi, &left))) {
+	while ((message = https->curl->multi_info_read(https->multi, &left))) {
 		struct https_request *r = NULL;
 		CURLcode result = message->data.result;
 		if (message->msg != CURLMSG_DONE)
 			continue;
-		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&r);
+		https->curl->easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&r);
 		report(r, result);
+		https_cancel(r);
+	}
+}
+
+/* Without libcurl nothing can be asked; each request ends like one that was. */
+static void fail_all(struct https *https)
+{
+	struct https_answer answer = {.status = HTTPS_FAILED, .text = https->why.text,
+	    .content_type = ""};
+	while (https->requests) {
+		struct https_request *r = https->requests;
+		r->done(&answer, r->arg);
 		https_cancel(r);
 	}
 }
