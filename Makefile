@@ -163,8 +163,9 @@ bench: test-deps
 # The crash tests at full size, and a start with a million messages.
 soak: test-deps
 	$(MAKE) --no-print-directory all bench-build
-	$(MAKE) --no-print-directory SAN=asan all
-	RELAYD_SOAK=1 RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py --python tests/crash
+	$(MAKE) --no-print-directory SAN=asan all unit
+	RELAYD_SOAK=1 RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py \
+		$(B)/asan/tests/unit/test_scenario_limiter --python tests/crash
 	$(PYTHON) tests/bench/login.py --build $(B)
 	$(PYTHON) tests/bench/bench.py --build $(B) --out $(B)/soak-start.txt --only start \
 		--recovered 1000000

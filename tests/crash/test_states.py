@@ -151,7 +151,7 @@ class States(Case):
         self.delivered("open", 2)
         self.delivered("warm", 2)
         budgets = [r["budget"] for r in self.setup.ctl("reputation") if r["source"] == "young"]
-        self.assertTrue(budgets[0].startswith("2/"), budgets[0])
+        self.assertRegex(budgets[0], r"\b2 of 20\b")
         self.quiet()
         self.assertEqual((self.asked("held"), self.asked("hand"), self.asked("domain"),
                           self.asked("start")), (1, 1, 1, 3))
