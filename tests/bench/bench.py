@@ -7,7 +7,7 @@ usage: bench.py [--build DIR] [--out FILE] [--rounds N] [--seconds N] [--only PA
 The same smtp-source and smtp-sink (Postfix's own) load and drain each system;
 rounds take turns (A B C D A B C D ...), the table has medians. The spools lie
 on an ext4 with journal (place.py). Nothing leaves the loopback interface.
-Parts: mail, memory, start, sign, more.
+Parts: mail, memory, start, sign, more, limiter.
 """
 import argparse
 import os
@@ -21,12 +21,13 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import limiter  # noqa: E402
 from place import Place, enter_namespace, run, write_out  # noqa: E402
 from systems import Postfix, Relayd, Sink, favour, free_port, source  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-PARTS = ["mail", "memory", "start", "sign", "more"]
+PARTS = ["mail", "memory", "start", "sign", "more", "limiter"]
 COLUMNS = ["accepted/s", "delivered/s", "CPU us/msg", "busy cores", "RSS MiB", "PSS MiB"]
 SETTLE = 0.5
 LAST_LIMIT = 120
@@ -300,7 +301,18 @@ def more(say, options, place):
                             ("bench_verdict", [os.path.join(ROOT, "conf", "replies.conf")])):
         if os.path.exists(tool(options, name)):
             say(f"\n{name}")
-            say(output([tool(options, name), *arguments]).rstrip())
+            text = output([tool(options, name), *arguments]).rstrip()
+            say(text)
+            if name == "bench_verdict":
+                verdict_goals(say, text)
+
+
+def verdict_goals(say, text):
+    slowest = float(re.search(r"slowest reply ([\d.]+) us", text).group(1))
+    hostile = max(float(n) for n in re.findall(r"worst of 200 +([\d.]+) us", text))
+    goal(say, slowest < 20, f"a reply is judged in {slowest:.1f} us at most", "under 20 us")
+    goal(say, hostile < 1000, f"a hostile reply or rule takes {hostile:.0f} us at most",
+         "under 1 ms")
 
 
 def parse_options():
@@ -317,6 +329,8 @@ def parse_options():
                         help="for all that is measured; below 0 on a machine with other work")
     parser.add_argument("--waiting", type=int, default=1000000, help="messages in memory")
     parser.add_argument("--recovered", type=int, default=100000, help="messages at start-up")
+    parser.add_argument("--limited", type=int, default=20,
+                        help="minutes of real time against a limiter")
     parser.add_argument("--only", action="append", choices=PARTS)
     options = parser.parse_args()
     options.build = os.path.abspath(options.build)
@@ -344,6 +358,8 @@ def parts(say, options, place):
         more(say, options, place)
     if "start" in options.only:
         start_up(say, options, place)
+    if "limiter" in options.only:
+        limiter.bench(say, options, place)
 
 
 def main():
