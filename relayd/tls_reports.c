@@ -261,14 +261,14 @@ static void begin_work(struct tls_reports *r)
 	timer_start(&r->work, (int64_t)random_below((uint32_t)(spread < 1 ? 1 : spread)));
 }
 
-/* By the wall clock, since the report names days. One that is set back only makes
- * a period longer. */
+/* By the wall clock, since the report names days. One that is set back, or another
+ * interval, ends the period. */
 static void on_turn(void *arg)
 {
 	struct tls_reports *r = arg;
 	int64_t wall = clock_wall_ms();
 	int64_t period = wall / interval(r);
-	if (period > tls_counts_period(r->now) && !r->due) {
+	if (period != tls_counts_period(r->now) && !r->due) {
 		r->due = r->now;
 		r->now = tls_counts_new(period);
 		begin_work(r);

@@ -85,6 +85,11 @@ class Dane(Case):
         self.publish(*wrong, self.record())
         self.delivered(self.send(), "verified=dane-ee")
 
+    def test_thousands_of_records(self):
+        """As many as DNS can carry, or the resolver likes: bounded, and no other end than a wait."""
+        self.publish(*(f"3 1 1 {i:064x}" for i in range(1200)))
+        self.waits(self.send(), "TLSA records")
+
     def test_no_starttls_waits(self):
         self.receiver.behaviour = Behaviour()
         self.publish(self.record())
