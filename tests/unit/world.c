@@ -139,9 +139,9 @@ static void signer_end(void *signer)
 static void start_helper(struct world *w)
 {
 	struct why why = {0};
+	struct helper_start begin = {.command = w->settings->conf->notify.command, .user = ""};
 	w->helper = helper_fork(&why);
-	if (!w->helper ||
-	    helper_begin(w->helper, w->settings->conf->notify.command, "", &why) < 0)
+	if (!w->helper || helper_begin(w->helper, &begin, &why) < 0)
 		fail_msg("%s", why.text);
 }
 
