@@ -46,10 +46,17 @@ static void note_codes(struct proxy *p, const char *at, size_t n)
 	}
 }
 
-/* Behind "221" the relay closes, and where it had not read all yet that is a reset. */
+/* Behind "221" (or "421") the relay closes, and where it had not read all yet that is
+ * a reset. */
 static bool relay_said_goodbye(const struct proxy *p)
 {
-	return memcmp(p->code, "221", sizeof(p->code)) == 0;
+	return memcmp(p->code + 1, "21", 2) == 0;
+}
+
+/* It ended without a word: nothing to wonder at when the caller did so first. */
+static bool is_cut(const struct proxy *p)
+{
+	return !relay_said_goodbye(p) && (p->input_open || p->session.link.ssl);
 }
 
 /* The caller is done: the relay may still have replies to send. TLS can not be
@@ -85,7 +92,9 @@ static void from_relay(struct proxy *p)
 	p->over = n <= 0;
 	if (n > 0)
 		note_codes(p, p->piece, (size_t)n);
-	if (n < 0 && !relay_said_goodbye(p))
+	if (n == 0)
+		why_set(&why, WHY_TEMP, "the connection was closed");
+	if (n < 0 ? !relay_said_goodbye(p) : n == 0 && is_cut(p))
 		sendmail_fail(p->session.report, EX_TEMPFAIL, "the relay: %s", why.text);
 	else if (n > 0 && write_out(p->piece, (size_t)n) < 0)
 		p->over = true; /* the caller has gone */

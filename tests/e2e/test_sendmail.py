@@ -493,11 +493,12 @@ class ToRelay(Sendmail):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertTrue(done.stdout.endswith(b"221 2.0.0 bye\r\n"), done.stdout)
 
-    def test_a_reset_before_the_goodbye_is_a_failure(self):
-        self.receiver.behaviour = Behaviour(tls=self.context_ip, mail=RESET)
+    def test_an_end_before_the_goodbye_is_a_failure(self):
         self.conf(**self.settings())
-        done = self.call("-bs", input=b"EHLO me\r\nMAIL FROM:<a@example.jp>\r\nQUIT\r\n")
-        self.assertEqual(done.returncode, 75, done.stderr)
+        for answer in (RESET, DROP):
+            self.receiver.behaviour = Behaviour(tls=self.context_ip, mail=answer)
+            done = self.call("-bs", input=b"EHLO me\r\nMAIL FROM:<a@example.jp>\r\nQUIT\r\n")
+            self.assertEqual(done.returncode, 75, done.stderr)
 
     def test_the_home_of_somebody_else(self):
         if os.getuid() != 0:
