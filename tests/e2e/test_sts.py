@@ -177,6 +177,30 @@ class Sts(Base):
         relay.wait_log("attempt .*result=", 2)
         self.assertEqual(len(self.policies.asked), 2)
 
+    def test_a_policy_in_the_second_half_of_its_life_is_refreshed(self):
+        """Nobody waits for that: this message still goes by the old one."""
+        self.announce()
+        self.policies.policy("enforce", "mx.dest.test", max_age=1000)
+        relay = self.goes("tls_level=sts ")
+        relay.stop()
+        path = os.path.join(relay.spool, "mta-sts", "dest.test")
+        with open(path) as f:
+            first, rest = f.read().split("\n", 1)
+        words = first.split(" ")
+        words[3] = str(int(words[3]) - 600 * 1000)
+        with open(path, "w") as f:
+            f.write(" ".join(words) + "\n" + rest)
+        self.policies.policy("enforce", "other.example", max_age=1000)
+        relay.start()
+        self.goes("tls_level=sts ", relay=relay)
+        self.policies.wait(2)
+
+        def is_new():
+            with open(path) as f:
+                return "other.example" in f.read()
+        wait_until(is_new, what="the new policy on disk")
+        self.waits("does not list", relay=relay)
+
     def test_files_that_are_damaged(self):
         self.announce()
         self.policies.policy("enforce", "mx.dest.test")
