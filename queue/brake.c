@@ -5,10 +5,10 @@
 #include "queue/brake.h"
 
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "queue/field.h"
+#include "relayd/base/hash.h"
 #include "relayd/base/mem.h"
 
 #define SLOTS 12

@@ -10,9 +10,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "queue/spool.h"
+#include "relayd/base/hash.h"
 #include "relayd/base/heap.h"
 
 struct destination;

@@ -17,10 +17,9 @@
 #ifndef QUEUE_PATH_H
 #define QUEUE_PATH_H
 
-#include <uthash.h>
-
 #include "queue/reputation.h"
 #include "queue/turn.h"
+#include "relayd/base/hash.h"
 
 #define PATH_MINUTE 60000
 #define PATH_HOUR (60 * INT64_C(60000))

@@ -6,12 +6,11 @@
 #ifndef QUEUE_REPUTATION_INTERNAL_H
 #define QUEUE_REPUTATION_INTERNAL_H
 
-#include <uthash.h>
-
 #include "queue/path.h"
 #include "queue/reputation.h"
 #include "queue/sender_hold.h"
 #include "queue/unknown.h"
+#include "relayd/base/hash.h"
 
 #define REPUTATION_PATHS_MAX 50000
 #define REPUTATION_SOURCE_MAX 128   /* bytes of a name; longer ones are cut */

@@ -6,9 +6,8 @@
 #ifndef QUEUE_SENDER_HOLD_H
 #define QUEUE_SENDER_HOLD_H
 
-#include <uthash.h>
-
 #include "queue/path.h"
+#include "relayd/base/hash.h"
 
 #define SENDER_HOLDS_MAX 10000
 

@@ -22,12 +22,12 @@
 
 #include <stdatomic.h>
 #include <sys/uio.h>
-#include <uthash.h>
 
 #include "queue/damage.h"
 #include "queue/record.h"
 #include "queue/spool.h"
 #include "queue/stock.h"
+#include "relayd/base/hash.h"
 
 enum task_kind {
 	TASK_APPEND,  /* struct spool_append */

@@ -6,9 +6,8 @@
 #ifndef QUEUE_UNKNOWN_H
 #define QUEUE_UNKNOWN_H
 
-#include <uthash.h>
-
 #include "queue/verdict.h"
+#include "relayd/base/hash.h"
 
 #define UNKNOWN_MAX 300       /* kinds; the one not seen for longest goes */
 #define UNKNOWN_TEXT_MAX 240  /* bytes of a kind's text, before escaping */

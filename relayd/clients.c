@@ -4,8 +4,8 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <uthash.h>
 
+#include "relayd/base/hash.h"
 #include "relayd/base/mem.h"
 
 #define MINUTE_MS 60000

@@ -308,7 +308,7 @@ static bool is_over(const struct control *control, const struct control_peer *pe
 static void accept_again(void *arg)
 {
 	struct control *control = arg;
-	event_add(control->event, NULL);
+	loop_event_add(control->event);
 }
 
 static void on_accept(evutil_socket_t listener, short what, void *arg)
@@ -411,9 +411,9 @@ struct control *control_new(struct daemon *daemon, struct why *why)
 
 void control_start(struct control *control)
 {
-	control->event = event_new(loop_base(control->daemon->loop), control->fd,
+	control->event = loop_event_new(control->daemon->loop, control->fd,
 	    EV_READ | EV_PERSIST, on_accept, control);
-	event_add(control->event, NULL);
+	loop_event_add(control->event);
 }
 
 void control_free(struct control *control)

@@ -126,8 +126,8 @@ void helper_watch(struct helper *h, struct loop *loop,
 		return;
 	h->fn = fn;
 	h->arg = arg;
-	h->event = event_new(loop_base(loop), h->fd, EV_READ | EV_PERSIST, on_report, h);
-	event_add(h->event, NULL);
+	h->event = loop_event_new(loop, h->fd, EV_READ | EV_PERSIST, on_report, h);
+	loop_event_add(h->event);
 }
 
 void helper_unwatch(struct helper *h)

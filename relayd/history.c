@@ -7,9 +7,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
+#include "relayd/base/hash.h"
 #include "relayd/base/mem.h"
 
 struct key {

@@ -15,6 +15,7 @@
 #include <utlist.h>
 
 #include "relayd/base/clock.h"
+#include "relayd/base/hash.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/clients.h"
@@ -70,7 +71,7 @@ static void set_accepting(struct listen *l, bool on)
 	struct listener *one;
 	DL_FOREACH (l->listeners, one) {
 		if (on)
-			event_add(one->event, NULL);
+			loop_event_add(one->event);
 		else
 			event_del(one->event);
 	}
@@ -380,10 +381,11 @@ static struct listener *listener_open(struct listen *l, const struct conf_listen
 	one->port = conf->port;
 	one->fd = fd;
 	one->passed = passed;
-	one->event = event_new(loop_base(l->options.loop), fd, EV_READ | EV_PERSIST, on_accept, one);
+	one->event =
+	    loop_event_new(l->options.loop, fd, EV_READ | EV_PERSIST, on_accept, one);
 	DL_APPEND(l->listeners, one);
 	if (l->intake)
-		event_add(one->event, NULL);
+		loop_event_add(one->event);
 	return one;
 }
 

@@ -4,9 +4,9 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "relayd/base/buf.h"
+#include "relayd/base/hash.h"
 #include "relayd/base/mem.h"
 #include "relayd/base/random.h"
 

@@ -9,11 +9,11 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "relayd/base/buf.h"
 #include "relayd/base/conn.h"
+#include "relayd/base/hash.h"
 #include "relayd/base/mem.h"
 #include "relayd/base/random.h"
 

@@ -2,9 +2,9 @@
 #include "relayd/plain_hosts.h"
 
 #include <string.h>
-#include <uthash.h>
 
 #include "relayd/base/clock.h"
+#include "relayd/base/hash.h"
 #include "relayd/base/mem.h"
 
 struct plain_host {

@@ -83,8 +83,8 @@ struct proxied *proxied_new(struct loop *loop, int fd, const struct conn_address
 	p->peer = *peer;
 	p->done = done;
 	p->arg = arg;
-	p->event = event_new(loop_base(loop), fd, EV_READ | EV_PERSIST, on_readable, p);
-	event_add(p->event, NULL);
+	p->event = loop_event_new(loop, fd, EV_READ | EV_PERSIST, on_readable, p);
+	loop_event_add(p->event);
 	timer_init(&p->timer, loop, too_late, p);
 	timer_start(&p->timer, WAIT_MS);
 	return p;

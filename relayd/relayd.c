@@ -85,8 +85,7 @@ static void on_hangup(evutil_socket_t number, short what, void *arg)
 
 static void catch_signal(struct daemon *daemon, int number, event_callback_fn fn)
 {
-	struct event *event = evsignal_new(loop_base(daemon->loop), number, fn, daemon);
-	event_add(event, NULL);
+	loop_event_add(loop_event_new(daemon->loop, number, EV_SIGNAL | EV_PERSIST, fn, daemon));
 }
 
 static void hold_hangup(int how)

@@ -5,8 +5,8 @@
 #include "relayd/tls_counts.h"
 
 #include <string.h>
-#include <uthash.h>
 
+#include "relayd/base/hash.h"
 #include "relayd/base/mem.h"
 #include "relayd/base/text.h"
 

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <uthash.h>
 
+#include "relayd/base/hash.h"
 #include "relayd/base/mem.h"
 #include "relayd/base/random.h"
 

@@ -127,9 +127,7 @@ struct dns_context *dns_context_new(struct loop *loop, char *const *servers, siz
 	if (flags >= 0)
 		(void)fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
 	context->readable =
-	    event_new(loop_base(loop), fd, EV_READ | EV_PERSIST, on_readable, context);
-	if (!context->readable)
-		bug("no event");
+	    loop_event_new(loop, fd, EV_READ | EV_PERSIST, on_readable, context);
 	return context;
 }
 
@@ -168,7 +166,7 @@ int dns_context_ask(struct dns_context *context, const char *name, enum dns_type
 	if (error != 0)
 		return error;
 	if (context->asked++ == 0)
-		event_add(context->readable, NULL);
+		loop_event_add(context->readable);
 	loop_hold(context->loop);
 	return 0;
 }

@@ -13,10 +13,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "relayd/base/clock.h"
+#include "relayd/base/hash.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "smtp/sts_store.h"

@@ -10,9 +10,9 @@
 
 #include <stdbool.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "relayd/base/clock.h"
+#include "relayd/base/hash.h"
 #include "relayd/base/mem.h"
 
 #define LIFE_MS (60 * 60 * 1000) /* then the certificate is looked at again */

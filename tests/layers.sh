@@ -20,5 +20,10 @@ check smtp 'relayd/base|conf|smtp' || status=1
 check dkim 'relayd/base|conf|dkim' || status=1
 check queue 'relayd/base|conf|queue' || status=1
 check relayd 'relayd|conf|smtp|dkim|queue' || status=1
+if grep -rlE '^#include <uthash.h>' relayd conf smtp dkim queue --include='*.[ch]' |
+	grep -vx relayd/base/hash.h; then
+	echo "these include uthash.h, not relayd/base/hash.h: out of memory would exit silently"
+	status=1
+fi
 [ $status = 0 ] && echo "layers: all arrows are right"
 exit $status

@@ -95,12 +95,25 @@ struct loop *loop_new(void)
 	if (loop->wake_fd < 0)
 		bug("no eventfd; is the descriptor limit too low?");
 	loop->wake_event =
-	    event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, NULL);
-	loop->sleep_event = event_new(loop->base, -1, 0, on_sleep_end, NULL);
-	if (!loop->wake_event || !loop->sleep_event ||
-	    event_add(loop->wake_event, NULL) != 0)
-		bug("no event");
+	    loop_event_new(loop, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, NULL);
+	loop->sleep_event = loop_event_new(loop, -1, 0, on_sleep_end, NULL);
+	loop_event_add(loop->wake_event);
 	return loop;
+}
+
+struct event *loop_event_new(struct loop *loop, int fd, short what,
+    void (*fn)(int fd, short what, void *arg), void *arg)
+{
+	struct event *event = event_new(loop->base, fd, what, fn, arg);
+	if (!event)
+		bug("out of memory for an event");
+	return event;
+}
+
+void loop_event_add(struct event *event)
+{
+	if (event_add(event, NULL) != 0)
+		bug("out of memory for an event");
 }
 
 struct event_base *loop_base(struct loop *loop)

@@ -24,6 +24,13 @@ void loop_free(struct loop *loop); /* runs what was deferred, then frees */
 /* For those who add events of their own (conn, dns, listen). */
 struct event_base *loop_base(struct loop *loop);
 
+/* libevent's event_new and event_add, but that out of memory ends the process: an
+ * event that nobody waits for would stop a part of the daemon without a word. */
+struct event;
+struct event *loop_event_new(struct loop *loop, int fd, short what,
+    void (*fn)(int fd, short what, void *arg), void *arg);
+void loop_event_add(struct event *event);
+
 /* Turn until loop_stop, or until nothing is left that could ever happen. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);

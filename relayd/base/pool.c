@@ -221,10 +221,8 @@ struct pool *pool_new(struct loop *loop, const struct pool_options *options)
 	pool->ring_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (pool->ring_fd < 0)
 		fatal("eventfd", errno);
-	pool->ring = event_new(
-	    loop_base(loop), pool->ring_fd, EV_READ | EV_PERSIST, on_ring, pool);
-	if (!pool->ring || event_add(pool->ring, NULL) != 0)
-		fatal("event", errno);
+	pool->ring = loop_event_new(loop, pool->ring_fd, EV_READ | EV_PERSIST, on_ring, pool);
+	loop_event_add(pool->ring);
 	while (pool->thread_count < pool->options.threads)
 		start_thread(&pool->threads[pool->thread_count++], options->name, thread_main,
 		    pool);

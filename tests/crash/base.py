@@ -5,6 +5,7 @@ import smtplib
 import sys
 import threading
 import time
+import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 
@@ -88,15 +89,20 @@ def number_of(message):
     return None
 
 
-def account(receiver):
-    """Arrivals by number: {number: [times]}"""
+def copies(receiver):
+    """What arrived, by number: {number: [messages]}"""
     arrived = {}
     with receiver.changed:
         for message in receiver.messages:
             number = number_of(message)
             if number is not None:
-                arrived.setdefault(number, []).append(message.time)
+                arrived.setdefault(number, []).append(message)
     return arrived
+
+
+def account(receiver):
+    """Arrivals by number: {number: [times]}"""
+    return {n: [m.time for m in messages] for n, messages in copies(receiver).items()}
 
 
 def wait_for_all(receiver, promised, timeout=120):
@@ -112,3 +118,67 @@ def wait_for_all(receiver, promised, timeout=120):
         if time.monotonic() > end:
             raise AssertionError(f"{len(missing)} of {len(promised)} promised messages are lost, "
                                  f"such as {sorted(missing)[:10]}")
+
+
+def text(number, size=200):
+    return (f"From: app@example.jp\r\nX-Number: {number}\r\n\r\n" + "y" * size + "\r\n")
+
+
+class Faults(unittest.TestCase):
+    def setUp(self):
+        self.names = NameServer()
+        self.addCleanup(self.names.close)
+        self.receiver = Receiver()
+        self.addCleanup(self.receiver.close)
+        self.names.mail_host("dest.test", "mx.dest.test", "127.0.0.1")
+
+    def relay(self, **settings):
+        settings.setdefault("queue", {"backoff": ["1s"]})
+        relay = Relay(self.names, delivery={"port": self.receiver.port, "allow_private": True},
+                      **settings)
+        self.addCleanup(relay.close)
+        return relay
+
+    def send(self, relay, number, size=200):
+        """True: 250. False: refused or cut."""
+        try:
+            relay.send("app@example.jp", f"u{number}@dest.test", text(number, size))
+            return True
+        except (OSError, smtplib.SMTPException):
+            return False
+
+
+def no_third(_, address):
+    return "550 5.1.1 no" if address.startswith("u3@") else None
+
+
+class Life(Faults):
+    """One message's life under some fault, and a life without it after that."""
+
+    def life(self, relay):
+        """Accept, defer, deliver, bounce: what got a 250."""
+        self.receiver.behaviour = Behaviour(
+            rcpt=no_third,
+            end=lambda n, d, seen=[]: seen.append(1) or ("451 later" if len(seen) == 1 else None))
+        return {n for n in (1, 2, 3) if self.send(relay, n)}
+
+    def start(self, relay):
+        """False: the fault hit before it was ready."""
+        relay.start(wait=False)
+        try:
+            relay.wait_log("is ready", since=relay.lines_before, timeout=20)
+            return True
+        except AssertionError:
+            return False
+
+    def finish(self, relay, good):
+        """Everything that was promised has its end."""
+        arrived = wait_for_all(self.receiver, good - {3}, timeout=30)
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        return arrived
+
+    def afterlife(self, relay, good):
+        """Started again, without the fault: all that was promised has its end."""
+        self.receiver.behaviour = Behaviour(rcpt=no_third)
+        relay.start()
+        return self.finish(relay, good)

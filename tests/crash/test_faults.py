@@ -1,4 +1,4 @@
-"""Failing disks, full disks, few descriptors, and death at every single step."""
+"""Failing disks, full disks, rubbish on disks, and death at every single step."""
 import os
 import re
 import shutil
@@ -7,43 +7,14 @@ import subprocess
 import tempfile
 import unittest
 
-from base import Behaviour, NameServer, Receiver, Relay, number_of, share, wait_for_all, \
-    wait_until
+from base import Behaviour, Faults, Life, number_of, share, text, wait_for_all, wait_until
 from harness.relay import release_dir
 
 STRACE = shutil.which("strace")
 
 
-def text(number, size=200):
-    return (f"From: app@example.jp\r\nX-Number: {number}\r\n\r\n" + "y" * size + "\r\n")
-
-
-class Faults(unittest.TestCase):
-    def setUp(self):
-        self.names = NameServer()
-        self.addCleanup(self.names.close)
-        self.receiver = Receiver()
-        self.addCleanup(self.receiver.close)
-        self.names.mail_host("dest.test", "mx.dest.test", "127.0.0.1")
-
-    def relay(self, **settings):
-        settings.setdefault("queue", {"backoff": ["1s"]})
-        relay = Relay(self.names, delivery={"port": self.receiver.port, "allow_private": True},
-                      **settings)
-        self.addCleanup(relay.close)
-        return relay
-
-    def send(self, relay, number, size=200):
-        """True: 250. False: refused or cut."""
-        try:
-            relay.send("app@example.jp", f"u{number}@dest.test", text(number, size))
-            return True
-        except (OSError, smtplib.SMTPException):
-            return False
-
-
 @unittest.skipUnless(STRACE, "strace is not installed")
-class Syscalls(Faults):
+class Syscalls(Life):
     """One message's life, with a fault at the Nth call of one kind."""
 
     CALLS = {"disk": "pwritev,pwrite64",
@@ -64,22 +35,6 @@ class Syscalls(Faults):
         relay.program = lambda name: os.path.join(release_dir(), name)
         return relay, trace
 
-    def life(self, relay):
-        """Accept, defer, deliver, bounce: what got a 250."""
-        self.receiver.behaviour = Behaviour(
-            rcpt=lambda n, a: "550 5.1.1 no" if a.startswith("u3@") else None,
-            end=lambda n, d, seen=[]: seen.append(1) or ("451 later" if len(seen) == 1 else None))
-        return {n for n in (1, 2, 3) if self.send(relay, n)}
-
-    def start(self, relay):
-        """False: the fault hit before it was ready."""
-        relay.start(wait=False)
-        try:
-            relay.wait_log("is ready", since=relay.lines_before, timeout=20)
-            return True
-        except AssertionError:
-            return False
-
     def count_calls(self, calls):
         relay, trace = self.traced(calls)
         self.assertTrue(self.start(relay))
@@ -88,12 +43,6 @@ class Syscalls(Faults):
         relay.stop()
         with open(trace) as f:
             return sum(1 for line in f if re.search(r"\w\(", line))
-
-    def finish(self, relay, good):
-        """Everything that was promised has its end."""
-        arrived = wait_for_all(self.receiver, good - {3}, timeout=30)
-        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
-        return arrived
 
     def sweep(self, kind, inject, points):
         calls = self.CALLS[kind]
@@ -112,10 +61,7 @@ class Syscalls(Faults):
                 except subprocess.TimeoutExpired:
                     relay.kill()  # a tracer may lose a process that ends while it stops it
                 relay.wrapper = []
-                self.receiver.behaviour = Behaviour(
-                    rcpt=lambda n, a: "550 5.1.1 no" if a.startswith("u3@") else None)
-                relay.start()
-                self.finish(relay, good)
+                self.afterlife(relay, good)
                 relay.close()
                 tried += 1
         print(f"     {kind}, {inject}: {tried} points of {total}", flush=True)
@@ -215,26 +161,7 @@ class FullDisk(Faults):
                           if len(t) > 1], [])
 
 
-class Descriptors(Faults):
-    def test_few_descriptors(self):
-        """RLIMIT_NOFILE 64: connections are refused or wait, nothing is lost."""
-        relay = self.relay()
-        relay.program = lambda name: os.path.join(release_dir(), name)
-        relay.wrapper = ["prlimit", "--nofile=64", "--"]
-        relay.start()
-        idle = []
-        try:
-            for _ in range(100):
-                idle.append(relay.smtp(timeout=2))
-        except (OSError, smtplib.SMTPException):
-            pass
-        self.assertLess(len(idle), 100)
-        for client in idle:
-            client.close()
-        wait_until(lambda: self.send(relay, 1), what="service again")
-        promised = {1} | {n for n in range(2, 40) if self.send(relay, n)}
-        wait_for_all(self.receiver, promised)
-
+class Lock(Faults):
     def test_second_daemon_on_one_spool(self):
         relay = self.relay().start()
         other = self.relay(spool={"path": relay.spool})

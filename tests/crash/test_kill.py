@@ -3,8 +3,8 @@ import random
 import time
 import unittest
 
-from base import Behaviour, Load, NameServer, Receiver, Relay, account, share, wait_for_all, \
-    wait_until
+from base import Behaviour, Load, NameServer, Receiver, Relay, account, copies, share, \
+    wait_for_all, wait_until
 
 
 class Kill(unittest.TestCase):
@@ -31,20 +31,31 @@ class Kill(unittest.TestCase):
                                   f"without a {kinds} near the first")
         return len(again)
 
+    def answered_before(self, kills):
+        """How many that came twice had their reply on the way before the daemon was
+        killed; the others' replies found nobody."""
+        def nearest(moment):
+            return min(kills, key=lambda kill: abs(kill - moment))
+        firsts = [all_copies[0].answered for all_copies in copies(self.receiver).values()
+                  if len(all_copies) > 1]
+        return sum(1 for moment in firsts if moment <= nearest(moment))
+
     def test_kill_9_under_load(self):
         relay = self.relay().start()
         load = Load(relay).start()
         kills = []
         for _ in range(share(1000, 50)):
             load.stopping.wait(random.uniform(0.05, 0.4))
-            relay.kill()
             kills.append(time.monotonic())
+            relay.kill()
             relay.start()
         load.stop()
         arrived = wait_for_all(self.receiver, load.promised)
         twice = self.assert_duplicates_explained(arrived, kills, "kill")
+        early = self.answered_before(kills)
         print(f"     {len(kills)} kills: {len(load.promised)} promised, 0 lost, {twice} duplicates "
-              f"({twice / len(kills):.2f} a kill)", flush=True)
+              f"({twice / len(kills):.2f} a kill), {early} of them with a reply that the receiver "
+              f"had sent before the kill ({early / len(kills):.2f} a kill)", flush=True)
         self.assertGreater(len(load.promised), len(kills))
         wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
 

@@ -47,6 +47,7 @@ class Message:
         self.tls = dialogue is not None and dialogue.is_tls()
         self.login = dialogue and dialogue.login  # (mechanism, user, password)
         self.time = time.monotonic()
+        self.answered = None  # when the answer to its end had been sent
 
     @property
     def header(self):
@@ -317,6 +318,7 @@ class _Dialogue:
         message = Message(self.sender, self.recipients, data, self.number, self)
         self.recipients = []
         if self.say("end", data, "250 2.0.0 taken") == b"2":
+            message.answered = time.monotonic()
             with self.receiver.changed:
                 self.receiver.messages.append(message)
                 self.receiver.changed.notify_all()
