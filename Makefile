@@ -36,7 +36,7 @@ LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 CFLAGS ?= -O2 -g
 O := $(B)
 ifeq ($(SAN),)
-HARDEN += -D_FORTIFY_SOURCE=2
+HARDEN += -D_FORTIFY_SOURCE=3
 endif
 ifeq ($(SAN),asan)
 O := $(B)/asan

@@ -4,7 +4,7 @@ import re
 import subprocess
 import unittest
 
-from harness.relay import release_dir
+from harness.relay import ROOT, release_dir
 
 PROGRAMS = ("relayd", "relayctl", "relay-sendmail")
 
@@ -29,6 +29,15 @@ class Binary(unittest.TestCase):
                 symbols = readelf("--dyn-syms", program)
                 self.assertIn("__stack_chk_fail", symbols)
                 self.assertRegex(symbols, r"__\w+_chk@")  # FORTIFY
+
+    def test_fortified_fully(self):
+        """A binary does not tell level 3 from level 2; how it is built does."""
+        done = subprocess.run(["make", "-n", "V=1", "B=nowhere", "all"], cwd=ROOT, text=True,
+                              capture_output=True, check=True, stdin=subprocess.DEVNULL,
+                              env={k: v for k, v in os.environ.items() if "MAKE" not in k})
+        compiled = [line for line in done.stdout.splitlines() if " -c -o " in line]
+        self.assertTrue(compiled)
+        self.assertEqual([l for l in compiled if "-D_FORTIFY_SOURCE=3 " not in l], [])
 
     def test_sendmail_loads_little(self):
         needed = set(re.findall(r"NEEDED.*\[(\w+)", readelf("-d", "relay-sendmail")))
