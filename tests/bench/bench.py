@@ -363,6 +363,7 @@ def parts(say, options, place):
 
 
 def main():
+    os.environ.setdefault("RELAYD_REPLIES", os.path.join(ROOT, "conf", "replies.conf"))
     enter_namespace()
     options = parse_options()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
