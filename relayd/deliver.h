@@ -24,7 +24,7 @@ struct deliver_options {
 	struct loop *loop;
 	struct spool *spool;
 	struct dns *dns;
-	struct sts *sts;
+	struct sts *sts; /* NULL: nobody asks for policies */
 	struct tls_reports *reports; /* NULL: nobody counts */
 	struct intake *intake; /* for reports */
 	struct stats *stats;

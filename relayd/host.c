@@ -276,6 +276,8 @@ static bool heeds_published(const struct attempt *a, enum conf_route_tls level)
 
 static bool wants_sts(const struct attempt *a, enum conf_route_tls level)
 {
+	if (!a->deliver->options.sts)
+		return false;
 	if (level == CONF_LEVEL_STS)
 		return true;
 	return a->settings->conf->delivery.mta_sts && heeds_published(a, level);
