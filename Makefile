@@ -185,7 +185,7 @@ $(O)/relay-sendmail.static: relayd/sendmail.c $(O)/librelay.a $(O)/libsmtp.a $(O
 
 run: deps
 	$(MAKE) --no-print-directory all
-	tests/demo.sh
+	BUILD=$(O) tests/demo.sh
 
 # ---- installing ----
 

@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 build=${BUILD:-build}
 run=${RUN:-run}
 port=${PORT:-2525}
+# the rules of this tree, wherever the programs were built
+export RELAYD_REPLIES="${RELAYD_REPLIES:-$PWD/conf/replies.conf}"
 
 mkdir -p "$run/dkim" "$run/caught"
 chmod 700 "$run" "$run/dkim"
@@ -106,9 +108,13 @@ What leaves is kept in $run/caught/. Look around:
     $build/relayctl -s $here/control.sock status
     $build/relayctl -s $here/control.sock queue list
 
-To let it deliver to the world: take the smarthosts and routes lines out of
-$run/relayd.conf, put your own domain and address in (conf/relayd.conf explains
-every key), publish the DNS record in $run/dkim/record.txt, and restart.
+To let it deliver to the world: end this, take the smarthosts and routes lines out
+of $run/relayd.conf, put your own domain and address in (conf/relayd.conf explains
+every key), make a key for it, publish the DNS record that is printed, and start
+relayd by itself (make run would write the file anew):
+
+    $build/relayctl dkim new YOUR.DOMAIN SELECTOR --dir $here/dkim
+    $build/relayd -f $here/relayd.conf
 END
 [ -z "${DEMO_ONCE:-}" ] || exit 0
 echo

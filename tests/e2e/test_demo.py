@@ -1,0 +1,61 @@
+"""`make run`: the demonstration shows a message as it leaves, on a machine of its own."""
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import unittest
+
+import dkim
+
+from harness.relay import ROOT, build_dir, free_port
+
+
+class Demo(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="relayd-test-")
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.port = free_port()
+
+    def demo(self):
+        environment = dict(os.environ, BUILD=build_dir(), RUN=os.path.join(self.folder, "run"),
+                           PORT=str(self.port), DEMO_ONCE="1")
+        environment.pop("RELAYD_REPLIES", None)
+        return subprocess.run([os.path.join(ROOT, "tests", "demo.sh")], env=environment,
+                              capture_output=True, text=True, timeout=120)
+
+    def record(self, *_, **__):
+        """What `dkim new` said is to be published, with its strings put together."""
+        with open(os.path.join(self.folder, "run", "dkim", "record.txt")) as f:
+            return re.search(r"value: (.*)", f.read()).group(1).encode()
+
+    def test_a_message_as_it_leaves(self):
+        for turn in ("first", "again"):
+            with self.subTest(turn):
+                done = self.demo()
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.assertRegex(done.stdout, r"\n    Return-Path: <bounce@example\.jp>\n")
+                self.assertRegex(done.stdout, r"\n    DKIM-Signature: v=1; a=rsa-sha256;")
+                self.assertRegex(done.stdout, r"\n    Received: from ")
+                self.assertRegex(done.stdout, r"\nDKIM: the signature .* is good\n")
+                self.assertIn(f"--server 127.0.0.1:{self.port}", done.stdout)
+                self.assertIn("To let it deliver to the world", done.stdout)
+                with open(os.path.join(self.folder, "run", "caught", "000001.eml"), "rb") as f:
+                    message = f.read()
+                # above the signature is what the catcher noted
+                message = message[message.index(b"DKIM-Signature:"):]
+                self.assertTrue(dkim.verify(message, dnsfunc=self.record))
+
+    def test_a_port_that_is_taken_is_named(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", self.port))
+            taken.listen()
+            done = self.demo()
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(f"port {self.port}", done.stderr)
+        self.assertIn("in use", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
