@@ -328,6 +328,7 @@ void conn_close(struct conn *conn)
 		conn_tls_goodbye(conn);
 	conn->phase = PHASE_GONE;
 	timer_stop(&conn->deadline);
+	loop_step_out(conn->loop, &conn->place);
 	loop_disown(conn->loop, &conn->orphan);
 	if (conn->read_event)
 		event_free(conn->read_event);

@@ -187,7 +187,9 @@ static void send_clear_rest(struct conn *conn)
 		return;
 	conn->drain_due = conn_unsent(conn) > 0;
 	conn->phase = PHASE_SHAKING;
-	shake(conn);
+	/* a client speaks first; until it does, OpenSSL needs no 16 KiB to read into */
+	if (!SSL_is_server(conn->ssl))
+		shake(conn);
 }
 
 /* Finishing: one step on the way down. */
@@ -357,12 +359,21 @@ static void connect_result(struct conn *conn)
 	conn_fail(conn, &why);
 }
 
+static void on_turn(void *arg)
+{
+	struct conn *conn = arg;
+	drive(conn);
+	conn_update(conn);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *conn = arg;
 	(void)fd;
 	(void)what;
-	if (conn->phase == PHASE_SHAKING || conn->write_wants_read)
+	if (conn->phase == PHASE_SHAKING && SSL_is_server(conn->ssl))
+		loop_line_up(conn->loop, &conn->place, on_turn, conn);
+	else if (conn->phase == PHASE_SHAKING || conn->write_wants_read)
 		drive(conn);
 	else if (conn->finishing)
 		discard(conn);
@@ -389,8 +400,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 static bool wants_read(const struct conn *conn)
 {
-	if (conn->phase == PHASE_SHAKING)
-		return !conn->shake_wants_write;
+	if (conn->phase == PHASE_SHAKING) /* in line: its turn will come anyway */
+		return !conn->shake_wants_write && !conn->place.prev;
 	if (conn->phase != PHASE_UP)
 		return false;
 	if (conn->write_wants_read)

@@ -38,6 +38,7 @@ struct conn {
 	struct why *failure; /* what FAILED will say */
 	struct timer deadline;
 	struct loop_orphan orphan;
+	struct loop_place place; /* of a client's handshake, in the loop's line */
 	size_t input_max;
 	size_t taken;      /* bytes at the start of IN that the owner has got */
 	size_t scanned;    /* bytes behind them that hold no LF */

@@ -54,6 +54,7 @@ struct loop {
 	struct call_list next;	  /* deferred */
 	struct call_list running; /* empty outside of run_deferred */
 	struct loop_orphan *orphans;
+	struct loop_place *line;
 };
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
@@ -177,6 +178,34 @@ void loop_disown(struct loop *loop, struct loop_orphan *orphan)
 	orphan->prev = NULL;
 }
 
+void loop_line_up(struct loop *loop, struct loop_place *place, void (*fn)(void *arg), void *arg)
+{
+	if (place->prev)
+		return;
+	place->fn = fn;
+	place->arg = arg;
+	DL_APPEND(loop->line, place);
+}
+
+void loop_step_out(struct loop *loop, struct loop_place *place)
+{
+	if (!place->prev)
+		return;
+	DL_DELETE(loop->line, place);
+	place->prev = NULL;
+}
+
+/* Result: whether there was one. */
+static bool run_line(struct loop *loop)
+{
+	struct loop_place *first = loop->line;
+	if (!first)
+		return false;
+	loop_step_out(loop, first);
+	first->fn(first->arg);
+	return true;
+}
+
 void loop_free(struct loop *loop)
 {
 	if (!loop)
@@ -262,14 +291,14 @@ static bool turn_real(struct loop *loop, bool wait)
 {
 	int64_t sleep = first_timer(loop);
 	bool waiting = sleep >= 0 || has_events(loop) || loop->holds > 0;
-	if (loop->next.count || !wait || !waiting)
+	if (loop->next.count || loop->line || !wait || !waiting)
 		sleep = 0;
 	run_io(loop, sleep);
 	run_timers(loop);
-	bool more = loop->next.count > 0;
+	bool more = run_line(loop) || loop->next.count > 0;
 	run_deferred(loop);
 	return waiting || more || has_events(loop) || loop->timers.count ||
-	       loop->next.count;
+	       loop->next.count || loop->line;
 }
 
 /* Nothing was ready: be sure of it, then let time pass. */
@@ -298,13 +327,14 @@ static bool turn_fake(struct loop *loop, bool wait)
 {
 	bool ran = run_io(loop, 0);
 	ran |= run_timers(loop);
+	ran |= run_line(loop);
 	ran |= loop->next.count > 0;
 	if (ran)
 		loop->moved = has_events(loop);
 	if (!ran && wait)
 		ran = idle_fake(loop);
 	run_deferred(loop);
-	return ran || loop->timers.count || loop->holds > 0 || loop->next.count;
+	return ran || loop->timers.count || loop->holds > 0 || loop->next.count || loop->line;
 }
 
 bool loop_turn(struct loop *loop, bool wait)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The one event loop: libevent's base, timers on our clock, and the graveyard.
- * A turn is: I/O events, due timers, deferred calls. With a fake clock a turn
+ * A turn is: I/O events, due timers, one costly call, deferred calls. With a fake clock a turn
  * that finds nothing to do jumps to the next timer, unless jobs are under way
  * in another thread (loop_hold), so a test never waits and never races.
  * Only the thread that runs the loop may call in, except loop_wake.
@@ -65,6 +65,19 @@ struct loop_orphan {
 };
 void loop_adopt(struct loop *loop, struct loop_orphan *orphan, void (*fn)(void *arg), void *arg);
 void loop_disown(struct loop *loop, struct loop_orphan *orphan);
+
+/* What costs a millisecond (a TLS handshake, which anybody may ask for) stands in
+ * line: one of all such is called in a turn, the first that came, so a flood of them
+ * holds nothing else up for longer than one. Embedded in what waits; zero at first.
+ * FN may stand in line again. Lining up twice keeps the first place. */
+struct loop_place {
+	struct loop_place *prev; /* NULL while not in line */
+	struct loop_place *next;
+	void (*fn)(void *arg);
+	void *arg;
+};
+void loop_line_up(struct loop *loop, struct loop_place *place, void (*fn)(void *arg), void *arg);
+void loop_step_out(struct loop *loop, struct loop_place *place); /* as often as one likes */
 
 /* A timer is embedded in what waits. It fires once; FN may start it again.
  * After timer_stop no call comes. Durations in milliseconds, under 0 is 0. */

@@ -215,6 +215,40 @@ static void stop(void *arg)
 	loop_stop(arg);
 }
 
+static struct loop *line_loop;
+static struct loop_place places[3];
+
+static void again(void *arg)
+{
+	note(arg);
+	loop_line_up(line_loop, &places[0], note, (void *)"A");
+}
+
+/* One costly call in a turn, between all else that the turn has. */
+static void test_line(void **state)
+{
+	(void)state;
+	struct loop *loop = line_loop = begin();
+	loop_line_up(loop, &places[0], again, (void *)"a");
+	loop_line_up(loop, &places[1], note, (void *)"b");
+	loop_line_up(loop, &places[2], note, (void *)"c");
+	loop_line_up(loop, &places[0], note, (void *)"x"); /* has its place */
+	loop_step_out(loop, &places[2]);
+	loop_step_out(loop, &places[2]);
+	loop_defer(loop, note, (void *)"1");
+	assert_true(loop_turn(loop, true));
+	assert_string_equal(trace, "a1");
+	loop_defer(loop, note, (void *)"2");
+	assert_true(loop_turn(loop, true));
+	assert_string_equal(trace, "a1b2");
+	run_dry(loop);
+	assert_string_equal(trace, "a1b2A");
+	loop_line_up(loop, &places[1], note, (void *)"never");
+	loop_step_out(loop, &places[1]);
+	assert_false(loop_turn(loop, true));
+	loop_free(loop);
+}
+
 static void test_run_stop(void **state)
 {
 	(void)state;
@@ -331,7 +365,8 @@ static int use_fake_clock(void **state)
 	cmocka_unit_test(test_empty), cmocka_unit_test(test_timer_order),                \
 	    cmocka_unit_test(test_timer_late_order), cmocka_unit_test(test_timer_stop),  \
 	    cmocka_unit_test(test_timer_zero), cmocka_unit_test(test_defer),             \
-	    cmocka_unit_test(test_defer_many), cmocka_unit_test(test_run_stop),          \
+	    cmocka_unit_test(test_defer_many), cmocka_unit_test(test_line),              \
+	    cmocka_unit_test(test_run_stop),                                             \
 	    cmocka_unit_test(test_hold_and_wake), cmocka_unit_test(test_wake_is_kept)
 
 int main(void)
