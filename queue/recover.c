@@ -225,6 +225,8 @@ static int report_live(struct recovery *r, struct entry *entry, struct walk *wal
 		    walk->record.size, &entry->state,
 		    (const unsigned char *)entry->done.data);
 	}
+	/* not with the entry: between messages that stay it would be a hole */
+	buf_free(&entry->done);
 	envelope_free(&envelope);
 	return 0;
 }

@@ -2,6 +2,7 @@
 is lost, new mail does not wait behind it, and all of it arrives once."""
 import collections
 import os
+import resource
 import shutil
 import subprocess
 import unittest
@@ -43,6 +44,16 @@ class Many(unittest.TestCase):
         facts = {row["what"]: row["value"] for row in self.relay.ctl("status")}
         return int(facts["queue_messages"])
 
+    def memory(self):
+        with open(f"/proc/{self.relay.process.pid}/statm") as f:
+            return int(f.read().split()[1]) * resource.getpagesize()
+
+    def assert_small(self, count, empty):
+        """A restart leaves no holes between what stays in memory."""
+        each = (self.memory() - empty) / count
+        print(f"     {count} messages after the restart: {each:.0f} bytes each", flush=True)
+        self.assertLess(each, 350)
+
     def wait_for_old(self, count):
         wait_until(lambda: self.waiting() == count, what="a queue with the old messages only")
 
@@ -55,6 +66,7 @@ class Many(unittest.TestCase):
     def test_many_waiting_messages_are_started_again(self):
         count = share(100000, 15000)
         relay = self.relay.start()
+        empty = self.memory()
         self.inject(count)
         self.assertEqual(self.waiting(), count)
         self.assert_new_mail_passes(1)
@@ -64,6 +76,7 @@ class Many(unittest.TestCase):
         relay.start()
         self.assert_new_mail_passes(2)
         self.wait_for_old(count)
+        self.assert_small(count, empty)
         self.assertEqual(self.dead.messages, [])
         # it refuses: a few were tried in vain, not each message
         self.assertLess(self.dead.connections, count // 100)
