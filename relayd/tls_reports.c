@@ -290,7 +290,7 @@ struct tls_reports *tls_reports_new(const struct tls_reports_options *options,
 	load(r);
 	if (r->due)
 		begin_work(r);
-	timer_start(&r->turn, 0);
+	on_turn(r); /* the period that was kept may be over */
 	return r;
 }
 

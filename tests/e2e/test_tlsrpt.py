@@ -124,6 +124,7 @@ class Reports(Case):
             json.dump(kept, f)
         relay.change(delivery={"tls_report_interval": "1d"})
         relay.start()
+        relay.ctl("queue", "list")  # it takes signals from here on
         relay.stop()
         with open(path) as f:
             kept = json.load(f)
