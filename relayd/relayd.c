@@ -88,11 +88,13 @@ static void catch_signal(struct daemon *daemon, int number, event_callback_fn fn
 	loop_event_add(loop_event_new(daemon->loop, number, EV_SIGNAL | EV_PERSIST, fn, daemon));
 }
 
-static void hold_hangup(int how)
+static void hold_signals(int how)
 {
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
 	sigprocmask(how, &set, NULL);
 }
 
@@ -101,7 +103,7 @@ static int serve(const char *file, struct settings *settings, struct helper *hel
 	static struct daemon daemon;
 	struct why why = {0};
 	signal(SIGPIPE, SIG_IGN);
-	hold_hangup(SIG_BLOCK); /* until there is somebody to take it */
+	hold_signals(SIG_BLOCK); /* until there is somebody to take them */
 	open_log(settings->conf);
 	if (daemon_start(&daemon, file, settings, helper, &why) < 0) {
 		log_text(LOG_LEVEL_ERROR, "%s", why.text);
@@ -110,7 +112,7 @@ static int serve(const char *file, struct settings *settings, struct helper *hel
 	catch_signal(&daemon, SIGTERM, on_terminate);
 	catch_signal(&daemon, SIGINT, on_terminate);
 	catch_signal(&daemon, SIGHUP, on_hangup);
-	hold_hangup(SIG_UNBLOCK);
+	hold_signals(SIG_UNBLOCK);
 	loop_run(daemon.loop);
 	daemon_end(&daemon);
 	return EX_OK;

@@ -1,5 +1,6 @@
 """kill -9 and SIGTERM under load: nothing that got its 250 is lost."""
 import random
+import signal
 import time
 import unittest
 
@@ -73,6 +74,17 @@ class Kill(unittest.TestCase):
         self.receiver.behaviour = Behaviour()
         relay.ctl("queue", "retry", "--all")
         wait_for_all(self.receiver, load.promised)
+
+    def test_terminate_at_once(self):
+        """Whatever the first word after "is ready" is: it is an orderly end."""
+        relay = self.relay()
+        for number in (signal.SIGTERM, signal.SIGINT) * share(100, 5):
+            relay.start(wait=False)
+            relay.wait_log("is ready", since=relay.lines_before)
+            relay.process.send_signal(number)
+            self.assertEqual(relay.process.wait(10), 0)
+            relay.reader.join(5)
+            self.assertTrue(relay.lines[-1].endswith(" ended"), relay.lines[-1])
 
     def test_terminate_under_load_makes_no_duplicate(self):
         relay = self.relay().start()
