@@ -16,6 +16,7 @@ import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+NOTHING = 5  # exit status of a file none of whose tests was wanted
 passed = failed = skipped = 0
 
 
@@ -99,14 +100,37 @@ class Result(unittest.TextTestResult):
         count(0, 0, 1)
 
 
-def run_python(folder, pattern):
-    sys.path.insert(0, os.path.abspath(folder))
+def run_file(path, pattern):
+    """The tests of one file, in this process."""
+    folder, name = os.path.split(os.path.abspath(path))
+    sys.path.insert(0, folder)
     loader = unittest.TestLoader()
     if pattern:
         loader.testNamePatterns = [f"*{pattern}*"]
-    suite = loader.discover(folder, pattern="test_*.py", top_level_dir=folder)
-    runner = unittest.TextTestRunner(stream=sys.stdout, resultclass=Result, verbosity=0)
-    runner.run(suite)
+    suite = loader.loadTestsFromName(os.path.splitext(name)[0])
+    if suite.countTestCases():
+        runner = unittest.TextTestRunner(stream=sys.stdout, resultclass=Result, verbosity=0)
+        runner.run(suite)
+
+
+def run_python(folder, pattern, jobs):
+    """Files at the same time, since most tests wait most of the time. What each says
+    is shown when it is over."""
+    files = sorted(os.path.join(folder, f) for f in os.listdir(folder)
+                   if f.startswith("test_") and f.endswith(".py"))
+    command = [sys.executable, os.path.abspath(__file__), "-k", pattern, "--file"]
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for path, (status, out) in zip(files, pool.map(
+                lambda f: run_program([*command, f], 1500), files)):
+            found = re.search(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", out, re.M)
+            if found:
+                count(*(int(n) for n in found.groups()))
+                out = out[:found.start()]
+            if not found or (status not in (0, NOTHING) and found.group(2) == "0"):
+                print(f"FAIL {path}: ended with status {status}", flush=True)
+                count(0, 1)
+            if out.strip():
+                print(out.rstrip("\n"), flush=True)
 
 
 def main():
@@ -116,13 +140,18 @@ def main():
     parser.add_argument("programs", nargs="*")
     parser.add_argument("--replay", nargs="*", default=[])
     parser.add_argument("--python", nargs="*", default=[])
+    parser.add_argument("--file", help="one file of such a folder, in this process")
     options = parser.parse_args()
+    if options.file:
+        run_file(options.file, options.k)
+        print(f"{passed} passed, {failed} failed, {skipped} skipped")
+        return 1 if failed else 0 if passed + skipped else NOTHING
     wanted = [p for p in options.programs if options.k in p or options.python]
     with concurrent.futures.ThreadPoolExecutor(options.j) as pool:
         report(pool.map(run_unit, wanted))
         report(pool.map(run_replay, options.replay))
     for folder in options.python:
-        run_python(folder, options.k)
+        run_python(folder, options.k, options.j * 2)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed or not passed else 0
 

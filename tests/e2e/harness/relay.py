@@ -1,6 +1,7 @@
 """The relay under test: the real programs, in a folder of their own, on loopback."""
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -26,9 +27,16 @@ def release_dir():
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that no connection of other tests gets by chance before it is used: below
+    those that the kernel gives out."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass  # taken: another one
 
 
 def wait_until(condition, timeout=30, step=0.02, what="condition"):
