@@ -121,11 +121,10 @@ static void want_copy(struct spool *spool, struct carry *carry, const struct car
 	struct carry_item item = {.id = seen->note.id, .offset = seen->offset,
 		.length = seen->length};
 	struct spool_place place;
-	if (!spool->reports.live(spool->reports.arg, item.id, &place, &item.state, &item.done) ||
-	    place.segment != carry->segment || place.offset != seen->offset) {
-		buf_free(&item.done);
+	if (!spool->reports.live(spool->reports.arg, item.id, &place, &item.state, NULL) ||
+	    place.segment != carry->segment || place.offset != seen->offset ||
+	    !spool->reports.live(spool->reports.arg, item.id, &place, &item.state, &item.done))
 		return;
-	}
 	carry->items = mem_resize(carry->items, carry->item_count + 1, sizeof(item));
 	carry->items[carry->item_count++] = item;
 	carry->kept += seen->length;
@@ -156,12 +155,10 @@ static bool is_note_needed(const struct spool *spool, const struct carry *carry,
 {
 	struct spool_place place;
 	struct spool_state state;
-	struct buf done = {0};
 	if (note->type == RECORD_END)
 		return is_end_needed(spool, carry->segment, note->place.segment);
-	bool needed = spool->reports.live(spool->reports.arg, note->id, &place, &state, &done) &&
+	bool needed = spool->reports.live(spool->reports.arg, note->id, &place, &state, NULL) &&
 	    place.segment != carry->segment;
-	buf_free(&done);
 	/* another state than the present one: a later record says that */
 	if (note->type == RECORD_STATE && needed)
 		needed = is_same_state(&state, &note->state);
@@ -190,12 +187,11 @@ static void copied(struct spool *spool, struct carry *carry, const struct carry_
 {
 	struct spool_place place;
 	struct spool_state state;
-	struct buf done = {0};
 	struct spool_place old = {carry->segment, item->offset};
 	struct segment *segment = segment_find(spool, old.segment);
 	if (segment)
 		segment->shadows++;
-	if (spool->reports.live(spool->reports.arg, item->id, &place, &state, &done) &&
+	if (spool->reports.live(spool->reports.arg, item->id, &place, &state, NULL) &&
 	    place.segment == old.segment && place.offset == old.offset) {
 		segment_message_gone(spool, old);
 		segment_message_added(spool, item->place, item->length);
@@ -208,7 +204,6 @@ static void copied(struct spool *spool, struct carry *carry, const struct carry_
 			.place = item->place};
 		spool_note(spool, &end);
 	}
-	buf_free(&done);
 }
 
 /* Result: false when one could not be written. */

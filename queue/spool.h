@@ -112,10 +112,10 @@ struct spool_reports {
 	/* A message moved (carry-over); the queue must use PLACE from now on. */
 	void (*moved)(void *arg, uint64_t id, struct spool_place place);
 	/* Is this message still in the queue, where is it, and what is its state?
-	 * Asked in the loop before a segment is reused. To DONE (empty) is appended
-	 * a bit per recipient that is done, eight to a byte, the first one in the
-	 * lowest bit; missing bytes count as 0. False: not live; then its
-	 * spool_note_end must have been called. */
+	 * Asked in the loop before a segment is reused, about each of its records. To
+	 * DONE (empty; NULL: it is not wanted) is appended a bit per recipient that is
+	 * done, eight to a byte, the first one in the lowest bit; missing bytes count
+	 * as 0. False: not live; then its spool_note_end must have been called. */
 	bool (*live)(void *arg, uint64_t id, struct spool_place *place,
 	    struct spool_state *state, struct buf *done);
 	void *arg;

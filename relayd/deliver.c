@@ -502,7 +502,8 @@ bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_place *p
 		return false;
 	*place = message->place;
 	*state = message_state(deliver, message);
-	done_bits(message, done);
+	if (done)
+		done_bits(message, done);
 	return true;
 }
 

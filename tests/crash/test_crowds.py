@@ -270,7 +270,7 @@ class Growth(Crowd):
                 client.send(TEXT + b".\r\n")
                 client.expect(250)
             self.done(relay)
-        self.ratio("recipients", work, 10000)
+        self.ratio("recipients", work, share(20000, 10000))
 
     def test_junk_commands(self):
         def work(relay, n):

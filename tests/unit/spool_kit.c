@@ -90,7 +90,8 @@ static bool on_live(void *arg, uint64_t id, struct spool_place *place,
 		return false;
 	*place = m->place;
 	*state = m->state;
-	buf_add_byte(done, (char)m->done);
+	if (done)
+		buf_add_byte(done, (char)m->done);
 	return true;
 }
 
