@@ -179,14 +179,15 @@ int main(int argc, char **argv)
 	struct catcher catcher = {0};
 	uint64_t port = 0;
 	const char *folder = NULL;
+	bool good = true;
 	int option;
 	while ((option = getopt(argc, argv, "p:d:")) != -1) {
 		if (option == 'd')
 			folder = optarg;
 		else if (option != 'p' || !span_number(span_text(optarg), 65535, &port))
-			folder = NULL, optind = argc + 1;
+			good = false;
 	}
-	if (!folder || optind != argc) {
+	if (!good || !folder || optind != argc) {
 		fputs("usage: relay-catcher -d FOLDER [-p PORT]\n"
 		      "keeps every message that comes to 127.0.0.1 port PORT (default: any free one)\n",
 		    stderr);

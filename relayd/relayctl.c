@@ -17,9 +17,11 @@ static void print_command(FILE *to, const struct command_row *row)
 	    row->sentence);
 }
 
+#define USAGE "usage: relayctl [--json] [-f CONFIGURATION] [-s SOCKET] COMMAND"
+
 static void help(FILE *to)
 {
-	fputs("usage: relayctl [--json] [-f CONFIGURATION] [-s SOCKET] COMMAND\n\n", to);
+	fputs(USAGE "\n\n", to);
 	for (int i = 0; i < CMD_COUNT; i++)
 		print_command(to, &command_table[i]);
 	fputs("\nexit status: 0 done, 1 found a problem, 2 wrong usage\n", to);
@@ -56,7 +58,7 @@ static int unknown(const struct ctl *ctl)
 				     command_table[i].words[n] == ' ');
 	fprintf(stderr, "relayctl: there is no command \"%s%s%s\"; %s\n", ctl->words[0],
 	    begun && ctl->word_count > 1 ? " " : "", begun && ctl->word_count > 1 ? ctl->words[1] : "",
-	    begun ? "there are:" : "see relayctl --help");
+	    begun ? "there are:" : "relayctl --help shows them\n" USAGE);
 	for (int i = 0; begun && i < CMD_COUNT; i++)
 		if (strncmp(command_table[i].words, ctl->words[0], n) == 0)
 			print_command(stderr, &command_table[i]);

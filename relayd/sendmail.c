@@ -35,6 +35,7 @@ struct call {
 	char *hostname;
 	char *sender;  /* envelope sender, bare */
 	bool sender_utf8;
+	bool wrong_usage; /* say how it is called */
 	struct buf said;
 };
 
@@ -194,8 +195,10 @@ static int run_mode(struct call *c)
 static int run(struct call *c, int argc, char **argv)
 {
 	struct why why = {0};
-	if (sendmail_options_parse(&c->options, argc, argv, &c->report) != EX_OK)
+	if (sendmail_options_parse(&c->options, argc, argv, &c->report) != EX_OK) {
+		c->wrong_usage = true;
 		return c->report.status;
+	}
 	if (c->options.mode == SENDMAIL_HELP)
 		fputs(sendmail_usage, stdout);
 	if (c->options.mode == SENDMAIL_VERSION)
@@ -218,6 +221,13 @@ static void print_report(const struct sendmail_report *report)
 		fprintf(stderr, "relay-sendmail: %.*s\n", n, rest.p);
 		rest.p += n + 1, rest.n -= (size_t)n + 1;
 	}
+}
+
+/* How it is called: what stands before the first empty line. */
+static void print_usage_lines(void)
+{
+	fprintf(stderr, "%.*s\n", (int)(strstr(sendmail_usage, "\n\n") - sendmail_usage),
+	    sendmail_usage);
 }
 
 static void call_free(struct call *c)
@@ -263,6 +273,8 @@ int main(int argc, char **argv)
 	int status = run(&call, argc, argv);
 	if (status != EX_OK)
 		print_report(&call.report);
+	if (call.wrong_usage)
+		print_usage_lines();
 	call_free(&call);
 	return status;
 }

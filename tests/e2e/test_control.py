@@ -181,6 +181,7 @@ class Queue(Control):
         self.fails(relay, "queue", "show", "x", status=2, says="give one queue id")
         self.fails(relay, "queue", "frob", status=2, says="there are:\n  queue list")
         self.fails(relay, "frob", status=2, says="no command \"frob\"")
+        self.fails(relay, "frob", status=2, says="usage: relayctl ")
         self.fails(relay, "status", "now", status=2, says="takes no arguments")
         self.fails(relay, "why", status=2, says="why takes one")
         self.fails(relay, "log", "-x", status=2, says="log takes -f")
