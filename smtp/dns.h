@@ -37,7 +37,7 @@ struct dns_record {
 	char name[256];          /* MX, PTR, CNAME: lower case, no trailing dot; "" for the root */
 };
 
-#define DNS_RECORDS_MAX 100 /* more are dropped */
+#define DNS_RECORDS_MAX 100 /* more are dropped; of MX records the worst ones */
 
 struct dns_answer {
 	enum dns_status status;

@@ -165,6 +165,24 @@ static bool read_record(struct dns_reading *reading, struct dns_record *r, enum 
 	return false;
 }
 
+/* Where the next record goes: behind the others, or, for an MX when these are as many
+ * as are kept, over the worst one. NULL: it is worse itself. The worst is looked for
+ * anew each time: an answer of 64 KB has 4,000 records at most. */
+static struct dns_record *place_for(struct dns_reading *reading, const struct dns_record *r,
+    enum dns_type type)
+{
+	size_t count = reading->answer.count;
+	struct dns_record *worst = &reading->records[0];
+	if (count < DNS_RECORDS_MAX)
+		return &reading->records[reading->answer.count++];
+	if (type != DNS_MX)
+		return NULL;
+	for (size_t i = 1; i < count; i++)
+		if (reading->records[i].preference > worst->preference)
+			worst = &reading->records[i];
+	return r->preference < worst->preference ? worst : NULL;
+}
+
 /* Result: how many there were, malformed ones included. */
 static size_t read_records(struct dns_reading *reading, enum dns_type type,
     const struct ub_result *result)
@@ -173,13 +191,15 @@ static size_t read_records(struct dns_reading *reading, enum dns_type type,
 	size_t seen = 0;
 	size_t offset = 0;
 	reading->records = mem_array(DNS_RECORDS_MAX, sizeof(*reading->records));
-	for (; result->data[seen] && answer->count < DNS_RECORDS_MAX; seen++) {
-		struct dns_record *r = &reading->records[answer->count];
+	for (; result->data[seen] && (answer->count < DNS_RECORDS_MAX || type == DNS_MX); seen++) {
+		struct dns_record r = {0};
 		const unsigned char *p = (const unsigned char *)result->data[seen];
 		int n = result->len[seen];
-		memset(r, 0, sizeof(*r));
-		if (n >= 0 && read_record(reading, r, type, p, (size_t)n))
-			answer->count++;
+		if (n < 0 || !read_record(reading, &r, type, p, (size_t)n))
+			continue;
+		struct dns_record *to = place_for(reading, &r, type);
+		if (to)
+			*to = r;
 	}
 	for (size_t i = 0; i < answer->count && (type == DNS_TXT || type == DNS_TLSA); i++) {
 		struct dns_record *r = &reading->records[i];

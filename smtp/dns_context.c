@@ -20,7 +20,9 @@
 /* 16 ports and 1 MB are the defaults in library mode: sixteen dead names
  * would hold up all others. A forwarder that was down is tried again after a
  * minute, not after a quarter of an hour, and a name that did not exist may
- * have been put right. */
+ * have been put right. The server is a resolver, at once with what it knows and
+ * seconds later with what it has to find: judged by its quick answers (50 ms and
+ * five tries) it would never be waited for. */
 static const struct {
 	const char *option;
 	const char *value;
@@ -32,6 +34,7 @@ static const struct {
     {"rrset-cache-size:", "4m"},
     {"key-cache-size:", "4m"},
     {"infra-host-ttl:", "60"},
+    {"infra-cache-min-rtt:", "1300"},
     {"cache-max-negative-ttl:", "300"},
 };
 

@@ -219,6 +219,11 @@ static void finish(struct mx_query *q)
 	mem_free(list);
 }
 
+static bool is_our_name(const struct mx_query *q, const char *name)
+{
+	return q->hostname && span_is_nocase(span_text(name), q->hostname);
+}
+
 static void on_address(const struct dns_answer *answer, struct host *host, enum family f)
 {
 	struct mx_query *q = host->query;
@@ -232,6 +237,8 @@ static void on_address(const struct dns_answer *answer, struct host *host, enum 
 		host->secure &= answer->secure;
 		if (answer->canonical && strlen(answer->canonical) < sizeof(host->canonical))
 			snprintf(host->canonical, sizeof(host->canonical), "%s", answer->canonical);
+		/* an alias of ours; behind NAT the address would not tell */
+		host->own |= is_our_name(q, host->canonical);
 		for (size_t i = 0; i < answer->count; i++)
 			add_address(host, &answer->records[i].address);
 	}
@@ -247,11 +254,6 @@ static void on_ipv4(const struct dns_answer *answer, void *arg)
 static void on_ipv6(const struct dns_answer *answer, void *arg)
 {
 	on_address(answer, arg, FAMILY_IPV6);
-}
-
-static bool is_our_name(const struct mx_query *q, const char *name)
-{
-	return q->hostname && span_is_nocase(span_text(name), q->hostname);
 }
 
 static void ask_host(struct mx_query *q, struct host *host)

@@ -167,6 +167,26 @@ static void test_bounds(void **state)
 	assert_int_equal(reading.records[0].len, sizeof(big));
 }
 
+/* Of more MX records than are kept, the best ones are, wherever they stand. */
+static void test_best_mx(void **state)
+{
+	static char rows[MAX][6];
+	(void)state;
+	for (int i = 0; i < MAX; i++) {
+		int preference = MAX - i; /* the best one last */
+		const char row[6] = {(char)(preference >> 8), (char)preference, 1, 'a', 0, 0};
+		memcpy(rows[i], row, sizeof(row));
+		add(rows[i], 5);
+	}
+	assert_int_equal(read_all(DNS_MX), DNS_OK);
+	assert_int_equal(reading.answer.count, DNS_RECORDS_MAX);
+	bool kept[MAX + 1] = {false};
+	for (size_t i = 0; i < reading.answer.count; i++)
+		kept[reading.answer.records[i].preference] = true;
+	for (int i = 1; i <= MAX; i++)
+		assert_int_equal(kept[i], i <= DNS_RECORDS_MAX);
+}
+
 static void test_status(void **state)
 {
 	(void)state;
@@ -211,6 +231,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_addresses, begin, end),
 	    cmocka_unit_test_setup_teardown(test_texts, begin, end),
 	    cmocka_unit_test_setup_teardown(test_bounds, begin, end),
+	    cmocka_unit_test_setup_teardown(test_best_mx, begin, end),
 	    cmocka_unit_test_setup_teardown(test_status, begin, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

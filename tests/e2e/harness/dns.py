@@ -14,9 +14,11 @@ import dns.rrset
 
 
 class NameServer:
-    """Answers on UDP and TCP. add() records; `servfail` and `silent` hold names."""
+    """Answers on UDP and TCP. add() records; `servfail` and `silent` hold names. What
+    is over `udp_most` is to be had by TCP only."""
 
     def __init__(self):
+        self.udp_most = 65535
         self.records = {}
         self.servfail = set()
         self.silent = set()
@@ -93,13 +95,28 @@ class NameServer:
             reply.answer.append(dns.rrset.from_text(name, ttl, "IN", found, *values))
         return reply.to_wire(max_size=65535)
 
+    def cut(self, reply):
+        """REPLY as it goes by UDP."""
+        if len(reply) <= self.udp_most:
+            return reply
+        short = dns.message.make_response(dns.message.from_wire(reply[:2] + b"\1\0" + reply[4:6] + bytes(6) +
+                                                                 self.question(reply)))
+        short.flags |= dns.flags.TC | dns.flags.RA
+        return short.to_wire()
+
+    def question(self, reply):
+        end = 12
+        while reply[end]:
+            end += reply[end] + 1
+        return reply[12:end + 5]
+
     def _serve_udp(self):
         while True:
             try:
                 wire, peer = self.udp.recvfrom(65535)
                 answer = self.reply_to(wire)
                 if answer:
-                    self.udp.sendto(answer, peer)
+                    self.udp.sendto(self.cut(answer), peer)
             except OSError:
                 return
             except Exception:  # a question that dnspython can not read
