@@ -80,7 +80,10 @@ static int write_key(const char *path, const struct buf *pem, const char *user, 
 	if (fd < 0)
 		return why_errno(why, WHY_LOCAL, errno, "%s", path);
 	const struct passwd *owner = geteuid() == 0 ? getpwnam(user) : NULL;
-	bool good = write(fd, pem->data, pem->len) == (ssize_t)pem->len && fsync(fd) == 0;
+	ssize_t n = write(fd, pem->data, pem->len);
+	if (n >= 0)
+		errno = ENOSPC; /* if that was not all */
+	bool good = n == (ssize_t)pem->len && fsync(fd) == 0;
 	if (good && owner)
 		good = fchown(fd, owner->pw_uid, owner->pw_gid) == 0;
 	int error = errno;
@@ -89,6 +92,15 @@ static int write_key(const char *path, const struct buf *pem, const char *user, 
 		return 0;
 	unlink(path);
 	return why_errno(why, WHY_LOCAL, error, "%s", path);
+}
+
+/* Who can read it is what matters, so it is said whom it belongs to. */
+static void print_place(const char *path)
+{
+	struct stat st;
+	const struct passwd *owner = stat(path, &st) == 0 ? getpwuid(st.st_uid) : NULL;
+	printf("The private key is in %s, and belongs to %s\n\n", path,
+	    owner ? owner->pw_name : "a user without a name");
 }
 
 struct new_key {
@@ -158,7 +170,7 @@ static int dkim_new(const struct ctl *ctl)
 	if (result == 0)
 		result = write_key(buf_text(&path), &pem, user, &why);
 	if (result == 0) {
-		printf("The private key is in %s\n\n", buf_text(&path));
+		print_place(buf_text(&path));
 		print_record(key.selector, key.domain, buf_text(&record));
 		printf("Then add to the domain in relayd.conf, once the record can be seen:\n\n"
 		       "  dkim = ( { selector = \"%s\"; key = \"%s\"; } );\n",

@@ -114,6 +114,20 @@ class Privileges(Root):
         self.assertEqual(stat.S_IMODE(os.stat(relay.submit).st_mode), 0o666)
         self.assertEqual(stat.S_IMODE(os.stat(relay.spool + "-drop").st_mode), 0o1733)
 
+    def test_a_new_key_belongs_to_the_daemon(self):
+        """Made by root, read by the daemon after it has given up root, signed with."""
+        relay = self.relay_as_nobody()
+        relay.write_conf()
+        entry = self.key(relay)
+        info = os.stat(entry["key"])
+        self.assertEqual((info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)),
+                         (self.nobody.pw_uid, self.nobody.pw_gid, 0o600))
+        relay.change(domains=({"name": "example.jp", "dkim": (entry,)},))
+        relay.start()
+        self.assertEqual(relay.run_ctl("reload").returncode, 0)
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.assertIn(b"DKIM-Signature: ", self.receiver.wait(1)[0].data)
+
     def test_stays_root_without_power(self):
         relay = self.relay().start()
         one = status(relay.process.pid)
