@@ -129,6 +129,12 @@ static void judge_permanent(const struct verdict_input *in, struct verdict *v)
 		v->klass = VERDICT_POLICY;
 		v->scope = VERDICT_SCOPE_IP;
 		v->action = VERDICT_HOLD;
+	} else if (!m && in->code == 552 && in->stage == VERDICT_STAGE_RCPT) {
+		/* RFC 821's code for too many recipients: 452 is meant (RFC 5321 section
+		 * 4.5.3.1.10) */
+		v->klass = VERDICT_RATE_LIMITED;
+		v->scope = VERDICT_SCOPE_MESSAGE;
+		v->action = VERDICT_RETRY;
 	} else if (m) {
 		v->klass = m->klass;
 		v->scope = m->scope;

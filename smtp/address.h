@@ -14,7 +14,8 @@
 
 #define ADDRESS_LOCAL_MAX 64   /* RFC 5321 4.5.3.1.1 */
 #define ADDRESS_DOMAIN_MAX 255 /* 4.5.3.1.2 */
-#define ADDRESS_MAX 254        /* RFC 3696 erratum 1690: a path of 256 with its <> */
+#define ADDRESS_MAX 320        /* the two with "@": a path of 256 must be taken (4.5.3.1.3), and
+                                  what the parts alone allow should be (4.5.3.1) */
 #define DOMAIN_LABEL_MAX 63    /* RFC 1035 2.3.4 */
 
 enum address_form {

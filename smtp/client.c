@@ -22,7 +22,7 @@
 #include "smtp/client_internal.h"
 
 /* What the receiver can make us hold: lines are taken as they come. */
-#define INPUT_MAX 16384
+#define INPUT_MAX 65536
 
 #define FINISH_MS 5000 /* for our QUIT to leave */
 
@@ -289,10 +289,25 @@ static enum client_state broken(struct client *c, const struct why *why)
 	    doubt(c));
 }
 
+/* The connection ends behind a refusal of EHLO, with no word about our HELO: the refusal is
+ * what the receiver had to say, be it about EHLO or about us. */
+static bool ends_refused(struct client *c, enum conn_event event)
+{
+	bool ends = event == CONN_CLOSED || event == CONN_FAILED || event == CONN_EXPIRED;
+	if (!ends || c->state != STATE_HELO || !c->reply.complete)
+		return false;
+	enum client_state next = client_refused(c);
+	c->quit = false; /* nobody listens */
+	client_enter(c, next);
+	return true;
+}
+
 static void on_event(struct conn *conn, enum conn_event event, const struct why *why, void *arg)
 {
 	struct client *c = arg;
 	(void)conn;
+	if (ends_refused(c, event))
+		return;
 	switch (event) {
 	case CONN_OPEN:
 		client_enter(c, opened(c));

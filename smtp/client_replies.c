@@ -188,11 +188,19 @@ enum client_state client_ehlo_accepted(struct client *c)
 	return prepare(c);
 }
 
-/* 500, 502, 504: EHLO is not known here. Anything else is about us. */
+/* Does a refusal of EHLO speak of the command alone (RFC 5321 sections 3.2 and 4.1.4)?
+ * Receivers use any 5xx for that; an enhanced code tells those apart that mean us. */
+static bool is_about_ehlo(const struct reply *reply)
+{
+	unsigned code = reply->code;
+	if (code == 500 || code == 502 || code == 504)
+		return true;
+	return code >= 500 && (reply->enhanced.klass == 0 || reply->enhanced.subject == 5);
+}
+
 enum client_state client_ehlo_refused(struct client *c)
 {
-	unsigned code = c->reply.code;
-	return code == 500 || code == 502 || code == 504 ? STATE_HELO : client_refused(c);
+	return is_about_ehlo(&c->reply) ? STATE_HELO : client_refused(c);
 }
 
 enum client_state client_helo_accepted(struct client *c)

@@ -13,7 +13,9 @@
 #include "relayd/base/buf.h"
 #include "relayd/base/text.h"
 
-#define REPLY_LINE_MAX 2048   /* bytes of a reply line taken off the wire; RFC says 512 */
+/* Bytes of a reply line taken off the wire. RFC 5321 says 512, and whoever answers the
+ * final dot with more has taken the message: it must not be sent again for that. */
+#define REPLY_LINE_MAX 65535
 #define REPLY_LINES_MAX 4096  /* lines of one reply, EHLO's included; few are kept */
 #define REPLY_KEEP_LINE 512   /* bytes of a line that are kept */
 #define REPLY_KEEP_LINES 64   /* lines that are kept */

@@ -92,12 +92,16 @@ class Conformance(Case):
             (b"DATA now", 501), (b"DATA", 354)])
 
     def test_minima(self):
-        """4.5.3.1: local part 64, path 256, command 512, text line 998, 100 recipients;
+        """4.5.3.1: local part 64, domain 255, path 256, command 512, text line 998, 100 recipients;
         4.5.3.1.10: more of those get 452, and those that were taken stay."""
         client = self.client()
         path = b"l" * 64 + b"@" + b".".join([b"d" * 60] * 3) + b".test"
         path = path[:-5] + b"x" * (254 - len(path)) + b".test"
         self.assertEqual(len(path), 254)
+        domain = b".".join([b"d" * 63] * 3 + [b"d" * 58, b"test"])
+        self.assertEqual(len(domain), 255)
+        self.answers(client, [(b"MAIL FROM:<" + b"l" * 64 + b"@" + domain + b">", 250),
+                              (b"RCPT TO:<" + b"l" * 64 + b"@" + domain + b">", 250), (b"RSET", 250)])
         self.answers(client, [(b"NOOP " + b"x" * 505, 250), (b"MAIL FROM:<" + b"l" * 64 + b"@example.jp>", 250),
                               (b"RCPT TO:<" + path + b">", 250), (b"RSET", 250), (b"MAIL FROM:<a@example.jp>", 250)])
         for i in range(100):

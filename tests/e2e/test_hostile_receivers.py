@@ -170,7 +170,7 @@ class Fates(Case):
                  "ehlo-full": Behaviour(ehlo="552 5.2.2 mailbox full"),
                  "ehlo-relay": Behaviour(ehlo="554 5.7.1 relaying denied"),
                  "ehlo": Behaviour(ehlo="554 5.7.1 no"),
-                 "ehlo-550": Behaviour(ehlo="550 no"),
+                 "ehlo-550": Behaviour(ehlo="550 no", helo="550 no"),
                  "helo": Behaviour(ehlo="502 no", helo="554 no"),
                  "mail": Behaviour(mail="550 5.7.606 Access denied, banned sending IP [192.0.2.1]")}
         relay = self.meet(cases)
@@ -182,6 +182,7 @@ class Fates(Case):
         cases = {stage: Behaviour(**{stage: "451 4.7.1 later"}) for stage in STAGES[1:]}
         cases["bare"] = Behaviour(rcpt="450 greylisted")
         cases["452"] = Behaviour(rcpt="452 4.2.2 full")
+        cases["552"] = Behaviour(rcpt="552 no")  # RFC 5321 section 4.5.3.1.10: it is a 452
         cases["lying"] = Behaviour(rcpt="450 5.1.1 the first digit counts")
         relay = self.meet(cases)
         self.check_waiting(relay, cases, {"end": "451 .*later"})
@@ -231,6 +232,8 @@ class Fates(Case):
                                     end=b"250-\r\n250\r\n"),
                  "lf": Behaviour(banner=b"220 a\n", ehlo=b"250-a\n250 PIPELINING\n", mail=b"250 a\n",
                                  rcpt=b"250 a\n", data=b"354 a\n", end=b"250 a\n"),
+                 "long": Behaviour(banner=b"220 " + b"x" * 3000 + b"\r\n", end=b"250 " + b"x" * 9000 + b"\r\n"),
+                 "bare-ehlo": Behaviour(ehlo="550 no"),  # HELO may still be good
                  "apart": Behaviour(banner=lambda n, a: b"220 a\r\n", rcpt="251 will forward")}
         relay = self.meet(cases)
         self.gone(relay)
