@@ -16,10 +16,12 @@
 #include <unistd.h>
 
 #include "relayd/base/clock.h"
+#include "relayd/base/log_syslog.h"
 
 #define VALUE_MAX 600
 #define PIPE_WANTED (1 << 20)
 #define TEXT_MAX 4000 /* under PIPE_BUF with what stands in front */
+#define SYSLOG "/dev/log"
 
 static enum log_target to = LOG_TO_STDERR;
 static enum log_level keep = LOG_LEVEL_INFO;
@@ -47,7 +49,7 @@ void log_open(enum log_target target, enum log_level level)
 	/* room for a burst; what the system does not give is no fault */
 	fcntl(STDERR_FILENO, F_SETPIPE_SZ, PIPE_WANTED);
 	if (target == LOG_TO_SYSLOG)
-		openlog("relayd", LOG_PID | LOG_NDELAY, LOG_MAIL);
+		tzset(); /* while every file can be read */
 }
 
 void log_tap(void (*fn)(struct span line, void *arg), void *arg)
@@ -72,8 +74,19 @@ static void add_time(struct buf *b)
 	buf_addf(b, "%s.%03dZ ", text, (int)(now % 1000));
 }
 
-/* A log that can not be written must not stop the mail: a pipe that nobody
- * empties loses lines, and the first one that fits again says how many. */
+/* A log that can not be written must not stop the mail: where nobody reads, lines
+ * are lost, and when they are read again this says how many. */
+static void tell_lost(void)
+{
+	uint64_t count = lost;
+	if (!count)
+		return;
+	lost = 0;
+	log_text(LOG_LEVEL_WARN, "%" PRIu64 " lines of this log were lost: nobody read it", count);
+	if (lost) /* that one too */
+		lost += count;
+}
+
 static void write_line(const struct buf *line)
 {
 	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
@@ -81,14 +94,17 @@ static void write_line(const struct buf *line)
 		lost++;
 		return;
 	}
-	if (lost) {
-		uint64_t count = lost;
-		lost = 0;
-		log_text(LOG_LEVEL_WARN, "%" PRIu64 " lines of this log were lost: nobody read it",
-		    count);
-	}
+	tell_lost();
 	ssize_t done = write(STDERR_FILENO, line->data, line->len);
 	(void)done;
+}
+
+static void send_line(enum log_level level, struct span line)
+{
+	if (log_syslog(SYSLOG, levels[level].priority, line) < 0)
+		lost++;
+	else
+		tell_lost();
 }
 
 static void put(enum log_level level, struct span text)
@@ -105,7 +121,7 @@ static void put(enum log_level level, struct span text)
 	if (tap)
 		tap((struct span){line.data + head, line.len - head}, tap_arg);
 	if (to == LOG_TO_SYSLOG) {
-		syslog(levels[level].priority, "%s", buf_text(&line) + head);
+		send_line(level, (struct span){line.data + head, line.len - head});
 	} else {
 		buf_add_byte(&line, '\n');
 		write_line(&line);

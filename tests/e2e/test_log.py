@@ -3,6 +3,8 @@ whatever clients and receivers say."""
 import base64
 import os
 import re
+import socket
+import subprocess
 import unittest
 
 from harness import Behaviour, RawClient
@@ -89,6 +91,74 @@ class Lines(Case):
             relay.wait_log("attempt .*result=")
             self.lines_are_whole(relay)
             relay.close()
+
+
+OWN_DEV = """set -e
+mount -t tmpfs none "$1"
+for name in null urandom; do
+	touch "$1/$name"
+	mount --bind /dev/$name "$1/$name"
+done
+ln -s "$2" "$1/log"
+mount --move "$1" /dev
+shift 2
+exec "$@"
+"""
+
+
+class Syslog(Case):
+    """With a /dev/log of its own, in a mount namespace."""
+
+    def setUp(self):
+        super().setUp()
+        self.path = os.path.join(self.folder(), "log")
+        self.enter = ["unshare", "-m", "sh", "-c", OWN_DEV, "sh", self.folder(), self.path]
+        if subprocess.run([*self.enter, "true"], capture_output=True).returncode != 0:
+            self.skipTest("a mount namespace of its own is not allowed here")
+
+    def listen(self):
+        log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        log.settimeout(30)
+        log.bind(self.path)
+        self.addCleanup(log.close)
+        return log
+
+    def until(self, log, pattern):
+        while True:
+            line = log.recv(65536).decode()
+            self.assertRegex(line, r"^<2[0-3]>[A-Z][a-z][a-z] [ 123]\d \d\d:\d\d:\d\d relayd\[\d+\]: ")
+            if re.search(pattern, line):
+                return line
+
+    def test_lines_and_a_log_that_stands_still(self):
+        log = self.listen()
+        relay = self.relay(wrapper=self.enter, log="syslog")
+        relay.start(wait=False)
+        self.until(log, " is ready")
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.until(log, r"^<22>.*info accept id=")
+        self.until(log, r"^<22>.*info attempt id=.*result=delivered")
+        # more than its queue holds: nobody waits for it
+        for _ in range(100):
+            relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(101)
+        log.settimeout(0)
+        try:
+            while True:
+                log.recv(65536)
+        except BlockingIOError:
+            log.settimeout(30)
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.until(log, r"^<20>.*warn \d+ lines of this log were lost")
+        # it ends, and is started again
+        log.close()
+        os.unlink(self.path)
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(103)
+        log = self.listen()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.until(log, r"info accept id=")
+        self.assertEqual(relay.log(""), [])
 
 
 if __name__ == "__main__":

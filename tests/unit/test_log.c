@@ -8,11 +8,18 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
+#include "relayd/base/log_syslog.h"
 
 static int old_stderr;
 static int out[2];
@@ -164,6 +171,73 @@ static void test_full_pipe(void **state)
 	assert_non_null(strstr(shown, "read again"));
 }
 
+/* ---- syslog ---- */
+
+static char socket_path[64];
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	unlink(path);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+static const char *received(int fd)
+{
+	ssize_t n = recv(fd, text, sizeof(text) - 1, 0);
+	assert_true(n > 0);
+	text[n] = '\0';
+	return text;
+}
+
+static int say(const char *line)
+{
+	return log_syslog(socket_path, LOG_WARNING, span_text(line));
+}
+
+/* What it gets, that it need not read, and that it may go and come back. */
+static void test_syslog(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/relayd-log-XXXXXX";
+	char expected[128];
+	assert_non_null(mkdtemp(folder));
+	snprintf(socket_path, sizeof(socket_path), "%s/log", folder);
+	setenv("TZ", "Asia/Tokyo", 1);
+	tzset();
+	clock_fake(1800000000123);
+	assert_int_equal(say("nobody is there"), -1);
+	int fd = listen_at(socket_path);
+	assert_int_equal(say("warn a=1"), 0);
+	snprintf(expected, sizeof(expected), "<20>Jan 15 17:00:00 relayd[%d]: warn a=1", (int)getpid());
+	assert_string_equal(received(fd), expected);
+	int sent = 0;
+	while (sent < 100000 && say("not read") == 0)
+		sent++;
+	assert_in_range(sent, 1, 99999);
+	while (recv(fd, text, sizeof(text), 0) > 0)
+		sent--;
+	assert_int_equal(sent, 0);
+	assert_int_equal(say("read again"), 0);
+	close(fd);
+	assert_int_equal(say("it has gone"), -1);
+	fd = listen_at(socket_path);
+	assert_int_equal(say("it is back"), 0);
+	assert_non_null(strstr(received(fd), "it is back"));
+	close(fd);
+	fd = listen_at(socket_path);
+	assert_int_equal(say("started again"), 0);
+	assert_non_null(strstr(received(fd), "started again"));
+	close(fd);
+	log_syslog_close();
+	unlink(socket_path);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -173,6 +247,7 @@ int main(void)
 	    cmocka_unit_test(test_text),
 	    cmocka_unit_test(test_levels_and_tap),
 	    cmocka_unit_test(test_full_pipe),
+	    cmocka_unit_test(test_syslog),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
