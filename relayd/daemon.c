@@ -22,6 +22,7 @@
 
 #define PATIENCE_MS 4000 /* of a shutdown */
 #define CHECK_MS 50
+#define DAY_MS (24 * 60 * 60 * 1000)
 #define SIGNERS_MAX 64
 
 /* ---- joints ---- */
@@ -287,6 +288,14 @@ static void write_status(void *arg, struct buf *out)
 	    queued(d), listen_connections(d->listen), deliver_running(d->deliver));
 }
 
+/* A certificate ends in the middle of a life of months, too. */
+static void look_daily(void *arg)
+{
+	struct daemon *d = arg;
+	settings_renew(d->settings, log_warning, NULL);
+	timer_start(&d->daily, DAY_MS);
+}
+
 int daemon_start(struct daemon *d, const char *file, struct settings *settings,
     struct helper *helper, struct why *why)
 {
@@ -315,6 +324,9 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings,
 	/* reading rules, keys and the spool has left holes */
 	malloc_trim(0);
 	settings_warn(settings, log_warning, NULL);
+	settings_warn_of_logins(settings, log_warning, NULL);
+	timer_init(&d->daily, d->loop, look_daily, d);
+	timer_start(&d->daily, DAY_MS);
 	log_text(LOG_LEVEL_INFO, "relayd " RELAYD_VERSION " is ready: %zu messages in the queue",
 	    queued(d));
 	service_forget_sockets();
@@ -378,6 +390,7 @@ static int load_anew(struct daemon *d, struct conf_errors *errors)
 	settings_unref(d->settings);
 	d->settings = fresh;
 	settings_warn(fresh, log_warning, NULL);
+	settings_warn_of_logins(fresh, log_warning, NULL);
 	log_text(LOG_LEVEL_INFO, "reload: %s is in force", d->file);
 	return 0;
 }

@@ -35,6 +35,7 @@ struct daemon {
 	struct helper *helper;
 	struct stats stats;
 	struct timer patience; /* of a shutdown */
+	struct timer daily;
 	bool stopping;
 	bool spool_full;
 };

@@ -150,6 +150,12 @@ static struct settings *load(const char *file)
 	return NULL;
 }
 
+static void print_warning(void *arg, const char *text)
+{
+	(void)arg;
+	fprintf(stderr, "warning: %s\n", text);
+}
+
 static int with_configuration(int mode, const char *file)
 {
 	struct settings *settings = load(file);
@@ -161,6 +167,8 @@ static int with_configuration(int mode, const char *file)
 		fputs(buf_text(&text), stdout);
 		buf_free(&text);
 	} else {
+		settings_warn(settings, print_warning, NULL);
+		settings_warn_of_logins(settings, print_warning, NULL);
 		printf("%s: the configuration is good\n", file);
 	}
 	settings_unref(settings);

@@ -112,6 +112,8 @@ void report_send(struct intake *intake, const struct conf *conf, struct stats *s
 	    .client = mem_text("report"),
 	    .user = mem_text(""),
 	    .report = true,
+	    /* RFC 8689 section 5: rather lost than read along */
+	    .require_tls = report->envelope->require_tls,
 	    .smtputf8 = report->envelope->smtputf8,
 	    .recipients = mem_array(1, sizeof(char *)),
 	    .recipient_count = 1,

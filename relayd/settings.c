@@ -57,14 +57,19 @@ static int load_certificates(struct settings *s, struct why *why)
 		   : 0;
 }
 
+static bool takes_logins(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->listen_count; i++)
+		if (conf->listen[i].auth)
+			return true;
+	return false;
+}
+
 /* The file is read again whenever it changes (relayd/login.c); this finds what is
  * wrong with it before a start or reload. */
 static void check_users(const struct conf *conf, struct conf_errors *errors)
 {
-	bool wanted = false;
-	for (size_t i = 0; i < conf->listen_count; i++)
-		wanted = wanted || conf->listen[i].auth;
-	if (!wanted)
+	if (!takes_logins(conf))
 		return;
 	struct users *users = users_load(conf->users, NULL, &errors->text);
 	errors->count += users == NULL;
@@ -144,6 +149,33 @@ void settings_warn(const struct settings *s, void (*fn)(void *arg, const char *t
 	struct warning warning = {fn, arg};
 	if (s->server_tls)
 		tls_server_each(s->server_tls, look_at_certificate, &warning);
+}
+
+void settings_warn_of_logins(const struct settings *s, void (*fn)(void *arg, const char *text),
+    void *arg)
+{
+	const struct conf *conf = s->conf;
+	struct buf text = {0};
+	struct users *users = takes_logins(conf) ? users_load(conf->users, NULL, &text) : NULL;
+	for (size_t i = 0; users && i < conf->client_count; i++) {
+		const struct conf_client *client = &conf->clients[i];
+		if (!client->login[0] || client->certificate_count ||
+		    users_find(users, client->login))
+			continue;
+		buf_clear(&text);
+		buf_addf(&text, "clients: \"%s\" is for the login \"%s\", which %s does not have; "
+		    "do: relayctl user add %s", client->name, client->login, conf->users, client->login);
+		fn(arg, buf_text(&text));
+	}
+	users_free(users);
+	buf_free(&text);
+}
+
+void settings_renew(const struct settings *s, void (*fn)(void *arg, const char *text), void *arg)
+{
+	settings_warn(s, fn, arg);
+	if (s->server_tls)
+		tls_server_renew_tickets(s->server_tls);
 }
 
 struct settings *settings_ref(struct settings *s)

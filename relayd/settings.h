@@ -41,4 +41,13 @@ SSL_CTX *settings_client_verify(struct settings *settings, struct why *why);
 void settings_warn(const struct settings *settings, void (*fn)(void *arg, const char *text),
     void *arg);
 
+/* The same of what is only looked at when the configuration is loaded: entries of
+ * clients whose login is not in the users' file. Reads that file. */
+void settings_warn_of_logins(const struct settings *settings,
+    void (*fn)(void *arg, const char *text), void *arg);
+
+/* What a long life asks for, once a day: settings_warn, and new keys for tickets. */
+void settings_renew(const struct settings *settings, void (*fn)(void *arg, const char *text),
+    void *arg);
+
 #endif

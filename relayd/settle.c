@@ -227,11 +227,13 @@ static void take_result(struct attempt *a, struct tried *t, enum verdict_stage s
 }
 
 /* A failure of the client's making starts with an enhanced code where one fits
- * ("5.6.3 the receiver does not offer 8BITMIME"). */
-static unsigned code_of_failure(const struct client_result *result, struct enhanced *enhanced)
+ * ("5.6.3 the receiver does not offer 8BITMIME"). TEXT gets what follows it. */
+static unsigned code_of_failure(const struct client_result *result, struct enhanced *enhanced,
+    struct buf *text)
 {
-	struct span text = span_text(result->why->text);
-	enhanced_parse(text, enhanced);
+	const char *whole = result->why->text;
+	size_t n = enhanced_parse(span_text(whole), enhanced);
+	buf_add_text(text, whole + n + (n && whole[n] == ' '));
 	if (result->why->kind != WHY_PERM)
 		return 0;
 	return enhanced->klass == 5 ? 554 : 0;
@@ -248,8 +250,7 @@ void settle_reply(struct attempt *a, struct tried *t, const struct client_result
 		enhanced = result->reply->enhanced;
 		buf_add(&t->text, result->reply->text.data, result->reply->text.len);
 	} else {
-		t->code = code_of_failure(result, &enhanced);
-		buf_add_text(&t->text, result->why->text);
+		t->code = code_of_failure(result, &enhanced, &t->text);
 	}
 	take_result(a, t, stages[result->stage], &enhanced, client_stage_name(result->stage));
 	way_note(a, t, stages[result->stage], result);

@@ -102,10 +102,12 @@ static bool read_content(struct spool_reader *reader, struct buf *text)
 	return false;
 }
 
-/* RFC 3461 section 4.3: RET is about reports of failure. */
+/* RFC 3461 section 4.3: RET is about reports of failure; RFC 8689 section 5: it does
+ * not count with REQUIRETLS. */
 static void fill_returned(struct report *report, struct spool_reader *reader, struct list *list)
 {
-	bool whole = report->kind == BOUNCE_FAILED && report->envelope->ret == ENVELOPE_RET_FULL;
+	const struct envelope *e = report->envelope;
+	bool whole = report->kind == BOUNCE_FAILED && e->ret == ENVELOPE_RET_FULL && !e->require_tls;
 	if (whole && read_content(reader, &list->text)) {
 		report->content = span_buf(&list->text);
 		return;

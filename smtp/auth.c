@@ -44,6 +44,49 @@ void auth_plain(struct buf *out, const char *user, const char *password)
 	mem_free(text);
 }
 
+#define MASK_LEAST 4 /* characters: less is no secret */
+#define MASK_PART 8  /* so much of one that was cut off */
+
+/* How much of SECRET stands at the start of TEXT, when that is too much; else 0. */
+static size_t shown(struct span text, const struct buf *secret)
+{
+	size_t n = 0;
+	while (n < text.n && n < secret->len && text.p[n] == secret->data[n])
+		n++;
+	return n >= MASK_PART || (n >= MASK_LEAST && n == secret->len) ? n : 0;
+}
+
+void auth_mask(struct buf *out, struct span line, const char *user, const char *password)
+{
+	struct buf secrets[3] = {0};
+	size_t len = strlen(password);
+	if (len >= MASK_LEAST) {
+		buf_room(&secrets[0], len);
+		buf_add(&secrets[0], password, len);
+		buf_room(&secrets[1], (len + 2) / 3 * 4);
+		text_base64(&secrets[1], span_text(password));
+		auth_plain(&secrets[2], user, password);
+	}
+	while (line.n) {
+		size_t most = 0;
+		for (size_t i = 0; i < 3; i++) {
+			size_t n = shown(line, &secrets[i]);
+			most = n > most ? n : most;
+		}
+		if (most)
+			buf_add_text(out, "***");
+		else
+			buf_add_byte(out, line.p[0]);
+		line.p += most ? most : 1;
+		line.n -= most ? most : 1;
+	}
+	for (size_t i = 0; i < 3; i++) {
+		if (secrets[i].data)
+			mem_wipe(secrets[i].data, secrets[i].cap);
+		buf_free(&secrets[i]);
+	}
+}
+
 /* The bytes up to the next NUL, or to the end; *REST moves behind. */
 static struct span take_part(struct span *rest)
 {

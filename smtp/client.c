@@ -213,7 +213,7 @@ static enum client_state judge_reply(struct client *c)
 	return step ? step(c) : client_out_of_turn(c);
 }
 
-static void take_line(struct client *c, struct span line)
+static void take_plain_line(struct client *c, struct span line)
 {
 	switch (reply_take_line(&c->reply, line)) {
 	case 0:
@@ -230,6 +230,19 @@ static void take_line(struct client *c, struct span line)
 		buf_free(&text);
 	}
 	}
+}
+
+/* What is said about our password may repeat it, and is kept and shown. */
+static void take_line(struct client *c, struct span line)
+{
+	struct buf masked = {0};
+	if (rows[c->state].stage != CLIENT_AUTH) {
+		take_plain_line(c, line);
+		return;
+	}
+	auth_mask(&masked, line, c->user, c->password);
+	take_plain_line(c, span_buf(&masked));
+	buf_free(&masked);
 }
 
 static void take_input(struct client *c)

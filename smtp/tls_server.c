@@ -11,9 +11,11 @@
 #include <string.h>
 
 #include "relayd/base/mem.h"
+#include "relayd/base/random.h"
 #include "smtp/tls.h"
 
 #define NAME_SHOWN 256
+#define TICKET_KEYS_MAX 128 /* OpenSSL 3 has 80 bytes of them */
 
 struct certificate {
 	X509 *x;
@@ -238,6 +240,19 @@ int tls_server_ask_clients(SSL_CTX *first, const char *authorities, struct why *
 		if (ask_one(table->list[i].ctx, authorities, why) != 0)
 			return -1;
 	return 0;
+}
+
+/* Whichever name a client asks for, its tickets are those of the first context. */
+void tls_server_renew_tickets(SSL_CTX *first)
+{
+	unsigned char keys[TICKET_KEYS_MAX];
+	long n = SSL_CTX_get_tlsext_ticket_keys(first, NULL, 0);
+	if (n <= 0 || n > TICKET_KEYS_MAX)
+		bug("ticket keys of another size");
+	random_bytes(keys, (size_t)n);
+	if (SSL_CTX_set_tlsext_ticket_keys(first, keys, n) != 1)
+		bug("ticket keys are not taken");
+	mem_wipe(keys, sizeof(keys));
 }
 
 void tls_server_each(SSL_CTX *first,

@@ -28,6 +28,11 @@ int tls_server_add(SSL_CTX *ctx, const char *certificate, const char *key, struc
 int tls_server_ask_clients(SSL_CTX *ctx, const char *authorities, struct why *why)
     ATTR_MUST_CHECK;
 
+/* New keys for session tickets: those given out so far resume nothing any more.
+ * OpenSSL keeps one for the life of a context, and whoever gets hold of it can read
+ * all that TLS 1.2 clients have said and resumed with it, so: once a day. */
+void tls_server_renew_tickets(SSL_CTX *ctx);
+
 /* Each certificate: the first name that it is for, and its end (seconds of the wall
  * clock). */
 void tls_server_each(SSL_CTX *ctx, void (*fn)(void *arg, const char *name, int64_t until_s),

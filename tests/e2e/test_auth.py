@@ -443,6 +443,19 @@ class Users(Auth):
         self.assertEqual(done.returncode, 78)
         self.assertRegex(done.stderr + done.stdout, "users:4: .*\n.*users:6: ")
 
+    def test_rights_of_nobody_are_warned_of(self):
+        """An entry of clients whose login the file does not have, by a slip or not yet."""
+        self.daemon.change(clients=({"name": "shop", "login": USER}, {"name": "blog", "login": "blog@example.jp"}))
+        self.daemon.write_conf()
+        said = '"blog" is for the login "blog@example.jp", which .*/users does not have; do: relayctl user add'
+        done = subprocess.run([self.daemon.program("relayd"), "-t", "-f", self.daemon.conf],
+                              capture_output=True, text=True, env=self.daemon.env)
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stderr, said)
+        self.assertNotIn("shop", done.stderr)
+        self.daemon.ctl("reload")
+        self.daemon.wait_log("warn clients: " + said)
+
     def test_open_to_others(self):
         os.chmod(self.users, 0o640)
         self.assertEqual(self.login(USER, PASSWORD), b"235")  # as it was read before

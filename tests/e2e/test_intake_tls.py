@@ -1,4 +1,5 @@
 """TLS of clients: which certificate is shown to whom, and what a reload changes."""
+import os
 import shutil
 import smtplib
 import socket
@@ -8,6 +9,9 @@ import unittest
 
 from harness import Behaviour, RawClient, free_port
 from harness.case import TEXT, Case
+from harness.relay import release_dir
+
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 
 class TlsCase(Case):
@@ -119,6 +123,16 @@ class IntakeTls(TlsCase):
         self.assertRegex(warnings[0], "certificate of mail.example.org ends in (19|20) days; renew it")
         self.assertIn("certificate of old.example.org has ended, since", warnings[1])
         relay.wait_log("mail.example.org ends in (19|20) days")
+
+    @unittest.skipUnless(os.path.exists(FAKETIME), "libfaketime is not installed")
+    def test_a_long_life_is_warned_every_day(self):
+        self.pem, self.key_file, _ = self.certificate("relay.example.jp", days=20)
+        relay = self.relay(tls={"certificate": self.pem, "key": self.key_file})
+        relay.program = lambda name: os.path.join(release_dir(), name)
+        relay.env.update(LD_PRELOAD=FAKETIME, FAKETIME="+0 x20000")  # a day in four seconds
+        relay.start()
+        for days in (19, 18):
+            relay.wait_log(f"warn the certificate of relay.example.jp ends in {days} days")
 
     def test_words_behind_starttls_end_the_session(self):
         """RFC 3207 section 4.2: whoever put them there, nothing of them counts."""

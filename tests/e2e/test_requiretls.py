@@ -20,6 +20,7 @@ class RequireTls(Case):
         self.authority = Authority(self.folder())
         self.good = self.authority.context("mx.dest.test")
         self.reports = self.another_receiver("127.0.0.9", port=self.receiver.port)
+        self.reports.behaviour = Behaviour(tls=self.authority.context("mx.example.jp"), extensions=OFFER)
 
     def relay(self, **settings):
         self.tls_port = free_port()
@@ -74,6 +75,23 @@ class RequireTls(Case):
         report, = self.reports.wait(1)
         self.assertIn(b"5.7.30", report.data)
         self.assertEqual(self.receiver.messages, [])
+
+    def test_its_report_is_no_less_secret(self):
+        """RFC 8689 section 5: REQUIRETLS holds for the report, and RET=FULL does not."""
+        self.receiver.behaviour = Behaviour(tls=self.good)
+        self.send(options=("REQUIRETLS", "RET=FULL"))
+        report, = self.reports.wait(1)
+        mail = [c for c in self.reports.commands if c.startswith("MAIL")]
+        self.assertTrue(mail[0].endswith(" REQUIRETLS"), mail)
+        self.assertIn(b"text/rfc822-headers", report.data)
+        self.assertNotIn(TEXT.split(b"\r\n\r\n", 1)[1], report.data)
+
+    def test_a_report_that_nobody_takes_so_ends_there(self):
+        self.receiver.behaviour = Behaviour(tls=self.good)
+        self.reports.behaviour = Behaviour(tls=self.authority.context("mx.example.jp"))
+        relay, _ = self.send()
+        relay.wait_log("discard id=.* to=a@example.jp")
+        self.assertEqual(self.reports.messages, [])
 
     def test_returned_where_nobody_says_whose_host_it_is(self):
         self.names.unsigned = {"dest.test"}

@@ -44,6 +44,44 @@ static void test_plain(void **state)
 	buf_free(&out);
 }
 
+static void test_mask(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *line;
+		const char *shown;
+	} rows[] = {
+	    {"", ""},
+	    {"535 5.7.8 no", "535 5.7.8 no"},
+	    {"535 wrong: tanstaaftanstaaf", "535 wrong: ***"},
+	    {"535 tanstaaftanstaaftanstaaftanstaaf!", "535 ******!"},
+	    {"501 AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm?", "501 AUTH PLAIN ***?"},
+	    {"501 not base64: dGFuc3RhYWZ0YW5zdGFhZg==", "501 not base64: ***"},
+	    {"501 cut off: dGFuc3RhYWZ0YW", "501 cut off: ***"},
+	    {"501 cut off: tanstaaft", "501 cut off: ***"},
+	    {"535 tim, tanstaa", "535 tim, tanstaa"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf out = {0};
+		auth_mask(&out, span_text(rows[i].line), "tim", "tanstaaftanstaaf");
+		assert_string_equal(buf_text(&out), rows[i].shown);
+		buf_free(&out);
+	}
+}
+
+/* A word of three letters is no secret, and may stand anywhere. */
+static void test_mask_of_short_ones(void **state)
+{
+	(void)state;
+	static const char *const passwords[] = {"", "a", "key"};
+	for (size_t i = 0; i < sizeof(passwords) / sizeof(passwords[0]); i++) {
+		struct buf out = {0};
+		auth_mask(&out, span_text("535 a key"), "", passwords[i]);
+		assert_string_equal(buf_text(&out), "535 a key");
+		buf_free(&out);
+	}
+}
+
 struct message {
 	const char *text; /* with NULs */
 	size_t len;
@@ -118,6 +156,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_choose),
 	    cmocka_unit_test(test_plain),
+	    cmocka_unit_test(test_mask),
+	    cmocka_unit_test(test_mask_of_short_ones),
 	    cmocka_unit_test(test_parse),
 	    cmocka_unit_test(test_there_and_back),
 	};

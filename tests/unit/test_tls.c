@@ -193,6 +193,46 @@ static void test_handshakes(void **state)
 	}
 }
 
+/* A client comes once more with what it has of the server. Result: was it resumed? */
+static bool comes_again(SSL_CTX *from, SSL_CTX *to, SSL_SESSION **session)
+{
+	char byte;
+	SSL *client = SSL_new(from);
+	SSL *server = SSL_new(to);
+	if (*session)
+		assert_int_equal(SSL_set_session(client, *session), 1);
+	assert_true(shake(client, server));
+	SSL_read(client, &byte, 1); /* TLS 1.3 has its tickets behind the handshake */
+	bool resumed = SSL_session_reused(client);
+	SSL_SESSION_free(*session);
+	*session = SSL_get1_session(client);
+	SSL_shutdown(client); /* else it may not be used again */
+	SSL_free(client);
+	SSL_free(server);
+	return resumed;
+}
+
+static void test_tickets(void **state)
+{
+	(void)state;
+	static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+	for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
+		struct why why = {0};
+		SSL_SESSION *session = NULL;
+		SSL_CTX *from = tls_client_new(0, &why);
+		SSL_CTX *to = tls_server_new(path_of("cert.pem"), path_of("key.pem"), &why);
+		SSL_CTX_set_max_proto_version(to, versions[i]);
+		assert_false(comes_again(from, to, &session));
+		assert_true(comes_again(from, to, &session));
+		tls_server_renew_tickets(to);
+		assert_false(comes_again(from, to, &session));
+		assert_true(comes_again(from, to, &session));
+		SSL_SESSION_free(session);
+		SSL_CTX_free(from);
+		SSL_CTX_free(to);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +240,7 @@ int main(void)
 	    cmocka_unit_test(test_server_bad),
 	    cmocka_unit_test(test_client),
 	    cmocka_unit_test(test_handshakes),
+	    cmocka_unit_test(test_tickets),
 	};
 	return cmocka_run_group_tests(tests, make_files, remove_files);
 }
