@@ -16,7 +16,7 @@
 #include "queue/spool_io.h"
 #include "relayd/base/mem.h"
 
-#define VERSION 1u
+#define VERSION 2u /* one more whenever an older program could not read what is written */
 #define SYNC_MS 1000
 #define LAST_TRIES 3
 #define SEGMENT_SIZE_MIN (64 << 10)
@@ -349,7 +349,7 @@ static int check_version(struct spool *spool, struct why *why)
 		return why_set(why, WHY_LOCAL, "spool %s has version %llu, this program knows "
 		    "versions up to %u: start the newer program", spool->conf.path,
 		    (unsigned long long)version, VERSION);
-	return 0;
+	return version < VERSION ? write_version(spool, why) : 0;
 }
 
 static int open_all(struct spool *spool, struct why *why)

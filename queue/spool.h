@@ -4,7 +4,8 @@
  *
  * Folder SPOOL (0700, owner checked, never followed through a symlink):
  *   lock              held (flock) by the daemon that owns the spool
- *   version           "relayd spool 1"; a higher number stops the start
+ *   version           "relayd spool 2"; a higher number stops the start. 1 is
+ *                     from before envelopes had DSN, priority and TLS; it becomes 2
  *   SSSSSSSSSSSSSSSS.log  segments, sequence number in hex, written out in full
  *                     when made, used again under a new number when empty
  *   N.spare, N.new    unused segments, ready or being made

@@ -224,7 +224,7 @@ class Spool(Case):
     def test_newer_files_stop_the_start(self):
         relay = self.relay().start()
         relay.stop()
-        for name, text in (("version", "relayd spool 2\n"), ("reputation", None)):
+        for name, text in (("version", "relayd spool 3\n"), ("reputation", None)):
             path = os.path.join(relay.spool, name)
             with open(path) as f:
                 old = f.read()
@@ -233,12 +233,23 @@ class Spool(Case):
                 text = old.replace("reputation 1", "reputation 2", 1)
             with open(path, "w") as f:
                 f.write(text)
-            self.refused(relay, f"version 2.*start the newer program")
+            self.refused(relay, "version [23].*start the newer program")
             with open(path) as f:
                 self.assertEqual(f.read(), text)  # and is not touched
             with open(path, "w") as f:
                 f.write(old)
         relay.start()
+
+    def test_an_older_program_keeps_off_what_we_have_written(self):
+        """What it does not know it would take for damage."""
+        relay = self.relay().start()
+        relay.stop()
+        path = os.path.join(relay.spool, "version")
+        with open(path, "w") as f:
+            f.write("relayd spool 1\n")
+        relay.start()
+        with open(path) as f:
+            self.assertEqual(f.read(), "relayd spool 2\n")
 
 
 class Control(Case):

@@ -336,11 +336,11 @@ static void test_refused(void **state)
 	(void)state;
 	struct kit *kit = kit_new();
 	char path[128];
-	kit_store(kit, "version", "relayd spool 2\n", 15);
+	kit_store(kit, "version", "relayd spool 3\n", 15);
 	expect_refused(kit, "newer program");
 	kit_store(kit, "version", "relayd spool x\n", 15);
 	expect_refused(kit, "version can not be read");
-	kit_store(kit, "version", "relayd spool 1\n", 15);
+	kit_store(kit, "version", "relayd spool 2\n", 15);
 	chmod(kit->dir, 0755);
 	expect_refused(kit, "mode 755");
 	chmod(kit->dir, 0700);
