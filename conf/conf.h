@@ -342,7 +342,8 @@ const struct conf_domain *conf_domain_of(const struct conf_domain *domains, size
     const char *name, size_t n);
 
 /* The entry of clients for a session that is logged in as LOGIN (NULL: it is not)
- * from that address (FAMILY 0: a Unix socket); NULL: none. */
+ * from that address (FAMILY 0: a Unix socket): that of the login, wherever it stands,
+ * else the first one that has the address; NULL: none. */
 const struct conf_client *conf_client_of(const struct conf_client *clients, size_t count,
     const char *login, int family, const void *address);
 

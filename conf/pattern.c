@@ -50,14 +50,16 @@ static bool bits_equal(const unsigned char *a, const unsigned char *b, unsigned 
 const struct conf_client *conf_client_of(const struct conf_client *clients, size_t count,
     const char *login, int family, const void *address)
 {
+	const struct conf_client *by_network = NULL;
 	for (size_t i = 0; i < count; i++) {
 		const struct conf_client *c = &clients[i];
-		if (*c->login ? login && strcmp(c->login, login) == 0
-			      : family && conf_network_holds(c->networks, c->network_count, family,
-					      address))
+		if (*c->login && login && strcmp(c->login, login) == 0)
 			return c;
+		if (!*c->login && !by_network && family &&
+		    conf_network_holds(c->networks, c->network_count, family, address))
+			by_network = c;
 	}
-	return NULL;
+	return by_network;
 }
 
 const struct conf_client *conf_client_named(const struct conf_client *clients, size_t count,

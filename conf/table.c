@@ -217,8 +217,9 @@ const struct table_row table_rows[] = {
 
     {"clients", TABLE_LIST, TABLE_EMPTY, MANY(clients, client_count), ITEMS(client),
 	.standard_says = "none",
-	.sentence = "What a login, or the hosts of a network, may do: the first entry that "
-		    "fits; who is in none may do what everybody may."},
+	.sentence = "What a login, or the hosts of a network, may do: the entry of the login, "
+		    "else the first one with the host; who is in none may do what everybody "
+		    "may."},
     {"clients.name", TABLE_TEXT, TABLE_REQUIRED, IN(client, name), .syntax = &syntax_name,
 	.sample = "shop", .sentence = "What logs, incidents and relayctl call it."},
     {"clients.login", TABLE_TEXT, TABLE_EMPTY, IN(client, login), .standard = "",

@@ -231,10 +231,13 @@ static void a_client_is_found_by_login_or_network(void **state)
 	static const unsigned char inside[] = {10, 1, 2, 3}, outside[] = {11, 1, 2, 3};
 	struct conf_errors errors = {0};
 	struct conf *conf = conf_parse("clients = ( { name = \"shop\"; login = \"s@a.test\"; },"
-	    " { name = \"lan\"; networks = [ \"10.0.0.0/8\" ]; via = [ \"default\" ]; } );",
+	    " { name = \"lan\"; networks = [ \"10.0.0.0/8\" ]; via = [ \"default\" ]; },"
+	    " { name = \"late\"; login = \"late@a.test\"; } );",
 	    "t", &errors);
 	assert_non_null(conf);
 	const struct conf_client *all = conf->clients;
+	/* a login says more than the host it comes from, in whatever order they stand */
+	assert_ptr_equal(conf_client_of(all, 3, "late@a.test", AF_INET, inside), &all[2]);
 	assert_ptr_equal(conf_client_of(all, 2, "s@a.test", AF_INET, outside), &all[0]);
 	assert_ptr_equal(conf_client_of(all, 2, "x", AF_INET, inside), &all[1]);
 	assert_ptr_equal(conf_client_of(all, 2, NULL, AF_INET, inside), &all[1]);
