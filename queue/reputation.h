@@ -235,6 +235,12 @@ void reputation_on_incident(struct reputation *reputation,
     void (*fn)(void *arg, const struct incident *incident), void *arg);
 void incident_noticed(struct reputation *reputation, unsigned number);
 
+/* Called from reputation_report when a probe has opened what the incident NUMBER was
+ * about: mail that waits for it may come back, as slowly as the path starts. It may
+ * not call back. */
+void reputation_on_opened(struct reputation *reputation,
+    void (*fn)(void *arg, unsigned number), void *arg);
+
 /* What is no provider's verdict, and so has no path: a sender of ours who was
  * stopped, above all. */
 struct incident_cause {

@@ -48,6 +48,8 @@ struct reputation {
 	uint64_t skipped; /* lines that were not ours */
 	void (*on_incident)(void *arg, const struct incident *incident);
 	void *on_incident_arg;
+	void (*on_opened)(void *arg, unsigned number);
+	void *on_opened_arg;
 };
 
 /* ---- look-up (reputation.c) ---- */

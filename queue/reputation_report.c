@@ -201,12 +201,27 @@ static void answered(const struct event *e)
 
 /* ---- the probe of a held path ---- */
 
+void reputation_on_opened(struct reputation *r, void (*fn)(void *arg, unsigned number),
+    void *arg)
+{
+	r->on_opened = fn;
+	r->on_opened_arg = arg;
+}
+
+static void tell_opened(const struct event *e, unsigned incident)
+{
+	if (e->r->on_opened && incident)
+		e->r->on_opened(e->r->on_opened_arg, incident);
+}
+
 static void reopen(const struct event *e)
 {
+	unsigned incident = e->p->incident;
 	path_answered(e->p, e->now_ms);
 	path_reopen(e->p, e->now_ms);
 	incident_path_opened(e->r, e->p, 0);
 	e->p->incident = 0;
+	tell_opened(e, incident);
 }
 
 /* How far did it get? */
@@ -280,8 +295,10 @@ static void domain_probed(const struct event *e, struct sender_hold *h)
 	h->probing = false;
 	if ((e->meaning == MEANING_WORKED || e->meaning == MEANING_ANSWERED) &&
 	    reached(e->report) >= h->stage) {
+		unsigned incident = h->incident;
 		incident_domain_opened(e->r, h);
 		sender_hold_open(h, e->now_ms);
+		tell_opened(e, incident);
 	} else {
 		sender_hold_again(h, e->now_ms);
 		incident_set_probe(e->r, h->incident, h->until_ms);

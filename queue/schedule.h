@@ -98,6 +98,11 @@ void schedule_reroute(struct schedule *schedule, struct batch *batch, const char
  * ones at once and the others little by little. */
 void schedule_resume(struct schedule *schedule);
 
+/* A probe has opened what INCIDENT is about: what waits for it, and what a restart
+ * has made forget what it waits for, comes back as a slow start lets it go, 1, 2,
+ * 4, ... an interval, and not before a time of its own that is sooner. */
+void schedule_opened(struct schedule *schedule, unsigned incident);
+
 /* Messages that wait for what INCIDENT is about, among the oldest LOOKS ones. */
 size_t schedule_waiting_for(const struct schedule *schedule, unsigned incident, size_t looks);
 

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "queue/path.h"
 #include "queue/schedule_internal.h"
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
@@ -68,6 +69,32 @@ void schedule_resume(struct schedule *s)
 			b->try_ms = at;
 			schedule_move(s, b, BATCH_WAITING);
 			woken++;
+		}
+	schedule_arm(s);
+}
+
+static bool waits_for(const struct batch *b, unsigned incident)
+{
+	const struct message *m = b->message;
+	if (b->state != BATCH_WAITING)
+		return false;
+	return m->incident == incident ? b->blocked || b->by_path : b->by_path && !m->incident;
+}
+
+void schedule_opened(struct schedule *s, unsigned incident)
+{
+	const struct permit_spread spread = {PATH_INTERVAL, 1, true};
+	struct path_turns turns[TURN_RANKS] = {0}; /* a newsletter's line is its own */
+	int64_t now = clock_steady_ms();
+	for (struct message *m = s->messages; m; m = m->hh.next)
+		for (struct batch *b = m->batches; b; b = b->next_of_message) {
+			if (!waits_for(b, incident))
+				continue;
+			int64_t at = path_turn(&turns[turn_rank(m->priority)], now, spread);
+			if (b->try_ms <= at)
+				continue;
+			b->try_ms = at;
+			schedule_move(s, b, BATCH_WAITING);
 		}
 	schedule_arm(s);
 }

@@ -377,6 +377,12 @@ static void on_ended(void *arg, struct message *message)
 
 /* ---- the queue ---- */
 
+static void on_opened(void *arg, unsigned incident)
+{
+	struct deliver *deliver = arg;
+	schedule_opened(deliver->schedule, incident);
+}
+
 struct deliver *deliver_new(const struct deliver_options *options, struct settings *settings)
 {
 	struct deliver *deliver = mem_zero(sizeof(*deliver));
@@ -390,6 +396,7 @@ struct deliver *deliver_new(const struct deliver_options *options, struct settin
 	deliver->options = *options;
 	deliver->settings = settings_ref(settings);
 	deliver->schedule = schedule_new(options->loop, &settings->conf->queue, &handler);
+	reputation_on_opened(paths_reputation(options->paths), on_opened, deliver);
 	deliver->reuse = reuse_new(options->loop, settings->conf->delivery.reuse_idle, PARKED_MAX);
 	deliver->sessions = tls_sessions_new(SESSIONS_MAX);
 	deliver->plain_hosts = plain_hosts_new();

@@ -8,6 +8,7 @@ from harness.case import TEXT, Case
 ONE = {"name": "one", "ipv4": "127.0.0.2"}
 GMO = "554 5.7.1 Service unavailable; Client host [127.0.0.2] blocked using gmo-rbl.jp; Poor " \
       "Reputation Sender"
+LISTED = "554 5.7.1 Client host [127.0.0.2] blocked using zen.spamhaus.org"  # no ladder of its own
 
 
 class Holds(Case):
@@ -68,6 +69,21 @@ class Holds(Case):
         self.assertGreater(times[2] - times[0], 250)
         self.assertGreater(times[-1] - times[0], 600)
         self.assertEqual(len(set(times)), 8)
+
+    def test_a_good_probe_brings_the_others_back(self):
+        """What met the block waits by its own ladder; it comes back once a probe was good."""
+        self.receiver.behaviour = Behaviour(rcpt=LISTED)
+        relay = self.relay(sources=(ONE,), queue={"backoff": ["6h"]},
+                           reputation={"probes": ["2s"]}).start()
+        relay.send("a@example.jp", "user@gmo.test", TEXT)
+        relay.wait_log("to=user@gmo.test .*result=deferred")
+        self.receiver.behaviour = Behaviour()
+        relay.send("a@example.jp", "probe@gmo.test", TEXT)
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.recipients, ["probe@gmo.test"])
+        wait_until(lambda: relay.ctl("incidents")[0]["state"] == "closed", what="its end")
+        wait_until(lambda: all(r["next"] <= 600 for r in relay.ctl("queue", "list")),
+                   what="the slow start's time")
 
     def test_what_is_escaped_once(self):
         self.receiver.behaviour = Behaviour(rcpt=GMO + " \x1b[2J \\ \"x\"")

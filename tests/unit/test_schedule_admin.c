@@ -476,6 +476,32 @@ static void test_resumed_little_by_little(void **state)
 	assert_int_equal(kit->count[KIT_STARTED] - before, 100);
 }
 
+/* One, two more in the next interval, four, ...; none later than its own time, and
+ * nobody who waits for another block. */
+static void test_opened_by_a_probe(void **state)
+{
+	static const int64_t latest[] = {0, 5, 8, 10, 12, 13, 14, 15}; /* minutes */
+	struct kit *kit = *state;
+	int64_t now = clock_steady_ms();
+	kit->took_ms = -1;
+	for (uint64_t id = 1; id <= 9; id++) {
+		kit_add_one(kit, id, "a.test");
+		kit_run(kit, 0);
+		schedule_find(kit->schedule, id)->incident = id == 9 ? 8 : 7;
+		kit_put_off(kit, id, now + (id == 8 ? 1 : 24) * KIT_HOUR, true);
+	}
+	schedule_find(kit->schedule, 7)->incident = 0; /* as after a restart */
+	schedule_find(kit->schedule, 8)->batches->try_ms = now + KIT_MINUTE;
+	schedule_opened(kit->schedule, 7);
+	for (uint64_t id = 1; id <= 7; id++) {
+		int64_t at = schedule_find(kit->schedule, id)->batches->try_ms - now;
+		assert_in_range(at, 0, latest[id - 1] * KIT_MINUTE + KIT_SECOND);
+		assert_true(id == 1 || at >= 5 * KIT_MINUTE);
+	}
+	assert_true(schedule_find(kit->schedule, 8)->batches->try_ms == now + KIT_MINUTE);
+	assert_true(schedule_find(kit->schedule, 9)->batches->try_ms == now + KIT_DAY);
+}
+
 static void test_put_off_and_resumed(void **state)
 {
 	struct kit *kit = *state;
@@ -581,6 +607,7 @@ int main(void)
 	    T(test_put_off_by_a_held_path),
 	    T(test_put_off_and_restarted),
 	    T(test_put_off_and_resumed),
+	    T(test_opened_by_a_probe),
 	    T(test_resumed_little_by_little),
 	    T(test_try_one),
 	    T(test_put_off_while_held_or_deleted),
