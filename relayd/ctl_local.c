@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,49 @@ static int complain(const struct why *why)
 	return CTL_PROBLEM;
 }
 
+/* ROW as one line; it is released. */
+static void print_json(json_t *row)
+{
+	if (!row || json_dumpf(row, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER) < 0)
+		fputs("relayctl: what is not UTF-8 can not be shown as JSON\n", stderr);
+	putchar('\n');
+	json_decref(row);
+}
+
 /* ---- configuration ---- */
+
+/* LINES of errors, as --json shows them: {"file":,"good":false,"mistakes":[...]} */
+static void print_mistakes(const char *file, struct span lines)
+{
+	json_t *mistakes = json_array();
+	while (lines.n) {
+		const char *end = memchr(lines.p, '\n', lines.n);
+		size_t n = end ? (size_t)(end - lines.p) : lines.n;
+		json_array_append_new(mistakes, json_stringn_nocheck(lines.p, n));
+		n += end != NULL;
+		lines.p += n, lines.n -= n;
+	}
+	print_json(json_pack("{s:s,s:b,s:o}", "file", file, "good", 0, "mistakes", mistakes));
+}
+
+static void print_good(const struct ctl *ctl, const char *file)
+{
+	if (ctl->json)
+		print_json(json_pack("{s:s,s:b}", "file", file, "good", 1));
+	else
+		printf("%s: the configuration is good\n", file);
+}
+
+static void print_configuration(const struct ctl *ctl, const char *file, const struct conf *conf)
+{
+	struct buf text = {0};
+	conf_print(conf, &text);
+	if (ctl->json)
+		print_json(json_pack("{s:s,s:s}", "file", file, "text", buf_text(&text)));
+	else
+		fputs(buf_text(&text), stdout);
+	buf_free(&text);
+}
 
 static int config(const struct ctl *ctl)
 {
@@ -43,18 +86,17 @@ static int config(const struct ctl *ctl)
 		return usage(ctl);
 	struct settings *settings = settings_load(file, &errors);
 	if (!settings) {
-		fputs(buf_text(&errors.text), stderr);
+		if (ctl->json)
+			print_mistakes(file, span_buf(&errors.text));
+		else
+			fputs(buf_text(&errors.text), stderr);
 		conf_errors_free(&errors);
 		return CTL_PROBLEM;
 	}
-	if (ctl->command == CMD_CONFIG_SHOW) {
-		struct buf text = {0};
-		conf_print(settings->conf, &text);
-		fputs(buf_text(&text), stdout);
-		buf_free(&text);
-	} else {
-		printf("%s: the configuration is good\n", file);
-	}
+	if (ctl->command == CMD_CONFIG_SHOW)
+		print_configuration(ctl, file, settings->conf);
+	else
+		print_good(ctl, file);
 	settings_unref(settings);
 	return CTL_OK;
 }
@@ -101,6 +143,30 @@ static void print_place(const char *path)
 	const struct passwd *owner = stat(path, &st) == 0 ? getpwuid(st.st_uid) : NULL;
 	printf("The private key is in %s, and belongs to %s\n\n", path,
 	    owner ? owner->pw_name : "a user without a name");
+}
+
+/* RECORD of a key for people, or as one object with the same; FILE: a new key's, or NULL. */
+static void show_record(const struct ctl *ctl, const char *selector, const char *domain,
+    const char *record, const char *file)
+{
+	if (ctl->json) {
+		struct buf name = {0};
+		struct buf zone = {0};
+		buf_addf(&name, "%s._domainkey.%s", selector, domain);
+		dkim_record_zone(selector, domain, record, &zone);
+		print_json(json_pack("{s:s*,s:s,s:s,s:s}", "file", file, "name", buf_text(&name),
+		    "value", record, "zone", buf_text(&zone)));
+		buf_free(&name);
+		buf_free(&zone);
+		return;
+	}
+	if (file)
+		print_place(file);
+	print_record(selector, domain, record);
+	if (file)
+		printf("Then add to the domain in relayd.conf, once the record can be seen:\n\n"
+		       "  dkim = ( { selector = \"%s\"; key = \"%s\"; } );\n",
+		    selector, file);
 }
 
 struct new_key {
@@ -169,13 +235,8 @@ static int dkim_new(const struct ctl *ctl)
 	int result = dkim_key_new((unsigned)key.bits, &pem, &record, &why);
 	if (result == 0)
 		result = write_key(buf_text(&path), &pem, user, &why);
-	if (result == 0) {
-		print_place(buf_text(&path));
-		print_record(key.selector, key.domain, buf_text(&record));
-		printf("Then add to the domain in relayd.conf, once the record can be seen:\n\n"
-		       "  dkim = ( { selector = \"%s\"; key = \"%s\"; } );\n",
-		    key.selector, buf_text(&path));
-	}
+	if (result == 0)
+		show_record(ctl, key.selector, key.domain, buf_text(&record), buf_text(&path));
 	if (pem.data)
 		mem_wipe(pem.data, pem.cap);
 	buf_free(&pem);
@@ -193,7 +254,7 @@ static int dkim_record(const struct ctl *ctl)
 		return usage(ctl);
 	int result = dkim_key_record(ctl->argv[2], &record, &why);
 	if (result == 0)
-		print_record(ctl->argv[1], ctl->argv[0], buf_text(&record));
+		show_record(ctl, ctl->argv[1], ctl->argv[0], buf_text(&record), NULL);
 	buf_free(&record);
 	return result < 0 ? complain(&why) : CTL_OK;
 }
@@ -228,10 +289,14 @@ static int dkim_test(const struct ctl *ctl)
 	if (result == 0)
 		result = dkim_check(span_buf(&message), ctl->argv[1], ctl->argv[0], &why);
 	buf_free(&message);
-	if (result < 0)
-		return complain(&why);
-	printf("the signature with selector %s is good\n", ctl->argv[0]);
-	return CTL_OK;
+	if (ctl->json)
+		print_json(json_pack("{s:s,s:b,s:s*}", "selector", ctl->argv[0], "good", result == 0,
+		    "why", result < 0 ? why.text : NULL));
+	else if (result == 0)
+		printf("the signature with selector %s is good\n", ctl->argv[0]);
+	else
+		complain(&why);
+	return result < 0 ? CTL_PROBLEM : CTL_OK;
 }
 
 /* ---- completion ---- */

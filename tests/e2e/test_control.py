@@ -608,6 +608,16 @@ class Local(Control):
         done = self.local("config", "check", relay.conf)
         self.assertEqual(done.returncode, 1)
         self.assertIn("lisen", done.stderr)
+        done = self.local("--json", "config", "check", relay.conf)
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        row = json.loads(done.stdout)
+        self.assertFalse(row["good"])
+        self.assertEqual(len(row["mistakes"]), 2)
+        self.assertIn("lisen", row["mistakes"][0] + row["mistakes"][1])
+        self.assertEqual(json.loads(self.local("--json", "config", "check", again).stdout),
+                         {"file": again, "good": True})
+        self.assertEqual(json.loads(self.local("--json", "config", "show", again).stdout),
+                         {"file": again, "text": shown.stdout})
         self.assertEqual(self.local("config", "check", "/nonexistent.conf").returncode, 1)
         self.assertEqual(self.local("config", "check", "a", "b").returncode, 2)
 
@@ -622,6 +632,10 @@ class Local(Control):
             record = self.local("dkim", "record", "example.jp", selector, key)
             self.assertEqual(record.returncode, 0)
             self.assertIn(record.stdout, done.stdout)
+            row = json.loads(self.local("--json", "dkim", "record", "example.jp", selector, key).stdout)
+            self.assertEqual(row["name"], f"{selector}._domainkey.example.jp")
+            self.assertIn(f"  value: {row['value']}\n", record.stdout)
+            self.assertIn(row["zone"], record.stdout)
             before = open(key).read()
             again = self.local("dkim", "new", "example.jp", selector, "--dir", folder, *options)
             self.assertEqual(again.returncode, 1)
@@ -638,6 +652,9 @@ class Local(Control):
         done = self.local("dkim", "new", "a", "b", "--dir", folder, "--bits", "512")
         self.assertEqual(done.returncode, 1)
         self.assertEqual(len(os.listdir(folder)), 3)
+        row = json.loads(self.local("--json", "dkim", "new", "a.jp", "b", "--dir", folder).stdout)
+        self.assertEqual(row["file"], f"{folder}/a.jp.b.key")
+        self.assertTrue(row["value"].startswith("v=DKIM1; "))
 
     def test_dkim_test(self):
         relay = self.relay()
@@ -654,6 +671,8 @@ class Local(Control):
         with open(path, "wb") as f:
             f.write(message.data.replace(b"The text.", b"Another text."))
         self.assertEqual(self.local("dkim", "test", "s1", key["key"], path).returncode, 1)
+        done = self.local("--json", "dkim", "test", "s1", key["key"], path)
+        self.assertEqual((done.returncode, json.loads(done.stdout)["good"]), (1, False))
         for wrong in ("/nonexistent", relay.folder):
             self.assertEqual(self.local("dkim", "test", "s1", key["key"], wrong).returncode, 1)
 
