@@ -103,6 +103,7 @@ static int serve(const char *file, struct settings *settings, struct helper *hel
 	static struct daemon daemon;
 	struct why why = {0};
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* RLIMIT_FSIZE: a write that fails, as with a full disk */
 	hold_signals(SIG_BLOCK); /* until there is somebody to take them */
 	open_log(settings->conf);
 	if (daemon_start(&daemon, file, settings, helper, &why) < 0) {

@@ -254,6 +254,7 @@ static int prepare(void)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
 			return -1;
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error to report, not to die of */
 	if (setresgid(getgid(), getgid(), getgid()) < 0 ||
 	    setresuid(getuid(), getuid(), getuid()) < 0)
 		return -1;

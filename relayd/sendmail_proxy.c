@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * -bs: the caller speaks SMTP itself. Bytes go through as they are; the relay sees
- * a local client and judges it as one.
+ * a local client and judges it as one. Only a caller that ends its first line with LF
+ * alone, as many local programs do, has all of its lines ended with CRLF.
  */
 #include <errno.h>
 #include <poll.h>
@@ -16,8 +17,14 @@
 #define IDLE_MS 3600000 /* the relay's own limits are shorter */
 #define LAST_MS 60000   /* for its last replies, when the caller has closed */
 
+/* Told by the first line. With CRLF, a LF alone is the relay's to refuse: it may be somebody
+ * else's text within the caller's, and a line end there could make a dot the end of it. */
+enum line_ends { ENDS_UNKNOWN, ENDS_CRLF, ENDS_LF };
+
 struct proxy {
 	struct sendmail_session session;
+	enum line_ends ends; /* of the caller */
+	char last;           /* byte of the caller */
 	char piece[PIECE];
 	char code[3];    /* of the relay's last line */
 	size_t line_len; /* of it, so far */
@@ -73,15 +80,33 @@ static void end_input(struct proxy *p)
 		return; /* it has closed already: what it said last waits to be read */
 }
 
+static void add_with_line_ends(struct proxy *p, struct span in, struct buf *out)
+{
+	for (size_t i = 0; i < in.n; i++) {
+		bool bare = in.p[i] == '\n' && p->last != '\r';
+		if (in.p[i] == '\n' && p->ends == ENDS_UNKNOWN)
+			p->ends = bare ? ENDS_LF : ENDS_CRLF;
+		if (bare && p->ends == ENDS_LF)
+			buf_add_byte(out, '\r');
+		buf_add_byte(out, in.p[i]);
+		p->last = in.p[i];
+	}
+}
+
 static void from_caller(struct proxy *p)
 {
 	ssize_t n = read(STDIN_FILENO, p->piece, PIECE);
 	if (n < 0 && errno == EINTR)
 		return;
-	if (n <= 0)
+	if (n <= 0) {
 		end_input(p);
-	else if (sendmail_session_write(&p->session, (struct span){p->piece, (size_t)n}) < 0)
+		return;
+	}
+	struct buf out = {0};
+	add_with_line_ends(p, (struct span){p->piece, (size_t)n}, &out);
+	if (sendmail_session_write(&p->session, span_buf(&out)) < 0)
 		p->over = true;
+	buf_free(&out);
 }
 
 static void from_relay(struct proxy *p)

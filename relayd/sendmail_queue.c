@@ -4,12 +4,15 @@
  */
 #include "relayd/sendmail_queue.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "relayd/base/buf.h"
 
 #define WORDS_MAX 8
+#define NOT_FOUND 127 /* status of a child that found no relayctl */
 
 static void add_flush(const struct sendmail_options *options, const char **words, int n)
 {
@@ -31,6 +34,44 @@ static void own_folder(struct buf *folder)
 		buf_add(folder, path, (size_t)(slash - path));
 }
 
+/* Become relayctl; comes back where there is none. */
+static void become(const char *const *words)
+{
+	struct buf own = {0};
+	own_folder(&own);
+	const char *const folders[] = {buf_text(&own), "/usr/local/bin", "/usr/local/sbin",
+	    "/usr/bin", "/usr/sbin"};
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		struct buf path = {0};
+		buf_addf(&path, "%s/relayctl", folders[i]);
+		execv(path.data, (char *const *)words);
+		buf_free(&path);
+	}
+	buf_free(&own);
+}
+
+/* Callers of sendmail know the statuses of sysexits.h, relayctl has its own. */
+static int run(const char *const *words, struct sendmail_report *report)
+{
+	int status = 0;
+	pid_t child = fork();
+	if (child == 0) {
+		become(words);
+		_exit(NOT_FOUND);
+	}
+	if (child < 0)
+		return sendmail_fail(report, EX_OSERR, "fork: %s", strerror(errno));
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return sendmail_fail(report, EX_OSERR, "relayctl: %s", strerror(errno));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return EX_OK;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_FOUND)
+		return sendmail_fail(report, EX_UNAVAILABLE, "relayctl is not installed");
+	return sendmail_fail(report, EX_UNAVAILABLE, "relayctl could not do it (status %d)",
+	    WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
 int sendmail_queue(const struct sendmail_config *config, const struct sendmail_options *options,
     struct sendmail_report *report)
 {
@@ -48,16 +89,5 @@ int sendmail_queue(const struct sendmail_config *config, const struct sendmail_o
 		add_flush(options, words, n);
 	else
 		words[n] = "list";
-	struct buf own = {0};
-	own_folder(&own);
-	const char *const folders[] = {buf_text(&own), "/usr/local/bin", "/usr/local/sbin",
-	    "/usr/bin", "/usr/sbin"};
-	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
-		struct buf path = {0};
-		buf_addf(&path, "%s/relayctl", folders[i]);
-		execv(path.data, (char *const *)words);
-		buf_free(&path);
-	}
-	buf_free(&own);
-	return sendmail_fail(report, EX_UNAVAILABLE, "relayctl is not installed");
+	return run(words, report);
 }

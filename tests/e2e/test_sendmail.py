@@ -162,6 +162,22 @@ class ToDaemon(Sendmail):
         self.assertEqual(codes, [b"220", b"250", b"250", b"250", b"354", b"250", b"221"])
         self.assertIn(b"By hand.", self.receiver.wait(1)[0].body)
 
+    def test_dialogue_in_lines_of_lf(self):
+        """As local programs speak; the text keeps what is in it."""
+        done = self.call("-bs", input=b"EHLO me\nMAIL FROM:<a@example.jp>\nRCPT TO:<user@dest.test>\nDATA\n"
+                         b"From: a@example.jp\n\nBy hand.\n..\r\n.\nQUIT\n")
+        codes = re.findall(rb"^(\d{3})(?: |$)", done.stdout, re.M)
+        self.assertEqual(codes, [b"220", b"250", b"250", b"250", b"354", b"250", b"221"])
+        self.assertEqual(self.receiver.wait(1)[0].body, b"By hand.\r\n.\r\n")
+
+    def test_dialogue_hides_no_lf(self):
+        """Where the caller ends lines with CRLF a LF alone is not made one: a dot behind it
+        would end a text that the caller took for one."""
+        done = self.call("-bs", input=b"EHLO me\r\nMAIL FROM:<a@example.jp>\r\nRCPT TO:<user@dest.test>\r\nDATA\r\n"
+                         b"From: a@example.jp\r\n\r\nBy hand.\n.\nMAIL FROM:<>\r\n.\r\nQUIT\r\n")
+        codes = re.findall(rb"^(\d{3})(?: |$)", done.stdout, re.M)
+        self.assertEqual(codes, [b"220", b"250", b"250", b"250", b"354", b"550", b"221"])
+
     def test_dialogue_without_quit(self):
         done = self.call("-bs", input=b"EHLO me\r\n")
         self.assertEqual(done.returncode, 0)
@@ -336,6 +352,20 @@ class DropFolder(Sendmail):
         many = [f"u{i}@dest.test" for i in range(1001)]
         self.bad(75, "over 1000 recipients", *many)
         self.assertEqual(os.listdir(self.drop), [])
+
+    def test_a_limit_on_files_is_no_death(self):
+        os.mkdir(self.drop)
+        self.bad(75, "File too large", "-i", "user@dest.test", input=TEXT + b"x\n" * 3000000,
+                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)))
+        self.assertEqual(os.listdir(self.drop), [])
+
+    def test_queue_while_the_daemon_is_down(self):
+        """A status of sysexits.h, not relayctl's."""
+        self.conf(control=os.path.join(self.home, "no.sock"))
+        for option in ("-bp", "-q"):
+            done = subprocess.run([PROGRAM, option], capture_output=True, timeout=60,
+                                  env=dict(os.environ, **self.env))
+            self.assertEqual(done.returncode, 69, done.stderr)
 
     def test_dialogue_while_the_daemon_is_down(self):
         done = self.bad(75, "no connection", "-bs", input=b"EHLO x\r\n")
