@@ -89,10 +89,11 @@ class Syscalls(Life):
 
 
 class FullDisk(Faults):
-    def small_disk(self, size="12M"):
+    def small_disk(self, size="12M", inodes=0):
         folder = tempfile.mkdtemp(prefix="relayd-disk-")
         self.addCleanup(shutil.rmtree, folder, True)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "relayd-test", folder],
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},nr_inodes={inodes}",
+                           "relayd-test", folder],
                           capture_output=True).returncode != 0:
             self.skipTest("mounting a small file system is not allowed here")
         self.addCleanup(subprocess.run, ["umount", "-l", folder])
@@ -159,6 +160,52 @@ class FullDisk(Faults):
         wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
         self.assertEqual([len(t) for t in wait_for_all(self.receiver, promised).values()
                           if len(t) > 1], [])
+
+
+    def refusals(self, relay, numbers, size):
+        """What got its 250 of messages of that SIZE, and the codes of the others."""
+        promised, codes = set(), set()
+        with relay.smtp() as client:
+            for number in numbers:
+                try:
+                    client.sendmail("app@example.jp", f"u{number}@dest.test", text(number, size))
+                    promised.add(number)
+                except smtplib.SMTPResponseException as e:
+                    codes.add((e.smtp_code, e.smtp_error[:6]))
+        return promised, codes
+
+    def test_no_inodes_refuses_delivers_and_recovers(self):
+        """There is room, but not for another file: neither for a segment nor for a big message."""
+        disk = self.small_disk("40M", 60)
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
+        relay = self.relay(spool={"path": disk + "/spool", "segment_size": "1M",
+                                  "big_message": "128K", "spare_segments": 1, "free_space": "1M"})
+        relay.start()
+        promised, codes = self.refusals(relay, range(1, 4), 200000)
+        self.assertEqual((len(promised), codes), (3, set()))
+        others = []
+        with self.assertRaises(OSError):
+            while True:
+                others.append(f"{disk}/{len(others)}")
+                open(others[-1], "x").close()
+        others.pop()
+        big, codes = self.refusals(relay, range(10, 13), 200000)
+        self.assertEqual((big, codes), (set(), {(452, b"4.3.1 ")}))
+        small, codes = self.refusals(relay, range(100, 160), 60000)
+        self.assertEqual(codes, {(452, b"4.3.1 ")})
+        promised |= small
+        self.receiver.behaviour = Behaviour()
+        relay.ctl("queue", "retry", "--all")
+        arrived = wait_for_all(self.receiver, promised)
+        self.assertEqual([n for n, times in arrived.items() if len(times) > 1], [])
+        for other in others:
+            os.unlink(other)
+        wait_until(lambda: self.send(relay, 1000, 200000), step=0.2, what="room again")
+        wait_for_all(self.receiver, {1000})
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        relay.kill()
+        relay.start()
+        self.assertEqual(relay.ctl("queue", "list"), [])
 
 
 class Lock(Faults):

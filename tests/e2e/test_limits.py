@@ -273,25 +273,59 @@ class Memory(Case):
         with open(f"/proc/{relay.process.pid}/status") as f:
             return int(next(l for l in f if l.startswith("VmHWM")).split()[1]) * 1024
 
-    def test_a_message_of_100_MB(self):
-        """In and out again without ever being in memory."""
+    def begin(self):
+        """A relay that has sent one message, the size of its memory, and a client in DATA."""
         relay = self.relay(limits={"message_size": "200M", "text_line": "64M"})
         relay.program = lambda name: os.path.join(release_dir(), name)
         relay.start()
         relay.send("a@example.jp", "user@dest.test", TEXT)
         self.receiver.wait(1)
         before = self.peak(relay)
+        client = RawClient(relay, timeout=120)
+        self.addCleanup(client.close)
+        client.envelope()
+        client.ask(b"DATA", 354)
+        return relay, before, client
+
+    def test_a_message_of_100_MB(self):
+        """In and out again without ever being in memory."""
+        relay, before, client = self.begin()
         piece = (b"x" * 998 + b"\r\n") * 1000
-        with RawClient(relay, timeout=120) as client:
-            client.envelope()
-            client.ask(b"DATA", 354)
-            client.send(TEXT)
-            for _ in range(100):
-                client.send(piece)
-            client.send(b".\r\n")
-            client.expect(250)
+        client.send(TEXT)
+        for _ in range(100):
+            client.send(piece)
+        client.send(b".\r\n")
+        client.expect(250)
         message = self.receiver.wait(2, timeout=120)[1]
         self.assertEqual(len(message.body), len(piece) * 100 + len(b"The text.\r\n"))
+        self.assertLess(self.peak(relay) - before, 4 << 20)
+
+    def test_a_line_of_60_MB(self):
+        relay, before, client = self.begin()
+        client.send(TEXT)
+        for _ in range(60):
+            client.send(b"x" * 1000000)
+        client.send(b"\r\n.\r\n")
+        client.expect(250)
+        message = self.receiver.wait(2, timeout=120)[1]
+        self.assertEqual(len(message.body), 60000002 + len(b"The text.\r\n"))
+        self.assertLess(self.peak(relay) - before, 4 << 20)
+
+    def test_a_line_and_a_header_of_100_MB(self):
+        """More than is taken: read to the end, kept nowhere, refused."""
+        relay, before, client = self.begin()
+        client.send(TEXT)
+        for _ in range(100):
+            client.send(b"x" * 1000000)
+        client.send(b"\r\n.\r\n")
+        self.assertEqual(client.reply()[0], 554)
+        client.envelope()
+        client.ask(b"DATA", 354)
+        piece = (b"X-Field: " + b"x" * 900 + b"\r\n") * 1000
+        for _ in range(110):
+            client.send(piece)
+        client.send(b"\r\n.\r\n")
+        self.assertEqual(client.reply()[0], 552)
         self.assertLess(self.peak(relay) - before, 4 << 20)
 
 
