@@ -167,6 +167,7 @@ struct path_view {
 	unsigned budget_used, budget; /* this hour; 0: none */
 	unsigned running;
 	int64_t until_ms;       /* of slowed; next probe of held; 0 none */
+	unsigned incident;      /* that holds it; 0 none */
 	const char *last_rule;  /* of the last verdict, "" none */
 	const char *last_reply; /* escaped */
 	int64_t last_ms;

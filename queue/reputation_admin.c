@@ -166,6 +166,7 @@ static struct path_view view_of(const struct reputation *r, const struct path *p
 	    .budget = w.budget,
 	    .running = p->running,
 	    .until_ms = until_of(p, now_ms),
+	    .incident = p->incident,
 	    .last_rule = p->last_rule,
 	    .last_reply = p->last_reply,
 	    .last_ms = p->last_ms,

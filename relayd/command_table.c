@@ -59,7 +59,7 @@ const struct command_row command_table[CMD_COUNT] = {
 	"replies that no rule knew, and as what they were judged", RIGHTS_LOOK,
 	"count age stage provider judged reply"},
     [CMD_REPUTATION] = {"reputation", "", "paths to providers and sender domains held there",
-	RIGHTS_LOOK, "provider source state window rate budget running last next"},
+	RIGHTS_LOOK, "provider source state window rate budget running waiting last next"},
     [CMD_INCIDENTS_SHOW] = {"incidents show", "N", "all that is known of an incident", RIGHTS_LOOK,
 	"what value"},
     [CMD_INCIDENTS_CLOSE] = {"incidents close", "N", "an incident is over; its path stays as it is",

@@ -46,32 +46,44 @@ static json_t *budget_json(const struct path_view *view)
 	return json_string(text);
 }
 
+#define WAITING_LOOKS 200000 /* messages looked at to count those that wait */
+
+static json_int_t waiting_for(const struct request *r, unsigned incident)
+{
+	const struct schedule *schedule = deliver_schedule(r->daemon->deliver);
+	return incident ? (json_int_t)schedule_waiting_for(schedule, incident, WAITING_LOOKS) : 0;
+}
+
 static void add_path(void *arg, const struct path_view *view)
 {
-	json_t *row = json_pack("{s:o,s:o,s:s,s:b,s:f,s:f,s:o,s:I,s:s,s:o,s:I}", "provider",
+	struct request *r = arg;
+	json_t *row = json_pack("{s:o,s:o,s:s,s:b,s:f,s:f,s:o,s:I,s:I,s:s,s:o,s:I}", "provider",
 	    text_json(view->provider), "source", text_json(view->source), "state",
 	    path_state_name(view->state), "ipv6_closed", (int)view->ipv6_closed, "window",
 	    view->window, "rate", view->per_minute, "budget", budget_json(view), "running",
-	    (json_int_t)view->running, "rule", view->last_rule, "last",
-	    json_string(view->last_reply), "next", seconds_to(view->until_ms));
-	json_array_append_new(arg, row);
+	    (json_int_t)view->running, "waiting", waiting_for(r, view->incident), "rule",
+	    view->last_rule, "last", json_string(view->last_reply), "next",
+	    seconds_to(view->until_ms));
+	json_array_append_new(r->list, row);
 }
 
 static void add_domain(void *arg, const struct domain_view *view)
 {
+	struct request *r = arg;
 	char last[48];
 	snprintf(last, sizeof(last), "see incident %u", view->incident);
-	json_array_append_new(arg,
-	    json_pack("{s:o,s:o,s:s,s:s,s:I}", "provider", text_json(view->provider), "source",
-		text_json(view->sender_domain), "state", "domain held", "last",
-		view->incident ? last : "", "next", seconds_to(view->until_ms)));
+	json_array_append_new(r->list,
+	    json_pack("{s:o,s:o,s:s,s:I,s:s,s:I}", "provider", text_json(view->provider), "source",
+		text_json(view->sender_domain), "state", "domain held", "waiting",
+		waiting_for(r, view->incident), "last", view->incident ? last : "", "next",
+		seconds_to(view->until_ms)));
 }
 
 void control_reputation(struct request *r)
 {
 	r->list = json_array();
-	reputation_each(reputation_of(r), clock_steady_ms(), add_path, r->list);
-	reputation_each_domain(reputation_of(r), add_domain, r->list);
+	reputation_each(reputation_of(r), clock_steady_ms(), add_path, r);
+	reputation_each_domain(reputation_of(r), add_domain, r);
 	request_ok(r);
 	request_pages(r, list_page);
 }
@@ -151,15 +163,11 @@ void control_incidents(struct request *r)
 	request_pages(r, list_page);
 }
 
-#define WAITING_LOOKS 200000 /* messages looked at to count those that wait */
-
 /* What only the daemon as a whole knows: how much waits, and where removal is asked. */
 static void add_more(struct request *r, const struct incident *i, json_t *all)
 {
 	const struct delist *entry = delist_of(r->daemon->settings->rules, i);
-	size_t waiting = schedule_waiting_for(deliver_schedule(r->daemon->deliver), i->number,
-	    WAITING_LOOKS);
-	json_object_set_new(all, "waiting", json_integer((json_int_t)waiting));
+	json_object_set_new(all, "waiting", json_integer(waiting_for(r, i->number)));
 	if (!entry)
 		return;
 	json_object_set_new(all, "removal", json_string(entry->name));

@@ -203,6 +203,30 @@ static void fill_meaning(const struct request *r, const struct history_entry *la
 	buf_free(&answer);
 }
 
+/* It was not tried, or met a block: the incident says more than a reply does. */
+static void fill_incident(const struct request *r, const struct message *m, json_t *row)
+{
+	const char *stage = json_string_value(json_object_get(row, "stage"));
+	const struct incident *i =
+	    incident_find(paths_reputation(r->daemon->paths), m->incident);
+	bool untried = stage && strcmp(stage, "path") == 0;
+	if (i && !i->open)
+		i = NULL;
+	if (untried) {
+		json_object_set_new(row, "means",
+		    json_string("This server keeps its mail for that provider back at present. "
+				"Nothing is wrong with the message or its recipient."));
+		json_object_set_new(row, "do",
+		    json_string(i ? explain_remedy(i->klass)
+				  : "Nothing: it goes when its turn comes."));
+		json_object_del(row, "help");
+	}
+	if (!i)
+		return;
+	json_object_set_new(row, "incident", json_integer((json_int_t)i->number));
+	json_object_set_new(row, "incident_provider", json_safe(span_text(i->provider)));
+}
+
 /* Where recipients wait for different reasons each is told. */
 static void fill_answers(const struct request *r, const struct message *m,
     const struct envelope *e, json_t *row)
@@ -235,5 +259,6 @@ void why_fill(const struct request *r, const struct message *m, const struct env
 		json_object_set_new(row, "destination", json_safe(span_text(destination)));
 	if (last)
 		fill_meaning(r, last, row);
+	fill_incident(r, m, row);
 	fill_answers(r, m, e, row);
 }

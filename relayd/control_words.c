@@ -38,7 +38,9 @@ int control_words_parse(struct control_words *w, struct span line, struct why *w
 	memmove(w->argv, w->argv + used, w->argc * sizeof(*w->argv));
 	const struct command_row *row = &command_table[command];
 	if (w->argc && !row->usage[0])
-		return why_set(why, WHY_PERM, "\"%s\" takes no arguments", row->words);
+		return why_set(why, WHY_PERM,
+		    "\"%s\" takes no arguments, and there is no \"%s %s\"; see relayctl help",
+		    row->words, row->words, w->argv[0]);
 	return 0;
 }
 

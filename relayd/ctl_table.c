@@ -43,6 +43,13 @@ void ctl_add_seconds(struct buf *out, int64_t s)
 		buf_addf(out, "%" PRId64 "s", s);
 }
 
+/* A time for programs, which stands beside the same one for people. */
+static bool is_raw_time(const char *name)
+{
+	size_t n = strlen(name);
+	return n > 3 && strcmp(name + n - 3, "_ms") == 0;
+}
+
 static void add_value(struct buf *out, const char *column, const json_t *value)
 {
 	if (json_is_string(value)) {
@@ -66,6 +73,8 @@ static void add_value(struct buf *out, const char *column, const json_t *value)
 		json_t *part;
 		const char *gap = "";
 		json_object_foreach ((json_t *)(uintptr_t)value, key, part) {
+			if (is_raw_time(key))
+				continue;
 			buf_addf(out, "%s%s=", gap, key);
 			add_value(out, "", part);
 			gap = " ";
@@ -73,8 +82,18 @@ static void add_value(struct buf *out, const char *column, const json_t *value)
 	}
 }
 
+/* A fact that tells people nothing: --json has it. */
+static bool is_idle_fact(const json_t *row)
+{
+	const char *what = json_string_value(json_object_get(row, "what"));
+	const char *value = json_string_value(json_object_get(row, "value"));
+	return what && (is_raw_time(what) || (value && !value[0]));
+}
+
 void ctl_table_add(struct ctl_table *t, const json_t *row)
 {
+	if (is_idle_fact(row))
+		return;
 	char **cells = mem_array(t->column_count, sizeof(char *));
 	for (size_t i = 0; i < t->column_count; i++) {
 		struct buf text = {0};

@@ -140,8 +140,18 @@ static void print_commands(const json_t *row)
 {
 	const char *state = text_of(row, "state");
 	struct buf text = {0};
+	int64_t incident = number_of(row, "incident");
+	if (incident) {
+		buf_addf(&text, "relayctl incidents show %" PRId64 " (what is known of the block)",
+		    incident);
+		print_text("command", buf_text(&text));
+		buf_clear(&text);
+	}
 	if (strcmp(state, "held") == 0)
 		buf_addf(&text, "relayctl queue release %s", text_of(row, "id"));
+	else if (incident)
+		buf_addf(&text, "relayctl reputation probe %s (asks now whether it is open again)",
+		    text_of(row, "incident_provider"));
 	else if (strcmp(state, "waiting") == 0 || strcmp(state, "ready") == 0)
 		buf_addf(&text, "relayctl queue retry %s (tries it now)", text_of(row, "id"));
 	print_text("command", buf_text(&text));

@@ -168,6 +168,58 @@ class Blocks(Case):
         self.assertEqual(self.receiver.connections, 1)
         self.assertEqual(relay.log("damage"), [])
 
+    def test_a_notice_that_a_crash_prevented(self):
+        """Nobody could be told before the kill -9: they are after the restart, once."""
+        program, told = self.command()
+        self.receiver.behaviour = Behaviour(banner=self.block(GMO))
+        relay = self.relay(sources=(ONE,), queue={"backoff": ["1h"]})
+        relay.start()  # has nobody to tell
+        relay.send("a@example.jp", "user@gmo.test", TEXT)
+        self.waiting(relay)
+        relay.kill()
+        store = os.path.join(relay.spool, "reputation")
+        with open(store) as f:
+            lines = f.read().splitlines()
+        # as it was written before somebody was told
+        with open(store, "w") as f:
+            f.writelines(line + "\n" for line in lines if not line.endswith("\tnoticed=1"))
+        self.assertEqual(len([line for line in lines if line.endswith("\tnoticed=1")]), 1)
+        relay.change(notify={"command": program})
+        relay.start()
+        wait_until(lambda: os.path.exists(told), what="the notice")
+        with open(told) as f:
+            incident = json.load(f)
+        self.assertEqual((incident["number"], incident["provider"]), (1, "gmo"))
+        os.unlink(told)
+        relay.kill()
+        relay.start()
+        relay.send("a@example.jp", "later@gmo.test", TEXT)
+        wait_until(lambda: len(relay.ctl("queue", "list")) == 2 and
+                   "held" in relay.ctl("queue", "list")[1]["last"], what="being put off")
+        self.assertFalse(os.path.exists(told))
+
+    def test_what_the_administrator_reads(self):
+        """Of what waits for a block: the block, and not a trouble of theirs."""
+        self.receiver.behaviour = Behaviour(banner=self.block(GMO))
+        relay = self.relay(sources=(ONE,), queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@gmo.test", TEXT)
+        self.waiting(relay)
+        relay.send("a@example.jp", "later@gmo.test", TEXT)
+        wait_until(lambda: "held" in relay.ctl("queue", "list")[-1]["last"], what="being put off")
+        for who in ("user", "later"):
+            text = relay.run_ctl("why", f"{who}@gmo.test").stdout
+            self.assertIn("relayctl incidents show 1 ", text)
+            self.assertIn("relayctl reputation probe gmo ", text)
+            self.assertIn("Ask for removal from the list", text)
+            self.assertNotIn("trouble of its own", text)
+        self.assertEqual([r["waiting"] for r in relay.ctl("reputation")], [2])
+        text = relay.run_ctl("incidents", "show", "1").stdout
+        self.assertNotIn("_ms", text)
+        self.assertNotIn("sender_domain", text)
+        relay.ctl("incidents", "close", "1")
+        relay.ctl("reputation", "open", "gmo")
+        self.assertIn('no "reputation frob"', relay.run_ctl("reputation", "frob").stderr)
+
     def test_unknown_users_do_not_hold(self):
         self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.1")
         self.receiver.behaviour = Behaviour(
