@@ -137,7 +137,7 @@ test-deps:
 K ?=
 test: test-deps
 	$(MAKE) --no-print-directory layers sizes
-	$(MAKE) --no-print-directory all
+	$(MAKE) --no-print-directory all static
 	$(MAKE) --no-print-directory SAN=asan all unit fuzz-build
 	$(MAKE) --no-print-directory SAN=tsan tsan-build
 	RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py -k "$(K)" \

@@ -3,6 +3,7 @@ elsewhere, to the drop folder, and what must not work."""
 import os
 import re
 import resource
+import shutil
 import signal
 import ssl
 import subprocess
@@ -10,7 +11,7 @@ import unittest
 
 from harness import DROP, HANG, RESET, Behaviour, build_dir, free_port
 from harness.case import Case
-from harness.relay import setting
+from harness.relay import release_dir, setting
 
 PROGRAM = os.path.join(build_dir(), "relay-sendmail")
 TEXT = b"To: user@dest.test\nSubject: hello\nFrom: a@example.jp\n\nThe text.\n"
@@ -410,6 +411,26 @@ class ToRelay(Sendmail):
         self.assertTrue(message.tls)
         commands = self.receiver.commands
         self.assertLess(commands.index("STARTTLS"), [c[:4] for c in commands].index("AUTH"))
+
+    def test_the_static_one(self):
+        """It runs where there is nothing: no library, no password file, no /dev."""
+        built = os.path.join(release_dir(), "relay-sendmail.static")
+        if not os.path.exists(built) or os.geteuid() != 0:
+            self.skipTest("needs what `make static` builds, and root for a root folder of its own")
+        self.receiver.behaviour = Behaviour(tls=self.context_ip, extensions=["8BITMIME", "AUTH PLAIN"])
+        for path in (built, self.pem_ip):
+            shutil.copy(path, self.home)
+        self.conf(**self.settings(user="web", password="secret",
+                                  ca_file="/" + os.path.basename(self.pem_ip)))
+        self.env["HOME"] = "/"
+        self.good(self.home, "/relay-sendmail.static", "-f", "a@example.jp", "user@dest.test",
+                  program="/usr/sbin/chroot")
+        message, = self.receiver.wait(1)
+        self.assertTrue(message.tls)
+        self.assertEqual((message.sender, message.login), ("a@example.jp", ("PLAIN", "web", "secret")))
+        self.receiver.close()
+        self.bad(75, "try again later|no connection", self.home, "/relay-sendmail.static",
+                 "user@dest.test", program="/usr/sbin/chroot")
 
     def test_implicit_tls_and_login(self):
         self.receiver.behaviour = Behaviour(tls=self.context_ip, tls_now=True,
