@@ -2,7 +2,6 @@
 import threading
 import time
 
-import dns.flags
 import dns.message
 import dns.name
 import dns.rdatatype
