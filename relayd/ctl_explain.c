@@ -132,6 +132,9 @@ static void print_words(const struct verdict *v)
 {
 	struct buf line = {0};
 	add_times(&line, v);
+	if (v->action == VERDICT_SUPPRESS)
+		buf_add_text(&line, " (back to the sender, who should not write there again; "
+				    "relayd itself keeps no list of such addresses)");
 	printf("rule:     %s%s\n", v->rule,
 	    v->known ? "" : " (no rule knows this reply; judged by its codes and stage)");
 	printf("verdict:  %s, about: %s\n", verdict_class_name(v->klass), verdict_scope_name(v->scope));

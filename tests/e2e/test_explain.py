@@ -43,6 +43,11 @@ class Explain(unittest.TestCase):
         self.assertIn("hold; probes after 1h, 4h, 1d", out)
         self.assertIn("sender.office.com", out)
 
+    def test_suppress_is_said_to_be_no_list(self):
+        out = self.run_ctl("550 5.1.1 no such user", "--stage", "rcpt").stdout.decode()
+        self.assertIn("suppress (back to the sender", out)
+        self.assertIn("keeps no list", out)
+
     def test_object(self):
         done = self.run_ctl(BANNED, options=["--json"])
         row = json.loads(done.stdout)
