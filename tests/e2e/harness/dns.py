@@ -1,4 +1,5 @@
 """A name server on loopback whose zone is a dictionary that a test fills."""
+import re
 import socket
 import socketserver
 import struct
@@ -7,6 +8,7 @@ import threading
 import dns.flags
 import dns.message
 import dns.name
+import dns.query
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
@@ -69,6 +71,19 @@ class NameServer:
             self.add(host, "A", *four)
         if six:
             self.add(host, "AAAA", *six)
+
+    def publish(self, printed):
+        """The TXT record that PRINTED holds as a line of a zone file."""
+        name, value = re.search(r"^(\S+)\. IN TXT \( (.*) \)$", printed, re.M).groups()
+        self.add(name, "TXT", value)
+
+    def text(self, name):
+        """What a resolver that asks this server gets for NAME's TXT; None: nothing."""
+        query = dns.message.make_query(name, "TXT")
+        reply, _ = dns.query.udp_with_fallback(query, "127.0.0.1", 10, self.port)
+        for rrset in reply.answer:
+            return b"".join(rrset[0].strings)
+        return None
 
     def remove(self, name):
         with self.lock:
