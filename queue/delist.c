@@ -76,7 +76,8 @@ const char *delist_text(const struct verdict_rules *rules, const struct delist *
 
 const char *delist_subject(const struct verdict_rules *rules, const struct delist *entry)
 {
-	return entry->subject[0] ? entry->subject : for_all(rules)->subject;
+	const struct delist *all = entry->subject[0] ? entry : for_all(rules);
+	return all ? all->subject : "";
 }
 
 /* ---- templates ---- */

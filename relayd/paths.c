@@ -85,6 +85,8 @@ static void on_told(void *arg, unsigned number, bool ok)
 {
 	struct paths *p = arg;
 	struct telling *t = find_telling(p, number);
+	if (!t)
+		bug("nobody was being told of that incident");
 	t->under_way = false;
 	if (!ok) {
 		timer_start(&p->timer, LOOK_AGAIN_MS);

@@ -264,7 +264,7 @@ ssize_t spool_reader_read(void *reader, uint64_t offset, char *to, size_t n)
 	(void)reader;
 	if (n > 4 - offset)
 		n = (size_t)(4 - offset);
-	memcpy(to, "\r\n\r\n" + offset, n);
+	memcpy(to, &"\r\n\r\n"[offset], n);
 	return (ssize_t)n;
 }
 
