@@ -80,8 +80,9 @@ static void judge_temporary(const struct verdict_input *in, struct verdict *v)
 	v->klass = telling ? m->klass : VERDICT_SERVER_BUSY;
 	v->scope = in->stage == VERDICT_STAGE_RCPT ? VERDICT_SCOPE_RECIPIENT
 						   : VERDICT_SCOPE_DESTINATION;
-	if (m && m->scope == VERDICT_SCOPE_SENDER_DOMAIN)
-		v->scope = VERDICT_SCOPE_SENDER_DOMAIN;
+	/* too many recipients is about the transaction, not about the one that was too much */
+	if (m && (m->scope == VERDICT_SCOPE_SENDER_DOMAIN || m->klass == VERDICT_RATE_LIMITED))
+		v->scope = m->scope;
 	v->action = VERDICT_RETRY;
 }
 

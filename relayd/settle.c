@@ -19,6 +19,7 @@
 #include "relayd/dsn.h"
 
 #define REPLY_SHOWN 400 /* of a reply, in the log and the history */
+#define NEXT_PART_MS 1000 /* before the recipients that the receiver had no room for */
 
 static const enum verdict_stage stages[] = {
     [CLIENT_CONNECT] = VERDICT_STAGE_CONNECT,
@@ -286,10 +287,30 @@ static enum schedule_feedback feedback(const struct attempt *a)
 	return SCHEDULE_NEUTRAL;
 }
 
+static bool is_over_count(const struct verdict *v)
+{
+	return v->klass == VERDICT_RATE_LIMITED && v->scope == VERDICT_SCOPE_MESSAGE && !v->wait_ms;
+}
+
+/* The receiver took some of the recipients and had no room for the others in one
+ * transaction (RFC 5321 section 4.5.3.1.10): those go on at once. By the ladder a long list
+ * at a receiver of a few recipients a time would not end in days. Each attempt so has fewer
+ * of them, which ends it. */
+static bool is_partly_taken(const struct attempt *a)
+{
+	bool taken = false;
+	bool over = false;
+	for (size_t i = 0; i < a->tried_count; i++) {
+		taken |= a->tried[i].state == TRIED_DELIVERED;
+		over |= a->tried[i].state == TRIED_LATER && is_over_count(&a->tried[i].verdict);
+	}
+	return taken && over;
+}
+
 /* The earliest time that a reply or rule has named; 0: by the ladder. */
 static int64_t due_time(const struct attempt *a)
 {
-	int64_t wait = 0;
+	int64_t wait = is_partly_taken(a) ? NEXT_PART_MS : 0;
 	for (size_t i = 0; i < a->tried_count; i++) {
 		const struct tried *t = &a->tried[i];
 		if (t->state == TRIED_LATER && t->verdict.wait_ms > 0 &&

@@ -312,6 +312,23 @@ class Recipients(Case):
         self.assertEqual(messages[0].recipients, recipients[:5])
         self.assertEqual(messages[1].recipients, recipients[5:])
 
+    def test_few_at_a_time(self):
+        """The same, however often: as long as some are taken, the others do not wait for the
+        ladder."""
+        for refusal in ("452 4.5.3 no more of them", "452 too many recipients", "552 no"):
+            taken = {}
+            self.receiver.messages.clear()
+            self.receiver.behaviour = Behaviour(
+                mail=lambda n, a, taken=taken: taken.clear(),
+                rcpt=lambda n, a, taken=taken, refusal=refusal:
+                    refusal if len(taken) == 3 else taken.update({a: 1}))
+            relay = self.relay(queue={"backoff": ["1h"]}).start()
+            relay.send("a@example.jp", [f"user{i}@dest.test" for i in range(5)], TEXT)
+            messages = self.receiver.wait(2)
+            self.gone(relay)
+            self.assertEqual([len(m.recipients) for m in messages], [3, 2], refusal)
+            relay.close()
+
 
 if __name__ == "__main__":
     unittest.main()
