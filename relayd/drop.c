@@ -29,6 +29,8 @@
 #define ENTRIES_PER_TURN 1000 /* looked at, ours or not */
 #define GO_ON_MS 20
 #define LINES_PER_SCAN 20     /* about files that were set aside; the rest is counted */
+#define OWNER_TURN 200        /* messages of a user in a scan; more wait for the next one */
+#define OWNERS 256            /* told apart by the end of their user id */
 #define AT_A_TIME 8           /* messages of the folder on their way in */
 #define ENVELOPE_MAX (1 << 20)
 #define STALE_S (24 * 3600)
@@ -37,7 +39,10 @@ struct drop {
 	struct daemon *daemon;
 	int folder;
 	DIR *scan;      /* goes on in the next turn; NULL: from the start */
-	unsigned aside; /* files set aside in this scan */
+	unsigned aside; /* files set aside in this scan and those that led to it */
+	unsigned char taken[OWNERS]; /* in this scan */
+	bool passed_over; /* somebody's turn was over */
+	bool put_off;     /* a file stays for later: no hurry */
 	struct timer timer;
 	size_t pending;
 	struct one *ones; /* on their way in */
@@ -124,8 +129,9 @@ static void submitted(void *arg, const struct reply *reply, uint64_t id)
 		reply_summary(reply, &text, 200);
 		set_aside(one->drop, one->name, buf_text(&text));
 		buf_free(&text);
+	} else { /* 4xx: it stays for the next scan */
+		one->drop->put_off = true;
 	}
-	/* 4xx: it stays for the next scan */
 	one_free(one);
 }
 
@@ -259,6 +265,8 @@ static void take_file(struct drop *drop, const char *name)
 	if (read_file(drop, name, &content, &st, &why) < 0) {
 		if (why.kind == WHY_PERM)
 			set_aside(drop, name, why.text);
+		else
+			drop->put_off = true;
 	} else if (parse_file(drop, span_buf(&content), &e, &message, &reply) < 0) {
 		set_aside(drop, name, buf_text(&reply.text));
 	} else {
@@ -273,6 +281,7 @@ static void take_file(struct drop *drop, const char *name)
 		one->next = drop->ones;
 		drop->ones = one;
 		drop->pending++;
+		drop->taken[st.st_uid % OWNERS]++;
 		intake_submit(drop->daemon->intake, &e, span_buf(&message), submitted, one);
 	}
 	envelope_free(&e);
@@ -299,23 +308,45 @@ static bool is_ready(const struct drop *drop, const char *name)
 	return strncmp(name, "new.", 4) == 0 && !is_pending(drop, name);
 }
 
+/* One user's thousand messages shall not stand before another's one. */
+static bool has_had_turn(struct drop *drop, const char *name)
+{
+	struct stat st;
+	if (fstatat(drop->folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return true; /* it is gone */
+	if (drop->taken[st.st_uid % OWNERS] < OWNER_TURN)
+		return false;
+	drop->passed_over = true;
+	return true;
+}
+
+/* The next scan begins at once, since there is more that may be taken. */
+static bool goes_on(const struct drop *drop)
+{
+	return drop->passed_over && !drop->put_off;
+}
+
 static bool begin_scan(struct drop *drop)
 {
 	int fd = openat(drop->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	drop->scan = fd < 0 ? NULL : fdopendir(fd);
 	if (!drop->scan && fd >= 0)
 		close(fd);
-	drop->aside = 0;
+	if (!goes_on(drop))
+		drop->aside = 0;
+	memset(drop->taken, 0, sizeof(drop->taken));
+	drop->passed_over = drop->put_off = false;
 	return drop->scan != NULL;
 }
 
-static void end_scan(struct drop *drop)
+static bool end_scan(struct drop *drop)
 {
-	if (drop->aside > LINES_PER_SCAN)
+	if (!goes_on(drop) && drop->aside > LINES_PER_SCAN)
 		log_text(LOG_LEVEL_WARN, "drop: %u more files were set aside",
 		    drop->aside - LINES_PER_SCAN);
 	closedir(drop->scan);
 	drop->scan = NULL;
+	return goes_on(drop);
 }
 
 /* A turn goes on where the last one stopped, so that a thousand files that can not
@@ -329,11 +360,11 @@ static bool scan_on(struct drop *drop)
 		const struct dirent *entry = readdir(drop->scan);
 		if (!entry)
 			return false;
-		if (is_ready(drop, entry->d_name)) {
+		if (!is_ready(drop, entry->d_name)) {
+			remove_stale(drop, entry->d_name);
+		} else if (!has_had_turn(drop, entry->d_name)) {
 			files++;
 			take_file(drop, entry->d_name);
-		} else {
-			remove_stale(drop, entry->d_name);
 		}
 	}
 	return true;
@@ -344,7 +375,7 @@ static void scan(void *arg)
 	struct drop *drop = arg;
 	bool more = (drop->scan || begin_scan(drop)) && scan_on(drop);
 	if (drop->scan && !more)
-		end_scan(drop);
+		more = end_scan(drop);
 	timer_start(&drop->timer, more ? GO_ON_MS : SCAN_MS);
 }
 

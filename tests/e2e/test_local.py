@@ -125,6 +125,20 @@ class Drop(Case):
         self.receiver.wait(2)
         self.gone(relay)
 
+    @unittest.skipUnless(os.geteuid() == 0, "files of another user need root")
+    def test_a_flood_of_one_user_lets_the_others_pass(self):
+        """Users have turns, wherever in the folder their files happen to be."""
+        for i in range(700):
+            self.put(f"new.{i}")
+            if i % 100 == 50:
+                os.chown(self.put(f"new.other{i}"), 65534, 65534)
+        relay = self.relay().start()
+        lines = relay.wait_log("accept id=.*client=drop:", 707)
+        at = [i for i, line in enumerate(lines) if "client=drop:65534" in line]
+        self.assertEqual(len(at), 7)
+        self.assertLess(at[-1], 300)
+        self.gone(relay)
+
     def test_too_large(self):
         with open(self.put("new.large"), "wb") as f:
             f.truncate(30 << 20)
