@@ -30,6 +30,7 @@ each gcc gcc "$@" $quick -O0 -fanalyzer -fdiagnostics-plain-output -c -o /dev/nu
 each clang clang "$@" $quick --analyze --analyzer-output text
 cppcheck -j "$(nproc)" --std=c11 --enable=warning,performance,portability --inline-suppr --quiet \
 	-D_GNU_SOURCE -I. --include=/usr/include/uthash.h --include=/usr/include/utlist.h \
+	--include=/usr/include/jansson.h \
 	--suppress='*:/usr/include/*' --template='{file}:{line}: {severity}: {message} [{id}]' \
 	$folders >"$out/cppcheck.txt" 2>&1 || true
 forbidden='strcpy|strcat|sprintf|vsprintf|strtok|atoi|gets|system|popen|alloca'
