@@ -13,7 +13,8 @@ export RELAYD_REPLIES="${RELAYD_REPLIES:-$PWD/conf/replies.conf}"
 mkdir -p "$run/dkim" "$run/caught"
 chmod 700 "$run" "$run/dkim"
 here=$(cd "$run" && pwd)
-rm -f "$here"/caught/*
+# what an earlier run has left says nothing of this one
+rm -f "$here"/caught/* "$here"/*.log
 
 pids=
 finish() {

@@ -9,7 +9,7 @@ import stat
 import unittest
 
 from harness import Behaviour
-from harness.case import TEXT, Case
+from harness.case import TEXT, Case, needs_open_tree
 from harness.relay import release_dir, wait_until
 
 BLOCKED = "554 5.7.1 Service unavailable; Client host [127.0.0.2] blocked using gmo-rbl.jp; Poor " \
@@ -53,6 +53,7 @@ class Root(Case):
         super().setUp()
         if os.geteuid() != 0:
             self.skipTest("needs root, to start as root")
+        needs_open_tree(self)
         self.nobody = pwd.getpwnam("nobody")
 
     def give(self, *paths):

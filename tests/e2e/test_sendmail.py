@@ -10,7 +10,7 @@ import subprocess
 import unittest
 
 from harness import DROP, HANG, RESET, Behaviour, build_dir, free_port
-from harness.case import Case
+from harness.case import Case, needs_open_tree
 from harness.relay import release_dir, setting
 
 PROGRAM = os.path.join(build_dir(), "relay-sendmail")
@@ -322,6 +322,7 @@ class DropFolder(Sendmail):
     def test_nobody_may_drop_and_not_look(self):
         if os.getuid() != 0:
             self.skipTest("only root can become nobody")
+        needs_open_tree(self)
         self.daemon.start()
         self.daemon.kill()
         os.chmod(self.home, 0o755)

@@ -8,7 +8,7 @@ import unittest
 
 from .dns import NameServer
 from .receiver import Receiver
-from .relay import Relay, build_dir, wait_until
+from .relay import ROOT, Relay, build_dir, wait_until
 
 TEXT = b"From: a@example.jp\r\nTo: user@dest.test\r\nSubject: hello\r\n\r\nThe text.\r\n"
 
@@ -24,6 +24,15 @@ copy_extensions = copy
 [any]
 commonName = supplied
 """
+
+
+def needs_open_tree(test):
+    """Skip TEST where other users can not enter the folders of programs and rules."""
+    for folder in (ROOT, build_dir()):
+        while folder != "/":
+            if not os.stat(folder).st_mode & 0o001:
+                test.skipTest(f"other users can not enter {folder}")
+            folder = os.path.dirname(os.path.abspath(folder))
 
 
 class Case(unittest.TestCase):
