@@ -5,7 +5,7 @@
 #   make run        install what is missing, build, show one message's way
 #   make test       install what the tests need, run all of them
 #   make bench | soak | fuzz | static | install | deps
-#   make layers | sizes | format | analyze      checks of the code itself
+#   make layers | sizes | format | analyze | coverage      checks of the code itself
 
 B      ?= build
 SAN    ?=
@@ -71,7 +71,7 @@ obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
 PROGRAMS := $(O)/relayd $(O)/relayctl $(O)/relay-sendmail $(O)/relay-catcher
 
 
-.PHONY: man bench-build
+.PHONY: man bench-build coverage
 .PHONY: all run test unit deps test-deps tsan-build clean bench soak fuzz fuzz-build static install layers sizes \
 	format analyze FORCE
 all: $(PROGRAMS)
@@ -148,6 +148,13 @@ test: test-deps
 
 TSAN_TESTS := pool spool spool_fault
 tsan-build: $(patsubst %,$(O)/tests/unit/test_%,$(TSAN_TESTS))
+
+# Lines and branches that unit tests and corpora reach; end-to-end tests come on top.
+coverage: test-deps
+	$(MAKE) --no-print-directory B=$(B)/coverage CFLAGS="-O1 -g --coverage" all unit fuzz-build
+	$(PYTHON) tests/run.py $(patsubst %.c,$(B)/coverage/%,$(wildcard tests/unit/test_*.c)) \
+		--replay $(patsubst %.c,$(B)/coverage/%,$(wildcard tests/fuzz/fuzz_*.c))
+	tests/coverage.sh $(B)/coverage
 
 # Beside Postfix, in one run; the table is left in $(B)/bench.txt as well.
 BENCH := $(patsubst %.c,$(O)/%,$(wildcard tests/bench/bench_*.c))
