@@ -62,11 +62,6 @@ static void take_line(struct reading *r, const config_setting_t *setting, char *
 
 /* ---- keys ---- */
 
-static void take_id(struct reading *r, const config_setting_t *setting)
-{
-	(void)r, (void)setting; /* was read before all else, for the errors */
-}
-
 static void take_name(struct reading *r, const config_setting_t *setting)
 {
 	take_line(r, setting, &r->delist->name);
@@ -207,12 +202,8 @@ static void take_category(struct reading *r, const config_setting_t *setting)
 	reading_each(r, setting, add_category);
 }
 
-static const struct key {
-	const char *name;
-	void (*take)(struct reading *r, const config_setting_t *setting);
-	bool needed;
-} keys[] = {
-    {"id", take_id, true},
+static const struct reading_key keys[] = {
+    {"id", NULL, true},
     {"name", take_name, true},
     {"reply", take_reply, false},
     {"provider", take_provider, false},
@@ -257,19 +248,6 @@ void delist_clear(struct delist *d)
 	*d = (struct delist){0};
 }
 
-static void check_keys(struct reading *r, const config_setting_t *group)
-{
-	for (int i = 0; i < config_setting_length(group); i++) {
-		const config_setting_t *setting = config_setting_get_elem(group, (unsigned)i);
-		size_t k = 0;
-		while (k < KEYS && strcmp(keys[k].name, config_setting_name(setting)) != 0)
-			k++;
-		if (k == KEYS)
-			reading_fault(r, setting, "\"%s\" is no key of a delist entry",
-			    config_setting_name(setting));
-	}
-}
-
 int delist_read(struct verdict_rules *rules, const config_setting_t *group, const char *file,
     struct buf *errors)
 {
@@ -283,17 +261,7 @@ int delist_read(struct verdict_rules *rules, const config_setting_t *group, cons
 	};
 	struct reading r = {.rules = rules, .delist = &entry, .file = file, .name = "",
 	    .errors = errors};
-	const config_setting_t *id = config_setting_get_member(group, "id");
-	if (id && reading_id(&r, id, &entry.id))
-		r.name = entry.id;
-	for (size_t i = 0; i < KEYS; i++) {
-		const config_setting_t *setting = config_setting_get_member(group, keys[i].name);
-		if (setting)
-			keys[i].take(&r, setting);
-		else if (keys[i].needed)
-			reading_fault(&r, group, "has no %s", keys[i].name);
-	}
-	check_keys(&r, group);
+	reading_group(&r, group, keys, KEYS, "a delist entry", &entry.id);
 	if (rules->delist_count == ENTRIES_MAX)
 		reading_fault(&r, group, "more than %d delist entries", ENTRIES_MAX);
 	if (r.faults) {

@@ -254,17 +254,8 @@ static void take_not_examples(struct reading *r, const config_setting_t *setting
 	reading_each(r, setting, take_not_example);
 }
 
-static void take_id(struct reading *r, const config_setting_t *setting)
-{
-	(void)r, (void)setting; /* was read before all else, for the errors */
-}
-
-static const struct key {
-	const char *name;
-	void (*take)(struct reading *r, const config_setting_t *setting);
-	bool needed;
-} keys[] = {
-    {"id", take_id, true},
+static const struct reading_key keys[] = {
+    {"id", NULL, true},
     {"provider", take_provider, false},
     {"mx", take_mx, false},
     {"code", take_each_code, false},
@@ -286,18 +277,6 @@ static const struct key {
     {"not_examples", take_not_examples, false},
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
-
-static void check_keys(struct reading *r, const config_setting_t *group)
-{
-	for (int i = 0; i < config_setting_length(group); i++) {
-		const config_setting_t *setting = config_setting_get_elem(group, (unsigned)i);
-		size_t k = 0;
-		while (k < KEYS && strcmp(keys[k].name, config_setting_name(setting)) != 0)
-			k++;
-		if (k == KEYS)
-			reading_fault(r, setting, "\"%s\" is no key of a rule", config_setting_name(setting));
-	}
-}
 
 static void check_rule(struct reading *r, const config_setting_t *group)
 {
@@ -323,17 +302,7 @@ int rules_read_rule(struct verdict_rules *rules, const config_setting_t *group, 
 	};
 	struct reading r = {
 	    .rules = rules, .rule = &rule, .file = file, .name = "", .errors = errors};
-	const config_setting_t *id = config_setting_get_member(group, "id");
-	if (id && reading_id(&r, id, &rule.id))
-		r.name = rule.id;
-	for (size_t i = 0; i < KEYS; i++) {
-		const config_setting_t *setting = config_setting_get_member(group, keys[i].name);
-		if (setting)
-			keys[i].take(&r, setting);
-		else if (keys[i].needed)
-			reading_fault(&r, group, "has no %s", keys[i].name);
-	}
-	check_keys(&r, group);
+	reading_group(&r, group, keys, KEYS, "a rule", &rule.id);
 	check_rule(&r, group);
 	if (r.faults) {
 		rule_clear(&rule);

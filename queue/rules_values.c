@@ -136,6 +136,36 @@ void reading_each(struct reading *r, const config_setting_t *setting,
 		take(r, config_setting_get_elem(setting, (unsigned)i));
 }
 
+static void refuse_unknown(struct reading *r, const config_setting_t *group,
+    const struct reading_key *keys, size_t count, const char *what)
+{
+	for (int i = 0; i < config_setting_length(group); i++) {
+		const config_setting_t *setting = config_setting_get_elem(group, (unsigned)i);
+		size_t k = 0;
+		while (k < count && strcmp(keys[k].name, config_setting_name(setting)) != 0)
+			k++;
+		if (k == count)
+			reading_fault(r, setting, "\"%s\" is no key of %s",
+			    config_setting_name(setting), what);
+	}
+}
+
+void reading_group(struct reading *r, const config_setting_t *group,
+    const struct reading_key *keys, size_t count, const char *what, char **id)
+{
+	const config_setting_t *name = config_setting_get_member(group, "id");
+	if (name && reading_id(r, name, id))
+		r->name = *id;
+	for (size_t i = 0; i < count; i++) {
+		const config_setting_t *setting = config_setting_get_member(group, keys[i].name);
+		if (setting && keys[i].take)
+			keys[i].take(r, setting);
+		else if (!setting && keys[i].needed)
+			reading_fault(r, group, "has no %s", keys[i].name);
+	}
+	refuse_unknown(r, group, keys, count, what);
+}
+
 void reading_names(
     struct reading *r, const config_setting_t *setting, char ***names, size_t *count)
 {

@@ -36,6 +36,18 @@ void reading_phrases(
 void reading_each(struct reading *r, const config_setting_t *setting,
     void (*take)(struct reading *r, const config_setting_t *item));
 
+struct reading_key {
+	const char *name;
+	void (*take)(struct reading *r, const config_setting_t *setting); /* NULL: the id */
+	bool needed;
+};
+
+/* Read GROUP, of a kind that people call WHAT ("a rule"), by its COUNT keys, in their
+ * order; its id comes before all else, for the faults of the others. A key that is
+ * missing or not known is a fault. */
+void reading_group(struct reading *r, const config_setting_t *group,
+    const struct reading_key *keys, size_t count, const char *what, char **id);
+
 /* "550", "55x", "5xx" / "5.7.1", "x.7.26", "5.7.606-649", "5.1.*". */
 bool rule_code_parse(struct span text, struct rule_code *code);
 bool rule_enhanced_parse(struct span text, struct rule_enhanced *enhanced);
