@@ -12,7 +12,8 @@
  *	way_over     (way.c) and those that a block met, the next way
  *	settle       (settle.c) verdicts into the spool, reports, end of the attempt
  *
- * What a reply means is decided in queue/verdict, never here.
+ * What a reply means is decided in queue/verdict, never here. What intake, spool and
+ * relayctl want of the queue is in deliver_queue.c.
  */
 #include "relayd/deliver_internal.h"
 
@@ -27,7 +28,6 @@
 
 #define SESSIONS_PER_ATTEMPT 2 /* hosts that may put recipients off before we wait */
 #define PARKED_MAX 200
-#define TRY_ONE_LOOKS 200000 /* messages looked at for one that waits */
 #define HISTORY_MAX 20000
 #define SESSIONS_MAX 1000 /* of TLS, a few KB each */
 
@@ -375,7 +375,7 @@ static void on_ended(void *arg, struct message *message)
 	history_forget_message(deliver->history, message->id);
 }
 
-/* ---- the queue ---- */
+/* ---- life of the whole ---- */
 
 static void on_opened(void *arg, unsigned incident)
 {
@@ -428,138 +428,6 @@ void deliver_set_settings(struct deliver *deliver, struct settings *settings)
 	tls_sessions_clear(deliver->sessions);
 	settings_unref(deliver->settings);
 	deliver->settings = settings_ref(settings);
-}
-
-void deliver_add(struct deliver *deliver, uint64_t id, struct spool_place place,
-    const struct envelope *e, uint64_t size, const struct spool_state *state,
-    const unsigned char *done)
-{
-	const char **names = mem_array(e->recipient_count, sizeof(*names));
-	struct buf *texts = mem_array(e->recipient_count, sizeof(*texts));
-	for (size_t i = 0; i < e->recipient_count; i++) {
-		if (done && done[i / 8] >> (i % 8) & 1)
-			continue;
-		way_destination(deliver->settings->conf, e, e->recipients[i], &texts[i]);
-		names[i] = buf_text(&texts[i]);
-	}
-	struct schedule_entry entry = {
-	    .id = id,
-	    .place = place,
-	    .arrived_ms = e->arrived_ms,
-	    .size = size,
-	    .report = e->report,
-	    .priority = e->priority,
-	};
-	schedule_add(deliver->schedule, &entry, names, e->recipient_count, state);
-	for (size_t i = 0; i < e->recipient_count; i++)
-		buf_free(&texts[i]);
-	mem_free(texts);
-	mem_free(names);
-}
-
-/* ---- the spool's questions ---- */
-
-static int64_t earliest_try(const struct message *message, uint32_t *attempts)
-{
-	int64_t first = INT64_MAX;
-	*attempts = 0;
-	for (const struct batch *b = message->batches; b; b = b->next_of_message) {
-		if (b->try_ms < first)
-			first = b->try_ms;
-		if (b->attempts > *attempts)
-			*attempts = b->attempts;
-	}
-	return first == INT64_MAX ? 0 : first;
-}
-
-struct spool_state message_state(const struct deliver *deliver, const struct message *message)
-{
-	struct spool_state state = {
-	    .held = message->held,
-	    .notified = message->notified,
-	    .cleared = message->cleared,
-	    .brake = message->brake,
-	    .extra_ms = schedule_extra(deliver->schedule, message),
-	};
-	for (const struct batch *b = message->batches; b; b = b->next_of_message)
-		state.by_path |= b->by_path;
-	state.due_ms = earliest_try(message, &state.attempts);
-	return state;
-}
-
-/* Recipients in no batch are done. */
-static void done_bits(const struct message *message, struct buf *done)
-{
-	size_t bytes = (message->recipient_count + 7) / 8;
-	char *bits = buf_room(done, bytes);
-	memset(bits, 0xff, bytes);
-	done->len += bytes;
-	for (const struct batch *b = message->batches; b; b = b->next_of_message)
-		for (uint32_t i = 0; i < b->count; i++) {
-			uint32_t index = batch_recipient(b, i);
-			bits[index / 8] = (char)(bits[index / 8] & ~(1 << (index % 8)));
-		}
-}
-
-bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_place *place,
-    struct spool_state *state, struct buf *done)
-{
-	const struct message *message = schedule_find(deliver->schedule, id);
-	if (!message)
-		return false;
-	*place = message->place;
-	*state = message_state(deliver, message);
-	if (done)
-		done_bits(message, done);
-	return true;
-}
-
-void deliver_moved(struct deliver *deliver, uint64_t id, struct spool_place place)
-{
-	struct message *message = schedule_find(deliver->schedule, id);
-	if (message)
-		message->place = place;
-}
-
-/* ---- for the control commands ---- */
-
-struct schedule *deliver_schedule(struct deliver *deliver)
-{
-	return deliver->schedule;
-}
-
-const struct history *deliver_history(const struct deliver *deliver)
-{
-	return deliver->history;
-}
-
-void deliver_hold(struct deliver *deliver, struct message *message, bool hold)
-{
-	if (hold)
-		schedule_hold(deliver->schedule, message);
-	else
-		schedule_release(deliver->schedule, message);
-	struct spool_state state = message_state(deliver, message);
-	spool_note_state(deliver->options.spool, message->id, &state);
-}
-
-void deliver_try_one(struct deliver *deliver, unsigned incident, int64_t at_ms)
-{
-	const struct message *message =
-	    schedule_try_one(deliver->schedule, incident, at_ms, TRY_ONE_LOOKS);
-	if (!message)
-		return;
-	struct spool_state state = message_state(deliver, message);
-	spool_note_state(deliver->options.spool, message->id, &state);
-}
-
-void deliver_delete(struct deliver *deliver, struct message *message)
-{
-	for (const struct batch *b = message->batches; b; b = b->next_of_message)
-		for (uint32_t i = 0; i < b->count; i++)
-			spool_note_result(deliver->options.spool, message->id,
-			    batch_recipient(b, i), SPOOL_DELETED);
-	schedule_delete(deliver->schedule, message);
 }
 
 /* ---- the end ---- */

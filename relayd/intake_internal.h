@@ -73,6 +73,10 @@ void submission_end(struct submission *submission);
 /* It will not be taken: the first reason counts, and is the reply to its end. */
 void submission_refuse(struct submission *submission, unsigned code, const char *enhanced,
     const char *text);
+
+/* intake_log.c: the line of a refusal (of RECIPIENT, or of all: NULL), and that of a
+ * message which is on disk. */
 void submission_log_refusal(struct submission *submission, const char *recipient);
+void submission_log_acceptance(const struct submission *submission);
 
 #endif
