@@ -4,24 +4,10 @@ import signal
 import time
 import unittest
 
-from base import Behaviour, Load, NameServer, Receiver, Relay, account, copies, share, \
-    wait_for_all, wait_until
+from base import Behaviour, Faults, Load, account, copies, share, wait_for_all, wait_until
 
 
-class Kill(unittest.TestCase):
-    def setUp(self):
-        self.names = NameServer()
-        self.addCleanup(self.names.close)
-        self.receiver = Receiver()
-        self.addCleanup(self.receiver.close)
-        self.names.mail_host("dest.test", "mx.dest.test", "127.0.0.1")
-
-    def relay(self, **settings):
-        relay = Relay(self.names, delivery={"port": self.receiver.port, "allow_private": True},
-                      queue={"backoff": ["1s"]}, **settings)
-        self.addCleanup(relay.close)
-        return relay
-
+class Kill(Faults):
     def assert_duplicates_explained(self, arrived, kills, kinds):
         """A second copy is right only when the first one's reply was on its way as
         the daemon died: so its first copy came shortly before a kill."""

@@ -1,41 +1,16 @@
 """The way of a message: in by SMTP, repaired, signed, queued, out to its MX."""
-import os
-import subprocess
 import unittest
 
 import dkim
 
-from harness import Behaviour, NameServer, Receiver, Relay, build_dir, free_port
+from harness import Behaviour
+from harness.case import Case
 
 PHP = (b"To: user@dest.test\r\nSubject: hello\r\n"
        b"From: apache@localhost.localdomain\r\n\r\nText of the form.\r\n")
 
 
-class Way(unittest.TestCase):
-    def setUp(self):
-        self.names = NameServer()
-        self.addCleanup(self.names.close)
-        self.receiver = Receiver()
-        self.addCleanup(self.receiver.close)
-        self.names.mail_host("dest.test", "mx.dest.test", "127.0.0.1")
-
-    def relay(self, **settings):
-        settings.setdefault("delivery", {"port": self.receiver.port, "allow_private": True})
-        relay = Relay(self.names, **settings)
-        self.addCleanup(relay.close)
-        return relay
-
-    def key(self, relay, domain="example.jp", selector="s1", *options):
-        """Make a key, publish it, and return its entry for the configuration."""
-        out = subprocess.run([os.path.join(build_dir(), "relayctl"), "-f", relay.conf, "dkim",
-                              "new", domain, selector, "--dir", relay.folder, *options],
-                             capture_output=True, text=True, check=True).stdout
-        self.names.publish(out)
-        return {"selector": selector, "key": f"{relay.folder}/{domain}.{selector}.key"}
-
-    def lookup(self, name, timeout=5):
-        return self.names.text(name.decode())
-
+class Way(Case):
     def test_broken_sender_is_repaired_and_signed(self):
         relay = self.relay()
         relay.change(domains=({"name": "example.jp", "return_path": "bounce@example.jp",

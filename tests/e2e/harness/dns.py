@@ -102,13 +102,18 @@ class NameServer:
             sets = self.records.get(name)
         if text in self.servfail:
             reply.set_rcode(dns.rcode.SERVFAIL)
-        elif sets is None:
+        else:
+            self.answer(reply, name, kind, sets)
+        return reply.to_wire(max_size=65535)
+
+    def answer(self, reply, name, kind, sets):
+        """Fill in REPLY from SETS, the records of NAME; None: there is no such name."""
+        if sets is None:
             reply.set_rcode(dns.rcode.NXDOMAIN)
         elif "CNAME" in sets or kind in sets:
             found = "CNAME" if "CNAME" in sets else kind
             ttl, values = sets[found]
             reply.answer.append(dns.rrset.from_text(name, ttl, "IN", found, *values))
-        return reply.to_wire(max_size=65535)
 
     def cut(self, reply):
         """REPLY as it goes by UDP."""
