@@ -21,9 +21,12 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@echo "  $(1) $@")
 PKGS := libevent_core libevent_pthreads libssl libcrypto libconfig libunbound libpcre2-8 \
 	jansson libidn2 libseccomp libgsasl libxcrypt zlib
-ifeq ($(filter deps clean layers sizes format help,$(MAKECMDGOALS)),)
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+# asked for when first needed, and once: `make deps all` installs pkg-config before
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
+# and with -j too the packages come before what needs them
+ifneq ($(filter deps test-deps,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
 endif
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum \
