@@ -107,7 +107,7 @@ static void retire(struct spool *spool, struct segment *segment)
 {
 	struct retire_task *task = mem_zero(sizeof(*task));
 	segment_close_fd(spool, segment);
-	spool_flush_notes(spool); /* what was only here is written first */
+	spool_write_notes(spool); /* what was only here is written first */
 	spool_task_init(spool, &task->task, TASK_RETIRE, retire_done);
 	task->segment = segment->number;
 	spool->carry->busy = true;

@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "queue/spool_internal.h"
 #include "queue/spool_io.h"
@@ -37,7 +38,7 @@ static void later(void *arg)
 	if (!spool)
 		return;
 	spool->later = NULL;
-	spool_flush_notes(spool);
+	spool_write_notes(spool);
 	carry_next(spool);
 }
 
@@ -139,36 +140,69 @@ void spool_report(struct spool *spool, struct damage_list *list)
 static void notes_done(struct job *job)
 {
 	struct note_task *task = (struct note_task *)job;
+	task->task.spool->notes_out--;
 	spool_task_over(&task->task);
+	while (task->waits) {
+		struct spool_wait *wait = task->waits;
+		spool_await_cancel(wait);
+		wait->fn(wait->arg);
+	}
 	mem_free(task->notes);
 	mem_free(task);
 }
 
-void spool_flush_notes(struct spool *spool)
+void spool_write_notes(struct spool *spool)
 {
 	struct note_task *task = spool->notes;
 	if (!task)
 		return;
 	spool->notes = NULL;
+	spool->notes_out++;
 	spool_task_add(&task->task);
+}
+
+/* Those of this turn. */
+static struct note_task *notes_of(struct spool *spool)
+{
+	if (!spool->notes) {
+		spool->notes = mem_zero(sizeof(*spool->notes));
+		spool_task_init(spool, &spool->notes->task, TASK_NOTES, notes_done);
+	}
+	return spool->notes;
 }
 
 void spool_note(struct spool *spool, const struct record_note *note)
 {
-	struct note_task *task = spool->notes;
-	if (!task) {
-		task = spool->notes = mem_zero(sizeof(*task));
-		spool_task_init(spool, &task->task, TASK_NOTES, notes_done);
-	}
+	struct note_task *task = notes_of(spool);
 	if (task->count == task->cap) {
 		task->cap = task->cap ? task->cap * 2 : 4;
 		task->notes = mem_resize(task->notes, task->cap, sizeof(*task->notes));
 	}
 	task->notes[task->count++] = *note;
 	if (spool->closing)
-		spool_flush_notes(spool);
+		spool_write_notes(spool);
 	else
 		spool_call_later(spool);
+}
+
+void spool_await_notes(struct spool *spool, struct spool_wait *wait, void (*fn)(void *arg),
+    void *arg)
+{
+	wait->fn = fn;
+	wait->arg = arg;
+	wait->task = notes_of(spool);
+	DL_APPEND(wait->task->waits, wait);
+	if (spool->closing || spool->notes_out == 0)
+		spool_write_notes(spool); /* else with all others of this turn */
+	else
+		spool_call_later(spool);
+}
+
+void spool_await_cancel(struct spool_wait *wait)
+{
+	if (wait->task)
+		DL_DELETE(wait->task->waits, wait);
+	wait->task = NULL;
 }
 
 void spool_note_result(struct spool *spool, uint64_t id, uint32_t recipient,
@@ -448,7 +482,7 @@ void spool_close(struct spool *spool)
 	spool->closing = true;
 	timer_stop(&spool->timer);
 	if (spool->recovered) {
-		spool_flush_notes(spool);
+		spool_write_notes(spool);
 		spool_task_init(spool, &spool->last, TASK_TICK, last_done);
 		spool_task_add(&spool->last);
 	}

@@ -52,7 +52,9 @@
  * Only the spool thread writes to the log, in one order, and it never waits for
  * a sync but at the end of a segment: a side thread syncs, another one makes
  * unused segments, and files under big/ have a thread as well. So what a kill
- * takes of a result is the time to hand it over, not the time of a sync. A
+ * takes of a result is the time to hand it over, not the time of a sync; and a
+ * delivery keeps its place until its result is written, so that where writing
+ * does take long (a segment has to be made, say) few results wait for it. A
  * failed write or sync fails all messages that wait for one and closes the
  * segment for ever: a sync is never tried again on the same descriptor. Notes
  * that were not synced are written again to the next segment. Disk full: appends are taken only while an unused segment is left
@@ -202,6 +204,19 @@ void spool_note_result(struct spool *spool, uint64_t id, uint32_t recipient,
 void spool_note_state(struct spool *spool, uint64_t id, const struct spool_state *state);
 /* The message is over. Its segment's live count falls. */
 void spool_note_end(struct spool *spool, uint64_t id, struct spool_place place);
+/* FN is called, in a later turn, when all that was noted until now is written (a
+ * kill -9 does not undo it) or has to wait because the disk takes nothing. WAIT is
+ * embedded in its owner's struct; it is not waiting any more when FN is called. */
+struct spool_wait {
+	void (*fn)(void *arg); /* all of it private */
+	void *arg;
+	struct note_task *task; /* NULL: not waiting */
+	struct spool_wait *prev;
+	struct spool_wait *next;
+};
+void spool_await_notes(struct spool *spool, struct spool_wait *wait, void (*fn)(void *arg),
+    void *arg);
+void spool_await_cancel(struct spool_wait *wait); /* also when it is not waiting */
 
 /* ---- reading ---- */
 

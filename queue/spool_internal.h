@@ -82,6 +82,7 @@ struct spool {
 	struct timer timer; /* sync notes within a second; look at a full disk */
 
 	struct note_task *notes; /* collected in this turn; NULL: none */
+	unsigned notes_out;      /* with the thread */
 	struct spool_later *later; /* the call at the end of this turn; NULL: none */
 	struct segment *segments;
 	uint32_t current;
@@ -107,9 +108,10 @@ struct note_task {
 	struct record_note *notes;
 	size_t count;
 	size_t cap;
+	struct spool_wait *waits; /* utlist */
 };
+void spool_write_notes(struct spool *spool); /* hand them to the thread now */
 void spool_note(struct spool *spool, const struct record_note *note);
-void spool_flush_notes(struct spool *spool); /* hand them to the thread now */
 void spool_call_later(struct spool *spool); /* carry_next at the end of this turn */
 
 void spool_report(struct spool *spool, struct damage_list *list); /* and empty it */

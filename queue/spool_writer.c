@@ -203,7 +203,8 @@ static void push_notes(struct writer *w, const struct note_task *task)
 		w->note_cap = need * 2;
 		w->notes = mem_resize(w->notes, w->note_cap, sizeof(*w->notes));
 	}
-	memcpy(w->notes + w->note_count, task->notes, task->count * sizeof(*w->notes));
+	if (task->count)
+		memcpy(w->notes + w->note_count, task->notes, task->count * sizeof(*w->notes));
 	w->note_count = need;
 	w->note_seen += task->count;
 }

@@ -37,6 +37,7 @@ void attempt_free(struct attempt *a)
 {
 	struct deliver *deliver = a->deliver;
 	timer_stop(&a->timer);
+	spool_await_cancel(&a->written);
 	if (a->query)
 		mx_cancel(a->query);
 	if (a->client)

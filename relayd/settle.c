@@ -320,8 +320,9 @@ static int64_t due_time(const struct attempt *a)
 	return wait ? clock_steady_ms() + wait : 0;
 }
 
-static void end_attempt(struct attempt *a)
+static void finish(void *arg)
 {
+	struct attempt *a = arg;
 	struct deliver *deliver = a->deliver;
 	struct batch *batch = a->batch;
 	uint64_t id = a->id;
@@ -336,6 +337,13 @@ static void end_attempt(struct attempt *a)
 		struct spool_state state = message_state(deliver, message);
 		spool_note_state(deliver->options.spool, id, &state);
 	}
+}
+
+/* The place in the destination's window is kept until the results are written: so a
+ * kill -9 doubles one transaction of each connection at most, however slow the disk. */
+static void end_attempt(struct attempt *a)
+{
+	spool_await_notes(a->deliver->options.spool, &a->written, finish, a);
 }
 
 static void log_discard(const struct attempt *a, const struct tried *t, const char *reason)

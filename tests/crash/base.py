@@ -133,9 +133,10 @@ class Faults(unittest.TestCase):
         self.names.mail_host("dest.test", "mx.dest.test", "127.0.0.1")
 
     def relay(self, **settings):
-        settings.setdefault("queue", {"backoff": ["1s"]})
-        relay = Relay(self.names, delivery={"port": self.receiver.port, "allow_private": True},
-                      **settings)
+        settings["queue"] = {"backoff": ["1s"], **settings.get("queue", {})}
+        settings["delivery"] = {"port": self.receiver.port, "allow_private": True,
+                                **settings.get("delivery", {})}
+        relay = Relay(self.names, **settings)
         self.addCleanup(relay.close)
         return relay
 

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #define FAKE_DNS
 #include "tests/unit/fake_dns.h"
@@ -63,6 +64,7 @@ static struct played {
 	size_t reports;
 	size_t notices;
 	size_t opens; /* attempts that began */
+	struct spool_wait *waits;
 } played;
 
 static int64_t played_now(void)
@@ -297,6 +299,32 @@ void spool_note_end(struct spool *spool, uint64_t id, struct spool_place place)
 	(void)spool;
 	(void)id;
 	(void)place;
+}
+
+static void played_written(void *arg)
+{
+	(void)arg;
+	while (played.waits) {
+		struct spool_wait *wait = played.waits;
+		spool_await_cancel(wait);
+		wait->fn(wait->arg);
+	}
+}
+
+void spool_await_notes(struct spool *spool, struct spool_wait *wait, void (*fn)(void *arg),
+    void *arg)
+{
+	(void)spool;
+	*wait = (struct spool_wait){.fn = fn, .arg = arg, .task = (struct note_task *)(void *)wait};
+	DL_APPEND(played.waits, wait);
+	loop_defer(played.loop, played_written, NULL);
+}
+
+void spool_await_cancel(struct spool_wait *wait)
+{
+	if (wait->task)
+		DL_DELETE(played.waits, wait);
+	wait->task = NULL;
 }
 
 /* ---- relayd/intake.h: reports and notices end here ---- */

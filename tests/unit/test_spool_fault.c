@@ -41,6 +41,7 @@ static atomic_int head_fd;       /* where the last one went */
 static atomic_int only_fd = -1;  /* syncs of others, of segments in the making, do not fail */
 static atomic_int heads; /* writes with the head of one of begin_slow's */
 static atomic_bool held; /* syncs of data take until it is false */
+static atomic_bool stuck; /* so do writes */
 
 static bool fails(enum call call)
 {
@@ -77,6 +78,8 @@ static bool holds_head(const struct iovec *iov, int count)
 
 static ssize_t try_write(int fd, const struct iovec *iov, int count, off_t offset)
 {
+	while (atomic_load(&stuck))
+		usleep(200);
 	if (!fails(CALL_WRITE)) {
 		ssize_t n = real.pwritev(fd, iov, count, offset);
 		if (holds_head(iov, count)) {
@@ -425,6 +428,57 @@ static void test_results_wait_for_no_sync(void **state)
 	kit_free(kit);
 }
 
+struct waiting {
+	struct spool_wait wait;
+	bool over;
+};
+
+static void note_over(void *arg)
+{
+	((struct waiting *)arg)->over = true;
+}
+
+/* Whoever waits for his results to be written hears of it when they are, and not
+ * before; or when the disk takes nothing. */
+static void test_wait_for_notes(void **state)
+{
+	(void)state;
+	struct kit *kit = kit_new();
+	struct waiting first = {.over = false};
+	struct waiting cancelled = {.over = false};
+	struct waiting last = {.over = false};
+	enum spool_status status;
+	kit_open(kit);
+	kit_append_many(kit, 1, 3, 500, &status);
+	atomic_store(&stuck, true);
+	kit_result(kit, 1, 0);
+	spool_await_notes(kit->spool, &first.wait, note_over, &first);
+	spool_await_notes(kit->spool, &cancelled.wait, note_over, &cancelled);
+	spool_await_cancel(&cancelled.wait);
+	for (int i = 0; i < 5; i++)
+		loop_turn(kit->loop, false);
+	assert_false(first.over);
+	int before = atomic_load(&counts[CALL_WRITE]);
+	atomic_store(&stuck, false);
+	kit_turn_until(kit, &first.over);
+	assert_true(atomic_load(&counts[CALL_WRITE]) > before);
+	spool_await_notes(kit->spool, &last.wait, note_over, &last); /* with nothing new */
+	assert_false(last.over);
+	kit_turn_until(kit, &last.over);
+	assert_false(cancelled.over);
+	set_fault(CALL_WRITE, 0, EIO);
+	kit_result(kit, 2, 0);
+	spool_await_notes(kit->spool, &first.wait, note_over, &first);
+	first.over = false;
+	kit_turn_until(kit, &first.over);
+	set_fault(CALLS, 0, 0);
+	kit_settle(kit);
+	kit_close(kit);
+	kit_open(kit);
+	kit_check(kit);
+	kit_free(kit);
+}
+
 /* A sync fails while more was written behind what it should bring to disk: all
  * of those messages have failed, no result is lost. */
 static void test_failed_sync_with_more_behind(void **state)
@@ -497,6 +551,7 @@ int main(void)
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_full_restart),
 		cmocka_unit_test(test_results_wait_for_no_sync),
+		cmocka_unit_test(test_wait_for_notes),
 		cmocka_unit_test(test_failed_sync_with_more_behind),
 		cmocka_unit_test(test_group_behind_a_sync),
 	};
