@@ -8,8 +8,8 @@
  * so that batch is read with its content, and the first bad record that no
  * intact one follows ends the log without a word.
  *
- * Order between records of one message hardly matters: the latest MESSAGE and
- * the latest STATE count, results add up, an END is final.
+ * Order between records of one message hardly matters: the latest MESSAGE that is
+ * whole and the latest STATE count, results add up, an END is final.
  */
 #include "queue/recover.h"
 
@@ -90,11 +90,30 @@ static void take_record(struct recovery *r, const struct log *log, const struct 
 	}
 }
 
-/* Was the content of a record of the last batch torn? */
-static bool is_torn(const struct log *log, struct walk *walk)
+/* The message has been met before: this is a copy that carry-over has made. */
+static bool is_copy(const struct recovery *r, const struct walk *walk)
 {
-	return !log->end && walk->from >= log->batch && walk->record.type == RECORD_MESSAGE &&
-	    !walk_content_is_good(walk);
+	struct entry *entry;
+	HASH_FIND(hh, r->entries, &walk->record.id, sizeof(walk->record.id), entry);
+	return entry && entry->place.segment;
+}
+
+/* Was its content torn? That of the last batch may be, and that of a copy of an
+ * earlier last batch: the message is still where it was copied from. */
+static bool is_torn(const struct recovery *r, const struct log *log, struct walk *walk)
+{
+	bool doubtful = (!log->end && walk->from >= log->batch) || is_copy(r, walk);
+	return walk->record.type == RECORD_MESSAGE && doubtful && !walk_content_is_good(walk);
+}
+
+/* In the middle a torn message must not come back at the next start, which knows
+ * of no last batch here. An END would take the original along with a torn copy. */
+static void take_torn(struct recovery *r, const struct log *log, const struct walk *walk)
+{
+	struct record_note end = {.type = RECORD_END, .id = walk->record.id,
+		.place = {log->number, (uint32_t)walk->from}};
+	if (!is_copy(r, walk))
+		spool_note(r->spool, &end);
 }
 
 /* A bad region. What was never synced is kept all the same when something
@@ -127,11 +146,8 @@ static int read_log(struct recovery *r, struct log *log)
 			result = take_bad(r, log, &walk);
 			continue;
 		}
-		if (is_torn(log, &walk)) {
-			/* in the middle it must not come back at the next start */
-			struct record_note note = {.type = RECORD_END, .id = walk.record.id,
-				.place = {log->number, (uint32_t)walk.from}};
-			spool_note(r->spool, &note);
+		if (is_torn(r, log, &walk)) {
+			take_torn(r, log, &walk);
 			continue;
 		}
 		take_record(r, log, &walk);

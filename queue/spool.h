@@ -37,7 +37,7 @@
  * | recipient done          | + RESULT, written in the same turn whatever is being synced, synced within 1 s | done; power cut before the sync: sent again (promise 2) |
  * | deferred, held          | + STATE, the same            | due as noted; STATE lost: earlier attempt |
  * | all done                | + END, the same              | gone; END lost: results decide, all done = gone |
- * | being carried over      | MESSAGE twice                | the later one counts, results add up |
+ * | being carried over      | MESSAGE twice                | the later one counts if it is whole, results add up |
  * | carried over, synced    | old segment not reused yet   | the same             |
  * | ended while carried     | MESSAGE twice, END           | gone: an END is final, whichever place it names |
  * | segment retired         | renamed to N.spare, folder synced | old records are not looked at |
