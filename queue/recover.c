@@ -133,9 +133,24 @@ static int take_bad(struct recovery *r, const struct log *log, const struct walk
 	return 0;
 }
 
+/* After a kill the end of the last log may be in memory only. What follows builds on
+ * it: files are removed, and segments used anew whose copies stand there. */
+static int sync_log(struct recovery *r, const struct log *log)
+{
+	struct segment *segment = segment_find(r->spool, log->number);
+	if (!segment || segment_open(r->spool, segment, r->why) != 0)
+		return -1;
+	if (spool_io.fdatasync(segment->fd) == 0)
+		return 0;
+	return why_errno(r->why, WHY_LOCAL, errno, "spool segment %016x can not be synced",
+	    log->number);
+}
+
 static int read_log(struct recovery *r, struct log *log)
 {
 	struct walk walk;
+	if (!log->end && sync_log(r, log) != 0)
+		return -1;
 	if (recover_walk(r, log, &walk) != 0)
 		return -1;
 	uint64_t end = RECORD_START;
@@ -218,11 +233,12 @@ static int report_live(struct recovery *r, struct entry *entry, struct walk *wal
 	if (!record_read_message(&m, walk->meta) ||
 	    envelope_read(&envelope, m.envelope, NULL) != 0)
 		return bad_message(r, entry, walk, "an envelope that can not be");
-	if (entry->big && !has_big_file(r, entry, &walk->record)) {
+	bool over = is_all_done(entry, envelope.recipient_count);
+	if (!over && entry->big && !has_big_file(r, entry, &walk->record)) {
 		envelope_free(&envelope);
 		return bad_message(r, entry, walk, "the file under big/ is missing or was cut");
 	}
-	if (is_all_done(entry, envelope.recipient_count)) {
+	if (over) {
 		note_end(r, entry);
 	} else {
 		struct segment *segment = segment_add(spool, entry->place.segment);

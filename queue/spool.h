@@ -43,7 +43,8 @@
  * | segment retired         | renamed to N.spare, folder synced | old records are not looked at |
  * | segment reused          | new head record, new generation | old records unreadable |
  *
- * Before a segment is retired, what it alone knows is appended anew and synced:
+ * A start syncs the segment that was written last, and only then removes anything or
+ * writes. Before a segment is retired, what it alone knows is appended anew and synced:
  * live messages; results and states of live messages that stand elsewhere; ENDs
  * of messages of which a MESSAGE record is still in a segment that exists. A
  * segment is emptied when under a quarter of it is alive; a few MiB at a time,

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "queue/spool_internal.h"
+#include "queue/spool_io.h"
 #include "relayd/base/mem.h"
 #include "tests/unit/spool_kit.h"
 
@@ -446,6 +447,64 @@ static void test_kill_keeps_results(void **state)
 	kit_free(kit);
 }
 
+/* A kill leaves in memory what was not synced. What is built on it must not outlast
+ * it: carry-over would use segments anew of which the copies are not on disk. */
+static unsigned synced;
+static struct stat wanted_sync;
+
+static int note_sync(int fd)
+{
+	struct stat st;
+	synced += fstat(fd, &st) == 0 && st.st_ino == wanted_sync.st_ino;
+	return fdatasync(fd);
+}
+
+static void test_kill_then_sync(void **state)
+{
+	(void)state;
+	char name[40];
+	char path[128];
+	struct kit *kit = kit_new();
+	pid_t pid = fork();
+	if (pid == 0) {
+		kit_open(kit);
+		kit_append(kit, 1, 500, NULL);
+		kit_result(kit, 1, 2);
+		kit_settle(kit);
+		kill(getpid(), SIGKILL);
+	}
+	waitpid(pid, NULL, 0);
+	kit_segment_name(&(struct kit_message){.place = {1, 0}}, name, sizeof(name));
+	snprintf(path, sizeof(path), "%s/%s", kit->dir, name);
+	assert_int_equal(stat(path, &wanted_sync), 0);
+	spool_io.fdatasync = note_sync;
+	kit_open(kit);
+	spool_io.fdatasync = fdatasync;
+	assert_int_equal(kit->count, 1);
+	assert_true(kit->messages[0].found);
+	assert_int_equal(synced, 1);
+	kit_free(kit);
+}
+
+/* The last result came, the END did not: it is over, though its file is gone already. */
+static void test_all_done_without_end(void **state)
+{
+	(void)state;
+	struct kit *kit = kit_new();
+	char path[128];
+	kit_open(kit);
+	kit_append(kit, 5, 100000, NULL);
+	for (unsigned i = 0; i < KIT_RECIPIENTS; i++)
+		kit_result(kit, 5, i);
+	kit_close(kit);
+	snprintf(path, sizeof(path), "%s/big/0000000000000005", kit->dir);
+	assert_int_equal(unlink(path), 0);
+	kit_open(kit);
+	assert_int_equal(kit->damages, 0);
+	check_only_lost(kit, 5);
+	kit_free(kit);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -462,6 +521,8 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_kill),
 		cmocka_unit_test(test_kill_keeps_results),
+		cmocka_unit_test(test_kill_then_sync),
+		cmocka_unit_test(test_all_done_without_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
