@@ -120,11 +120,12 @@ static void want_copy(struct spool *spool, struct carry *carry, const struct car
 {
 	struct carry_item item = {.id = seen->note.id, .offset = seen->offset,
 		.length = seen->length};
-	struct spool_place place;
-	if (!spool->reports.live(spool->reports.arg, item.id, &place, &item.state, NULL) ||
-	    place.segment != carry->segment || place.offset != seen->offset ||
-	    !spool->reports.live(spool->reports.arg, item.id, &place, &item.state, &item.done))
+	struct spool_live now;
+	if (!spool->reports.live(spool->reports.arg, item.id, &now, NULL) ||
+	    now.place.segment != carry->segment || now.place.offset != seen->offset ||
+	    !spool->reports.live(spool->reports.arg, item.id, &now, &item.done))
 		return;
+	item.state = now.state;
 	carry->items = mem_resize(carry->items, carry->item_count + 1, sizeof(item));
 	carry->items[carry->item_count++] = item;
 	carry->kept += seen->length;
@@ -141,28 +142,18 @@ static bool is_end_needed(const struct spool *spool, uint32_t old, uint32_t numb
 	return false;
 }
 
-static bool is_same_state(const struct spool_state *a, const struct spool_state *b)
-{
-	return a->due_ms == b->due_ms && a->attempts == b->attempts && a->held == b->held &&
-	    a->notified == b->notified && a->cleared == b->cleared && a->brake == b->brake &&
-	    /* what was read is in whole minutes */
-	    (a->extra_ms + 59999) / 60000 == (b->extra_ms + 59999) / 60000;
-}
-
-/* A result or state of a message that stands in another segment, or an end. */
+/* A result or state of a message that stands in another segment, or an end. Of its
+ * states only the one that was noted last: the others would add up for ever. */
 static bool is_note_needed(const struct spool *spool, const struct carry *carry,
     const struct record_note *note)
 {
-	struct spool_place place;
-	struct spool_state state;
+	struct spool_live now;
 	if (note->type == RECORD_END)
 		return is_end_needed(spool, carry->segment, note->place.segment);
-	bool needed = spool->reports.live(spool->reports.arg, note->id, &place, &state, NULL) &&
-	    place.segment != carry->segment;
-	/* another state than the present one: a later record says that */
-	if (note->type == RECORD_STATE && needed)
-		needed = is_same_state(&state, &note->state);
-	return needed;
+	if (!spool->reports.live(spool->reports.arg, note->id, &now, NULL) ||
+	    now.place.segment == carry->segment)
+		return false;
+	return note->type != RECORD_STATE || now.noted == record_state_mark(&note->state);
 }
 
 /* Go through what the thread has seen until a round is full. */
@@ -185,14 +176,13 @@ static void deal(struct spool *spool, struct carry *carry)
 /* A message has a copy elsewhere now, which is the one that counts. */
 static void copied(struct spool *spool, struct carry *carry, const struct carry_item *item)
 {
-	struct spool_place place;
-	struct spool_state state;
+	struct spool_live now;
 	struct spool_place old = {carry->segment, item->offset};
 	struct segment *segment = segment_find(spool, old.segment);
 	if (segment)
 		segment->shadows++;
-	if (spool->reports.live(spool->reports.arg, item->id, &place, &state, NULL) &&
-	    place.segment == old.segment && place.offset == old.offset) {
+	if (spool->reports.live(spool->reports.arg, item->id, &now, NULL) &&
+	    now.place.segment == old.segment && now.place.offset == old.offset) {
 		segment_message_gone(spool, old);
 		segment_message_added(spool, item->place, item->length);
 		spool->stats.carried++;

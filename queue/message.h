@@ -67,6 +67,7 @@ struct message {
 	bool cleared : 1;      /* released by a person: the brake lets it pass */
 	uint8_t brake : 3;     /* why the brake holds it (queue/brake.h); 0: it does not */
 	uint8_t priority : 2;  /* enum conf_priority */
+	uint16_t noted;        /* record_state_mark of the state that the spool has */
 };
 
 #define MESSAGE_ID_TEXT 17

@@ -140,6 +140,15 @@ static bool read_state(struct spool_state *state, const char *p)
 	return state->due_ms >= 0 && (flags & ~STATE_ALL) == 0;
 }
 
+uint16_t record_state_mark(const struct spool_state *state)
+{
+	struct buf stored = {0};
+	write_state(state, &stored);
+	uint32_t crc = crc32c(0, stored.data, stored.len);
+	buf_free(&stored);
+	return (uint16_t)(crc ^ crc >> 16);
+}
+
 /* ---- notes ---- */
 
 void record_write_note(const struct record_note *note, struct buf *meta)

@@ -75,6 +75,9 @@ void record_write_note(const struct record_note *note, struct buf *meta);
 bool record_read_note(struct record_note *note, const struct record *r, struct span meta)
     ATTR_MUST_CHECK;
 
+/* The same for states that are stored alike, nearly always another for others. */
+uint16_t record_state_mark(const struct spool_state *state);
+
 /* The meta part of a MESSAGE. */
 struct record_message {
 	struct spool_state state;

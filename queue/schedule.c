@@ -20,6 +20,7 @@
 #include <utlist.h>
 
 #include "queue/backoff.h"
+#include "queue/record.h"
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 
@@ -496,6 +497,7 @@ struct message *schedule_add(struct schedule *s, const struct schedule_entry *en
 		m->notified = state->notified;
 		m->cleared = state->cleared;
 		m->brake = state->brake & 7u;
+		m->noted = record_state_mark(state);
 	}
 	HASH_ADD(hh, s->messages, id, sizeof(m->id), m);
 	add_batches(s, m, destinations, count, state);

@@ -108,7 +108,7 @@ size_t schedule_waiting_for(const struct schedule *schedule, unsigned incident, 
 
 /* The oldest message that waits for what INCIDENT is about, among the first LOOKS, is
  * tried at AT_MS (steady clock) at the latest. NULL: there is none. */
-const struct message *schedule_try_one(struct schedule *schedule, unsigned incident,
+struct message *schedule_try_one(struct schedule *schedule, unsigned incident,
     int64_t at_ms, size_t looks);
 
 /* The destination as a whole is not tried before UNTIL_MS (steady clock). */

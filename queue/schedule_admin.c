@@ -107,10 +107,10 @@ static struct batch *blocked_batch(const struct message *m)
 	return NULL;
 }
 
-const struct message *schedule_try_one(struct schedule *s, unsigned incident, int64_t at_ms,
+struct message *schedule_try_one(struct schedule *s, unsigned incident, int64_t at_ms,
     size_t looks)
 {
-	const struct message *m = s->messages;
+	struct message *m = s->messages;
 	struct batch *b = NULL;
 	for (; m && looks && !b; m = b ? m : m->hh.next, looks--)
 		b = m->incident == incident ? blocked_batch(m) : NULL;

@@ -105,6 +105,13 @@ struct spool_state {
 	                    * kept in minutes, rounded up, at most 30 years */
 };
 
+/* What the queue knows of a message that is in it. */
+struct spool_live {
+	struct spool_place place;
+	struct spool_state state; /* now; not every change of it is worth a note */
+	uint16_t noted; /* record_state_mark of what was noted, or found, last */
+};
+
 /* Damage and full disk are reported here (loop thread), once each. Any of them
  * may be NULL; without `live` no segment is used again. */
 struct spool_reports {
@@ -115,13 +122,11 @@ struct spool_reports {
 	void (*full)(void *arg, bool full);
 	/* A message moved (carry-over); the queue must use PLACE from now on. */
 	void (*moved)(void *arg, uint64_t id, struct spool_place place);
-	/* Is this message still in the queue, where is it, and what is its state?
-	 * Asked in the loop before a segment is reused, about each of its records. To
-	 * DONE (empty; NULL: it is not wanted) is appended a bit per recipient that is
+	/* Is this message still in the queue, and what is known of it NOW? Asked in
+	 * the loop before a segment is reused, about each of its records. To DONE (empty; NULL: it is not wanted) is appended a bit per recipient that is
 	 * done, eight to a byte, the first one in the lowest bit; missing bytes count
 	 * as 0. False: not live; then its spool_note_end must have been called. */
-	bool (*live)(void *arg, uint64_t id, struct spool_place *place,
-	    struct spool_state *state, struct buf *done);
+	bool (*live)(void *arg, uint64_t id, struct spool_live *now, struct buf *done);
 	void *arg;
 };
 

@@ -67,11 +67,10 @@ static void spool_full(void *arg, bool full)
 		 : "the spool's disk has room again");
 }
 
-static bool spool_live(void *arg, uint64_t id, struct spool_place *place,
-    struct spool_state *state, struct buf *done)
+static bool spool_live(void *arg, uint64_t id, struct spool_live *now, struct buf *done)
 {
 	struct daemon *d = arg;
-	return deliver_is_live(d->deliver, id, place, state, done);
+	return deliver_is_live(d->deliver, id, now, done);
 }
 
 static void spool_moved(void *arg, uint64_t id, struct spool_place place)

@@ -318,8 +318,7 @@ static void hold_back(struct attempt *a, uint8_t code)
 	attempt_free(a);
 	message->brake = code & 7u;
 	schedule_hold(deliver->schedule, message);
-	struct spool_state state = message_state(deliver, message);
-	spool_note_state(deliver->options.spool, message->id, &state);
+	message_note_state(deliver, message);
 	schedule_put_off(deliver->schedule, batch, clock_steady_ms(), false); /* and it is held */
 }
 

@@ -43,8 +43,8 @@ void deliver_add(struct deliver *deliver, uint64_t id, struct spool_place place,
     const unsigned char *done);
 
 /* The spool's questions (queue/spool.h). */
-bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_place *place,
-    struct spool_state *state, struct buf *done);
+bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_live *now,
+    struct buf *done);
 void deliver_moved(struct deliver *deliver, uint64_t id, struct spool_place place);
 
 /* For the control commands: the queue itself, and the last answers. */

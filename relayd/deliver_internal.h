@@ -233,6 +233,8 @@ void attempt_end_all(struct attempt *attempt, enum verdict_stage stage, bool per
     const char *status, const char *text);
 
 struct spool_state message_state(const struct deliver *deliver, const struct message *message);
+/* The spool is to remember the present one. */
+void message_note_state(struct deliver *deliver, struct message *message);
 void attempt_free(struct attempt *attempt);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "queue/record.h"
 #include "relayd/base/mem.h"
 #include "relayd/deliver_internal.h"
 
@@ -82,14 +83,21 @@ static void done_bits(const struct message *message, struct buf *done)
 		}
 }
 
-bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_place *place,
-    struct spool_state *state, struct buf *done)
+void message_note_state(struct deliver *deliver, struct message *message)
+{
+	struct spool_state state = message_state(deliver, message);
+	message->noted = record_state_mark(&state);
+	spool_note_state(deliver->options.spool, message->id, &state);
+}
+
+bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_live *now,
+    struct buf *done)
 {
 	const struct message *message = schedule_find(deliver->schedule, id);
 	if (!message)
 		return false;
-	*place = message->place;
-	*state = message_state(deliver, message);
+	*now = (struct spool_live){message->place, message_state(deliver, message),
+	    message->noted};
 	if (done)
 		done_bits(message, done);
 	return true;
@@ -120,18 +128,15 @@ void deliver_hold(struct deliver *deliver, struct message *message, bool hold)
 		schedule_hold(deliver->schedule, message);
 	else
 		schedule_release(deliver->schedule, message);
-	struct spool_state state = message_state(deliver, message);
-	spool_note_state(deliver->options.spool, message->id, &state);
+	message_note_state(deliver, message);
 }
 
 void deliver_try_one(struct deliver *deliver, unsigned incident, int64_t at_ms)
 {
-	const struct message *message =
+	struct message *message =
 	    schedule_try_one(deliver->schedule, incident, at_ms, TRY_ONE_LOOKS);
-	if (!message)
-		return;
-	struct spool_state state = message_state(deliver, message);
-	spool_note_state(deliver->options.spool, message->id, &state);
+	if (message)
+		message_note_state(deliver, message);
 }
 
 void deliver_delete(struct deliver *deliver, struct message *message)

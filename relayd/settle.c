@@ -332,11 +332,9 @@ static void finish(void *arg)
 	int64_t due = due_time(a);
 	attempt_free(a);
 	schedule_finish(deliver->schedule, batch, how, due);
-	const struct message *message = schedule_find(deliver->schedule, id);
-	if (message) {
-		struct spool_state state = message_state(deliver, message);
-		spool_note_state(deliver->options.spool, id, &state);
-	}
+	struct message *message = schedule_find(deliver->schedule, id);
+	if (message)
+		message_note_state(deliver, message);
 }
 
 /* The place in the destination's window is kept until the results are written: so a

@@ -244,8 +244,7 @@ void settle_delay_notice(struct deliver *deliver, struct message *message)
 		log_text(LOG_LEVEL_ERROR, "spool: %s", why.text);
 		return;
 	}
-	struct spool_state state = message_state(deliver, message);
-	spool_note_state(spool, message->id, &state);
+	message_note_state(deliver, message);
 	if (e.sender[0])
 		send_notice(deliver, message, &e);
 	envelope_free(&e);

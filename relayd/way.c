@@ -348,11 +348,9 @@ static void put_off(struct attempt *a)
 		schedule_pace(schedule, batch->destination, until);
 	schedule_put_off(schedule, batch, pacing ? clock_steady_ms() : until, held);
 	/* a restart shall neither ask sooner nor take away the time it has gained */
-	const struct message *message = pacing ? NULL : schedule_find(schedule, id);
-	if (message) {
-		struct spool_state state = message_state(deliver, message);
-		spool_note_state(deliver->options.spool, id, &state);
-	}
+	struct message *message = pacing ? NULL : schedule_find(schedule, id);
+	if (message)
+		message_note_state(deliver, message);
 }
 
 static void none_goes(struct attempt *a)

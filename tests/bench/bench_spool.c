@@ -91,13 +91,11 @@ static void found(void *arg, uint64_t id, struct spool_place place,
 	((struct bench *)arg)->found++;
 }
 
-static bool never_live(void *arg, uint64_t id, struct spool_place *place,
-    struct spool_state *state, struct buf *bits)
+static bool never_live(void *arg, uint64_t id, struct spool_live *now, struct buf *bits)
 {
 	(void)arg;
 	(void)id;
-	(void)place;
-	(void)state;
+	(void)now;
 	(void)bits;
 	return false;
 }

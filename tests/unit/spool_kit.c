@@ -82,14 +82,13 @@ static void on_moved(void *arg, uint64_t id, struct spool_place place)
 	kit->moves++;
 }
 
-static bool on_live(void *arg, uint64_t id, struct spool_place *place,
-    struct spool_state *state, struct buf *done)
+static bool on_live(void *arg, uint64_t id, struct spool_live *now, struct buf *done)
 {
 	struct kit_message *m = kit_find(arg, id);
 	if (!m || !m->live)
 		return false;
-	*place = m->place;
-	*state = m->state;
+	*now = (struct spool_live){m->place, m->state, record_state_mark(&m->state)};
+	now->state.due_ms += m->put_off_ms;
 	if (done)
 		buf_add_byte(done, (char)m->done);
 	return true;

@@ -14,7 +14,8 @@ struct kit_message {
 	uint64_t id;
 	size_t size; /* of the body */
 	struct spool_place place;
-	struct spool_state state;
+	struct spool_state state; /* as it was noted */
+	int64_t put_off_ms; /* since then, and without a note */
 	unsigned done;  /* bits */
 	bool live;
 	bool found;     /* by the last recovery */

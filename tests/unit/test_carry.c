@@ -112,6 +112,28 @@ static void test_foreign_notes(void **state)
 	kit_free(kit);
 }
 
+/* The queue moves the time of an attempt without a note (a restart does, a way out
+ * that opens does). What was noted last is carried all the same: who held a message
+ * wants it held after the next start. */
+static void test_foreign_state(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	kit_append_many(kit, 1000, 10, 5000, NULL);
+	struct kit_message *m = kit_find(kit, 1006);
+	uint32_t first = m->place.segment;
+	churn(kit, 1, 7, 9000);
+	m->state = (struct spool_state){.due_ms = 5, .attempts = 9};
+	spool_note_state(kit->spool, 1006, &m->state);
+	m->state = (struct spool_state){.due_ms = 7, .attempts = 9, .held = true};
+	spool_note_state(kit->spool, 1006, &m->state);
+	m->put_off_ms = 100;
+	churn(kit, 100, 60, 9000);
+	assert_int_equal(m->place.segment, first);
+	reopen(kit);
+	kit_free(kit);
+}
+
 /* What is there of a copy that was written, but not synced, when the power went:
  * a whole head and meta part, and content of which bytes are missing. The message
  * itself stands where it was, and a torn copy takes nothing from it, however often
@@ -232,6 +254,7 @@ int main(void)
 		cmocka_unit_test(test_carry_over),
 		cmocka_unit_test(test_carry_big),
 		cmocka_unit_test(test_foreign_notes),
+		cmocka_unit_test(test_foreign_state),
 		cmocka_unit_test(test_torn_copy),
 		cmocka_unit_test(test_reader_pins),
 		cmocka_unit_test(test_random),

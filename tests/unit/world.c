@@ -111,11 +111,10 @@ static size_t queued(void *arg)
 	return schedule_stats(deliver_schedule(w->deliver)).messages;
 }
 
-static bool live(void *arg, uint64_t id, struct spool_place *place, struct spool_state *state,
-    struct buf *done)
+static bool live(void *arg, uint64_t id, struct spool_live *now, struct buf *done)
 {
 	struct world *w = arg;
-	return deliver_is_live(w->deliver, id, place, state, done);
+	return deliver_is_live(w->deliver, id, now, done);
 }
 
 static void moved(void *arg, uint64_t id, struct spool_place place)
