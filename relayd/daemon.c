@@ -430,6 +430,7 @@ void daemon_stop(struct daemon *d)
 	log_text(LOG_LEVEL_INFO, "shutting down");
 	service_stopping();
 	listen_stop(d->listen);
+	drop_stop(d->drop);
 	intake_shut(d->intake);
 	deliver_shut(d->deliver);
 	timer_init(&d->patience, d->loop, look_again, d);
@@ -438,14 +439,14 @@ void daemon_stop(struct daemon *d)
 
 void daemon_end(struct daemon *d)
 {
-	drop_free(d->drop);
 	tls_reports_free(d->reports);
 	control_free(d->control);
 	login_free(d->login);
 	pool_free(d->signers);
 	spool_close(d->spool);
+	drop_free(d->drop); /* the last answers of the spool go there, and to the paths */
 	brake_watch_free(d->brake);
-	paths_free(d->paths); /* the last answers of the spool may go there */
+	paths_free(d->paths);
 	helper_free(d->helper);
 	log_text(LOG_LEVEL_INFO, "ended");
 }

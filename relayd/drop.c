@@ -430,11 +430,16 @@ struct drop *drop_new(struct daemon *daemon, struct why *why)
 	return drop;
 }
 
+void drop_stop(struct drop *drop)
+{
+	timer_stop(&drop->timer);
+}
+
 void drop_free(struct drop *drop)
 {
 	if (!drop)
 		return;
-	timer_stop(&drop->timer);
+	drop_stop(drop);
 	while (drop->ones)
 		one_free(drop->ones);
 	if (drop->scan)

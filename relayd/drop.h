@@ -13,6 +13,7 @@ struct drop;
 struct daemon;
 
 struct drop *drop_new(struct daemon *daemon, struct why *why);
-void drop_free(struct drop *drop); /* NULL is fine */
+void drop_stop(struct drop *drop); /* no more is begun */
+void drop_free(struct drop *drop); /* NULL is fine; what is on its way in has ended before */
 
 #endif

@@ -10,6 +10,7 @@ import sys
 import unittest
 
 from harness.case import TEXT, Case
+from harness.receiver import HANG, Behaviour
 from harness.relay import wait_until
 
 TRANSACTION = (b"MAIL FROM:<a@example.jp>\r\nRCPT TO:<user@dest.test>\r\nDATA\r\n" + TEXT + b".\r\n")
@@ -138,6 +139,20 @@ class Drop(Case):
         self.assertEqual(len(at), 7)
         self.assertLess(at[-1], 300)
         self.gone(relay)
+
+    def test_a_shutdown_takes_no_more(self):
+        """Deliveries that hang make the end take its four seconds. What is on its way in
+        from the folder is taken and removed, what is not stays for the next start."""
+        self.receiver.behaviour = Behaviour(end=HANG)
+        for i in range(2000):
+            self.put(f"new.{i:04}")
+        relay = self.relay().start()
+        relay.wait_log("accept id=.*client=drop:", 20)
+        self.assertEqual(relay.stop(), 0)
+        end = relay.lines.index(*relay.log("shutting down"))
+        taken = [i for i, line in enumerate(relay.lines) if "accept id=" in line]
+        self.assertLessEqual(sum(i > end for i in taken), 8)
+        self.assertEqual(len(self.left()), 2000 - len(taken))
 
     def test_too_large(self):
         with open(self.put("new.large"), "wb") as f:
