@@ -486,6 +486,11 @@ void spool_close(struct spool *spool)
 		spool_task_init(spool, &spool->last, TASK_TICK, last_done);
 		spool_task_add(&spool->last);
 	}
+	/* a body that is complete is appended; an append that fails drops its body */
+	do {
+		pool_drain(spool->big_pool);
+		pool_drain(spool->pool);
+	} while (pool_pending(spool->big_pool));
 	pool_free(spool->big_pool);
 	pool_free(spool->pool);
 	free_spool(spool);

@@ -442,6 +442,7 @@ void daemon_end(struct daemon *d)
 	tls_reports_free(d->reports);
 	control_free(d->control);
 	login_free(d->login);
+	intake_end(d->intake);
 	pool_free(d->signers);
 	spool_close(d->spool);
 	drop_free(d->drop); /* the last answers of the spool go there, and to the paths */

@@ -255,7 +255,10 @@ static void sign_done(struct job *job)
 static void stored(void *arg, bool failed)
 {
 	struct submission *sub = arg;
-	if (failed) {
+	if (sub->intake->ended) {
+		submission_refuse(sub, 421, "4.3.2", "relayd is shutting down");
+		answer(sub);
+	} else if (failed) {
 		submission_refuse(sub, 452, "4.3.1", "the message could not be written to disk, try again later");
 		answer(sub);
 	} else if (dkim_keys_has(sub->settings->keys, sub->envelope.domain)) {
@@ -407,6 +410,11 @@ void submission_end(struct submission *sub)
 		spool_content_finish(sub->content, stored, sub);
 	}
 	return_path_free(&path);
+}
+
+void intake_end(struct intake *intake)
+{
+	intake->ended = true;
 }
 
 size_t intake_pending(const struct intake *intake)

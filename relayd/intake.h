@@ -55,6 +55,8 @@ void intake_session(struct intake *intake, struct conn *conn, const struct conf_
 
 /* End all sessions with 421; those that wait for an answer get it first. */
 void intake_shut(struct intake *intake);
+/* The signers end: what has not been given to them or the spool by now is not taken. */
+void intake_end(struct intake *intake);
 size_t intake_sessions(const struct intake *intake);
 size_t intake_pending(const struct intake *intake); /* messages between end of text and answer */
 

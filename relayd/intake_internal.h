@@ -15,6 +15,7 @@ struct intake {
 	struct session *sessions; /* utlist */
 	size_t session_count;
 	size_t pending;
+	bool ended;
 	uint64_t head_bytes; /* of all submissions */
 };
 
@@ -50,7 +51,6 @@ struct submission {
 	bool in_body;
 	struct header header;   /* of head */
 	struct buf rebuilt;     /* signature, header section, empty line */
-	size_t signed_from;     /* the part of it that is signed */
 	struct spool_content *content;
 	struct reply reply;     /* the answer; a refusal once its code is not 0 */
 	struct buf signature;

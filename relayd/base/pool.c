@@ -344,16 +344,20 @@ static void end_threads(struct pool *pool)
 	}
 }
 
-void pool_free(struct pool *pool)
+void pool_drain(struct pool *pool)
 {
-	if (!pool)
-		return;
-	/* until nothing is pending, since a done call may add jobs */
 	while (pool->pending) {
 		struct pollfd ring = {.fd = pool->ring_fd, .events = POLLIN};
 		if (poll(&ring, 1, -1) > 0)
 			on_ring(pool->ring_fd, EV_READ, pool);
 	}
+}
+
+void pool_free(struct pool *pool)
+{
+	if (!pool)
+		return;
+	pool_drain(pool);
 	end_threads(pool);
 	event_free(pool->ring);
 	close(pool->ring_fd);

@@ -63,8 +63,11 @@ void side_start(struct side *side, void (*call)(void *arg), void *arg);
 bool side_is_busy(struct side *side);
 void side_wait(struct side *side); /* until it is not busy */
 
-/* Finish everything queued, report it (done calls happen inside and may add
- * more, which is finished too), end the threads. Not from a done call. */
+/* Wait until everything queued is finished and reported (done calls happen inside
+ * and may add more, which is waited for too). Not from a done call. */
+void pool_drain(struct pool *pool);
+
+/* Drain it and end the threads. */
 void pool_free(struct pool *pool);
 
 #endif

@@ -8,6 +8,8 @@ import tempfile
 import unittest
 
 from base import Behaviour, Faults, Life, number_of, share, text, wait_for_all, wait_until
+from harness.case import Case
+from harness.client import RawClient
 from harness.relay import release_dir
 
 STRACE = shutil.which("strace")
@@ -86,6 +88,36 @@ class Syscalls(Life):
 
     def test_no_space_at_write(self):
         self.sweep("disk", "error=ENOSPC:when={}", share(400, 4))
+
+
+@unittest.skipUnless(STRACE, "strace is not installed")
+class SlowDisk(Case):
+    def test_a_sync_that_outlasts_the_shutdown(self):
+        """A big body is being synced when the patience of the end is over. Its client has
+        no 250, and the daemon ends in order."""
+        relay = self.relay()
+        relay.change(domains=({"name": "example.jp", "dkim": (self.key(relay),)},))
+        # only the folder of bodies: the log goes on
+        relay.wrapper = [STRACE, "-D", "-f", "-qq", "-o", os.devnull, "-P", relay.spool + "/big",
+                         "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=7000000"]
+        relay.env["ASAN_OPTIONS"] = "detect_leaks=0"  # it would trace too
+        relay.start()
+        size = 2 << 20
+        with RawClient(relay) as client:
+            client.ask(b"MAIL FROM:<a@example.jp>", 250)
+            client.ask(b"RCPT TO:<user@dest.test>", 250)
+            client.ask(b"DATA", 354)
+            client.send(b"From: a@example.jp\r\n\r\n" + (b"x" * 998 + b"\r\n") * (size // 1000)
+                        + b".\r\n")
+            folder = relay.spool + "/big"
+            wait_until(lambda: any(e.stat().st_size >= size // 1000 * 1000
+                                   for e in os.scandir(folder)), what="a whole body")
+            self.assertEqual(relay.stop(30), 0)
+            self.assertNotIn(250, [code for code, _ in client.replies()])
+        relay.wrapper = []
+        relay.start()
+        self.assertEqual(relay.ctl("queue", "list"), [])
+        self.assertEqual(os.listdir(folder), [])
 
 
 class FullDisk(Faults):

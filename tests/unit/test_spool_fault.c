@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "queue/spool_io.h"
+#include "relayd/base/mem.h"
 #include "tests/unit/spool_kit.h"
 
 enum call { CALL_OPEN, CALL_WRITE, CALL_DATASYNC, CALL_SYNC, CALL_RENAME, CALL_UNLINK, CALLS };
@@ -346,7 +347,18 @@ static void on_slow_done(struct spool_append *append)
 	((struct slow *)append)->done = true;
 }
 
-static void begin_slow(struct kit *kit, struct slow *slow, uint64_t id)
+struct ready {
+	bool is;
+	bool failed;
+};
+
+static void on_ready(void *arg, bool failed)
+{
+	*(struct ready *)arg = (struct ready){true, failed};
+}
+
+static void begin_slow_with(struct kit *kit, struct slow *slow, uint64_t id,
+    struct spool_content *content)
 {
 	static char sender[] = "a@example.org";
 	static char recipient[] = "b@example.net";
@@ -355,7 +367,13 @@ static void begin_slow(struct kit *kit, struct slow *slow, uint64_t id)
 		.recipient_count = KIT_RECIPIENTS},
 		.append = {.id = id, .done = on_slow_done, .head = span_text(HEAD)}};
 	slow->append.envelope = &slow->envelope;
+	slow->append.content = content;
 	spool_append(kit->spool, &slow->append);
+}
+
+static void begin_slow(struct kit *kit, struct slow *slow, uint64_t id)
+{
+	begin_slow_with(kit, slow, id, NULL);
 }
 
 /* Until there were MORE calls than COUNT; the loop goes round meanwhile. */
@@ -539,6 +557,33 @@ static void test_group_behind_a_sync(void **state)
 	kit_free(kit);
 }
 
+/* The last message is a big one, and fails while the spool is being closed: its file
+ * goes all the same. */
+static void test_failed_big_at_the_end(void **state)
+{
+	(void)state;
+	struct kit *kit = kit_new();
+	struct slow slow;
+	struct ready ready = {0};
+	kit_open(kit);
+	kit_settle(kit);
+	struct spool_content *c = spool_content_new(kit->spool, 70, NULL, NULL);
+	char *text = mem_zero(100000);
+	assert_true(spool_content_add(c, (struct span){text, 100000}));
+	spool_content_finish(c, on_ready, &ready);
+	kit_turn_until(kit, &ready.is);
+	assert_false(ready.failed);
+	set_fault(CALL_DATASYNC, 0, EIO);
+	begin_slow_with(kit, &slow, 70, c);
+	kit_close(kit);
+	set_fault(CALLS, 0, 0);
+	assert_true(slow.done);
+	assert_int_equal(slow.append.status, SPOOL_FAILED);
+	assert_int_equal(kit_count_files(kit, "big", ""), 0);
+	kit_free(kit);
+	mem_free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -554,6 +599,7 @@ int main(void)
 		cmocka_unit_test(test_wait_for_notes),
 		cmocka_unit_test(test_failed_sync_with_more_behind),
 		cmocka_unit_test(test_group_behind_a_sync),
+		cmocka_unit_test(test_failed_big_at_the_end),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
