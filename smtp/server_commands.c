@@ -21,9 +21,12 @@ static const char *offered_logins(const struct server *s)
 	return server_offers_auth(s) ? "\nAUTH " AUTH_MECHANISMS : "";
 }
 
-/* Say what the handler decided. 421 ends the session, whoever says it. */
+/* Say what the handler decided. 421 ends the session, whoever says it. 530 and 554
+ * are about the client: asking again is of no use, and each time costs a line of the
+ * log; so these count as errors, which refusals of one address do not. */
 static enum server_state decided(struct server *s, struct reply *reply, enum server_state next)
 {
+	s->errors += reply->code == 530 || reply->code == 554;
 	server_reply(s, reply);
 	if (reply->code == 421)
 		next = SERVER_END;

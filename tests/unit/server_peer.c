@@ -53,6 +53,10 @@ static bool verdict(struct span local, struct reply *reply)
 		reply_set(reply, 550, "5.7.1", "refused by the handler");
 	else if (span_is(local, "defer"))
 		reply_set(reply, 450, "4.2.0", "deferred by the handler");
+	else if (span_is(local, "nobody"))
+		reply_set(reply, 530, "5.7.0", "log in first");
+	else if (span_is(local, "stranger"))
+		reply_set(reply, 554, "5.7.1", "you may not relay");
 	else if (span_is(local, "hangup"))
 		reply_set(reply, 421, "4.3.2", "the handler hangs up");
 	return reply->code < 300;
