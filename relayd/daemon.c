@@ -335,6 +335,13 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings,
 
 /* ---- reload ---- */
 
+static bool is_same_spool(const struct conf_spool *a, const struct conf_spool *b)
+{
+	return strcmp(a->path, b->path) == 0 && a->segment_size == b->segment_size &&
+	    a->big_message == b->big_message && a->spare_segments == b->spare_segments &&
+	    a->free_space == b->free_space && a->memory == b->memory;
+}
+
 /* What is bound to the process keeps its value until the next start. */
 static void warn_of_fixed(const struct conf *old, const struct conf *fresh)
 {
@@ -346,7 +353,7 @@ static void warn_of_fixed(const struct conf *old, const struct conf *fresh)
 	    {"control_group", strcmp(old->control_group, fresh->control_group) == 0},
 	    {"control_look_group",
 		strcmp(old->control_look_group, fresh->control_look_group) == 0},
-	    {"spool", strcmp(old->spool.path, fresh->spool.path) == 0},
+	    {"spool", is_same_spool(&old->spool, &fresh->spool)},
 	    {"drop", strcmp(old->drop, fresh->drop) == 0},
 	    {"user", strcmp(old->user, fresh->user) == 0},
 	    {"log", strcmp(old->log, fresh->log) == 0},

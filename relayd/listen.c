@@ -389,24 +389,35 @@ static struct listener *listener_open(struct listen *l, const struct conf_listen
 	return one;
 }
 
+static void free_unwanted(struct listen *l)
+{
+	struct listener *one;
+	struct listener *next;
+	DL_FOREACH_SAFE (l->listeners, one, next)
+		if (!one->wanted)
+			listener_free(l, one);
+}
+
 int listen_open(struct listen *l, const struct settings *settings, struct why *why)
 {
 	const struct conf *conf = settings->conf;
 	struct listener *one;
-	struct listener *next;
 	DL_FOREACH (l->listeners, one)
 		one->wanted = false;
 	for (size_t i = 0; i < conf->listen_count; i++) {
 		one = listener_find(l, &conf->listen[i]);
 		if (!one)
 			one = listener_open(l, &conf->listen[i], why);
-		if (!one)
+		if (!one) {
+			/* what is in force stays, and nothing beside it */
+			DL_FOREACH (l->listeners, one)
+				one->wanted = l->settings && conf_of(one);
+			free_unwanted(l);
 			return -1;
+		}
 		one->wanted = true;
 	}
-	DL_FOREACH_SAFE (l->listeners, one, next)
-		if (!one->wanted)
-			listener_free(l, one);
+	free_unwanted(l);
 	return 0;
 }
 

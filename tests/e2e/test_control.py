@@ -14,7 +14,7 @@ import unittest
 
 from harness import Behaviour, build_dir, wait_until
 from harness.case import TEXT, Case
-from harness.relay import ROOT
+from harness.relay import ROOT, free_port
 
 ID = r"^[0-9a-f]{16}$"
 LATER = Behaviour(rcpt="451 4.2.0 <user@dest.test> not now, try again in 3 hours")
@@ -342,6 +342,29 @@ class Daemon(Control):
         self.receiver.wait(1)
         os.unlink(relay.conf)
         self.fails(relay, "reload", says="stays in force")
+
+    def test_bad_reload_opens_no_port(self):
+        """Of two new listeners one can not be opened: then the other is not either."""
+        relay = self.relay().start()
+        new = free_port()
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            relay.change(listen=relay.settings["listen"] + tuple(
+                {"address": "127.0.0.1", "port": port} for port in (new, other.getsockname()[1])))
+            relay.write_conf()
+            self.assertIn("Address already in use", relay.run_ctl("reload").stdout)
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", new))
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+
+    def test_reload_says_what_it_can_not_change(self):
+        relay = self.relay().start()
+        for key, value in (("segment_size", "8M"), ("big_message", "512K"), ("memory", "64M")):
+            relay.change(spool={key: value})
+            relay.write_conf()
+            count = len(relay.log("spool changes with the next start only"))
+            self.assertEqual(relay.ctl("reload"), [])
+            relay.wait_log("spool changes with the next start only", count + 1)
 
     def test_log(self):
         relay = self.relay().start()
