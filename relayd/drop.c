@@ -43,6 +43,7 @@ struct drop {
 	unsigned char taken[OWNERS]; /* in this scan */
 	bool passed_over; /* somebody's turn was over */
 	bool put_off;     /* a file stays for later: no hurry */
+	bool full;        /* there is no room for more, and that was said */
 	struct timer timer;
 	size_t pending;
 	struct one *ones; /* on their way in */
@@ -349,6 +350,19 @@ static bool end_scan(struct drop *drop)
 	return goes_on(drop);
 }
 
+/* The limits that a client meets at MAIL. */
+static bool has_room(struct drop *drop)
+{
+	struct reply reply = {0};
+	bool room = intake_has_room(drop->daemon->intake, drop->daemon->settings->conf, &reply);
+	if (!room && !drop->full)
+		log_text(LOG_LEVEL_WARN, "drop: files wait: %s", buf_text(&reply.text));
+	drop->full = !room;
+	drop->put_off |= !room;
+	reply_free(&reply);
+	return room;
+}
+
 /* A turn goes on where the last one stopped, so that a thousand files that can not
  * be taken do not keep the one behind them out. True: there may be more. */
 static bool scan_on(struct drop *drop)
@@ -357,6 +371,8 @@ static bool scan_on(struct drop *drop)
 	for (int n = 0; n < ENTRIES_PER_TURN && files < FILES_PER_TURN; n++) {
 		if (drop->pending >= AT_A_TIME)
 			return true;
+		if (!has_room(drop))
+			return false;
 		const struct dirent *entry = readdir(drop->scan);
 		if (!entry)
 			return false;

@@ -60,6 +60,9 @@ void intake_end(struct intake *intake);
 size_t intake_sessions(const struct intake *intake);
 size_t intake_pending(const struct intake *intake); /* messages between end of text and answer */
 
+/* May one more message come in? False: REPLY says why not. */
+bool intake_has_room(const struct intake *intake, const struct conf *conf, struct reply *reply);
+
 /* Put a recipient of a MAIL transaction into an envelope. -1: REPLY says why it
  * can not be one (no domain and no default for it, a domain without a dot). */
 int intake_add_recipient(const struct conf *conf, struct envelope *envelope,

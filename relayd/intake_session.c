@@ -11,7 +11,7 @@
 #include "smtp/tls_server.h"
 #include "relayd/dsn.h"
 
-static bool has_room(struct intake *intake, const struct conf *conf, struct reply *reply)
+bool intake_has_room(const struct intake *intake, const struct conf *conf, struct reply *reply)
 {
 	if (spool_is_full(intake->options.spool)) {
 		reply_set(reply, 452, "4.3.1", "the spool's disk is full, try again later");
@@ -62,7 +62,7 @@ static bool on_mail(void *arg, const struct command_mail *mail, struct reply *re
 		reply_set(reply, 530, "5.7.0", "log in first (AUTH%s)", info.tls ? "" : ", with TLS");
 		return false;
 	}
-	if (!has_room(intake, session->settings->conf, reply))
+	if (!intake_has_room(intake, session->settings->conf, reply))
 		return false;
 	if (!session->peer.may_send(session->peer.arg)) {
 		reply_set(reply, 450, "4.7.1",
@@ -150,7 +150,7 @@ static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *re
 static bool on_data(void *arg, struct reply *reply)
 {
 	struct session *session = arg;
-	return has_room(session->intake, session->settings->conf, reply);
+	return intake_has_room(session->intake, session->settings->conf, reply);
 }
 
 static bool on_text(void *arg, struct span piece)

@@ -140,6 +140,21 @@ class Drop(Case):
         self.assertLess(at[-1], 300)
         self.gone(relay)
 
+    def test_a_full_queue_leaves_them_where_they_are(self):
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now, try again in 3 hours")
+        for i in range(30):
+            self.put(f"new.{i:02}")
+        relay = self.relay(limits={"queue_messages": 3}).start()
+        relay.wait_log("drop: files wait: .*limits.queue_messages")
+        taken = len(relay.log("accept id="))
+        self.assertTrue(3 <= taken <= 11, taken)
+        wait_until(lambda: len(self.left()) == 30 - taken, what="the end of those on their way")
+        self.receiver.behaviour = Behaviour()
+        relay.ctl("queue", "retry", "--all")
+        self.receiver.wait(30)
+        self.gone(relay)
+        self.assertEqual(self.left(), [])
+
     def test_a_shutdown_takes_no_more(self):
         """Deliveries that hang make the end take its four seconds. What is on its way in
         from the folder is taken and removed, what is not stays for the next start."""
