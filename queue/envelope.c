@@ -8,6 +8,7 @@
  */
 #include "queue/envelope.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "queue/record.h"
@@ -73,6 +74,73 @@ static void list_later(struct envelope *e, char ***texts)
 {
 	char **all[LATER] = {&e->entry, &e->script};
 	memcpy(texts, all, sizeof(all));
+}
+
+/* ---- recipients ---- */
+
+static const char *orcpt_of(const struct envelope *e, size_t i)
+{
+	const char *orcpt = e->dsn ? e->dsn[i].orcpt : NULL;
+	return orcpt ? orcpt : "";
+}
+
+/* Is the one at I the same as that at K? 0: yes; else they have an order. */
+static int differ(const struct envelope *e, size_t i, size_t k)
+{
+	int order = strcmp(e->recipients[i], e->recipients[k]);
+	if (!order)
+		order = strcmp(orcpt_of(e, i), orcpt_of(e, k));
+	if (!order)
+		order = (int)envelope_notify(e, i) - (int)envelope_notify(e, k);
+	return order;
+}
+
+/* Places of recipients; of equal ones the first stays. */
+static int compare_places(const void *a, const void *b, void *e)
+{
+	uint32_t i = *(const uint32_t *)a;
+	uint32_t k = *(const uint32_t *)b;
+	int order = differ(e, i, k);
+	return order ? order : (i > k) - (i < k);
+}
+
+/* Close the gaps that recipients without address have left. */
+static void close_up(struct envelope *e)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < e->recipient_count; i++) {
+		if (!e->recipients[i]) {
+			if (e->dsn)
+				mem_free(e->dsn[i].orcpt);
+			continue;
+		}
+		if (e->dsn)
+			e->dsn[kept] = e->dsn[i];
+		e->recipients[kept++] = e->recipients[i];
+	}
+	e->recipient_count = kept;
+}
+
+void envelope_unique(struct envelope *e)
+{
+	size_t count = e->recipient_count;
+	if (count < 2)
+		return;
+	uint32_t *places = mem_array(count, sizeof(*places));
+	bool *twice = mem_array(count, sizeof(*twice));
+	for (size_t i = 0; i < count; i++)
+		places[i] = (uint32_t)i;
+	qsort_r(places, count, sizeof(*places), compare_places, e);
+	for (size_t i = 1; i < count; i++)
+		twice[places[i]] = differ(e, places[i - 1], places[i]) == 0;
+	for (size_t i = 0; i < count; i++)
+		if (twice[i]) {
+			mem_free(e->recipients[i]);
+			e->recipients[i] = NULL;
+		}
+	close_up(e);
+	mem_free(places);
+	mem_free(twice);
 }
 
 /* ---- writing ---- */

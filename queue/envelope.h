@@ -62,6 +62,9 @@ struct envelope {
 /* Can it be stored: counts, lengths, no control bytes in addresses? */
 int envelope_check(const struct envelope *e, struct why *why) ATTR_MUST_CHECK;
 
+/* Take out recipients that stand there already, with the same wish for reports. */
+void envelope_unique(struct envelope *e);
+
 /* The bits that were asked for recipient I; 0: none. */
 unsigned envelope_notify(const struct envelope *e, size_t i);
 

@@ -405,6 +405,7 @@ void submission_end(struct submission *sub)
 	if (judge(sub, &path) < 0) {
 		answer(sub);
 	} else {
+		envelope_unique(&sub->envelope);
 		note_repair(sub, &path);
 		rebuild(sub, &path);
 		spool_content_finish(sub->content, stored, sub);

@@ -30,6 +30,12 @@ class Conformance(Case):
 
     # ---- RFC 5321 ----
 
+    def test_a_recipient_named_twice_gets_one(self):
+        self.daemon.send("a@example.jp", ["user@dest.test", "user@dest.test", "other@dest.test"],
+                         TEXT)
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.recipients, ["user@dest.test", "other@dest.test"])
+
     def test_before_ehlo(self):
         """4.1.4, 4.1.1.1: what may come before EHLO, and what not."""
         client = self.client(greet=False)

@@ -242,6 +242,48 @@ static void test_damage(void **state)
 	damage(&e);
 }
 
+static void add_recipient(struct envelope *e, const char *address, const char *orcpt,
+    unsigned notify)
+{
+	size_t n = e->recipient_count++;
+	e->recipients = mem_resize(e->recipients, n + 1, sizeof(*e->recipients));
+	e->dsn = mem_resize(e->dsn, n + 1, sizeof(*e->dsn));
+	e->recipients[n] = mem_text(address);
+	e->dsn[n] = (struct envelope_dsn){notify, orcpt ? mem_text(orcpt) : NULL};
+}
+
+/* Who is named twice gets it once; who asks for other reports is named anew. */
+static void test_unique(void **state)
+{
+	(void)state;
+	struct envelope e = {0};
+	add_recipient(&e, "b@example.net", NULL, 0);
+	add_recipient(&e, "a@example.net", NULL, 0);
+	add_recipient(&e, "b@example.net", NULL, 0);
+	add_recipient(&e, "A@example.net", NULL, 0);
+	add_recipient(&e, "a@example.net", "rfc822;x@y", 0);
+	add_recipient(&e, "a@example.net", NULL, ENVELOPE_NOTIFY_NEVER);
+	add_recipient(&e, "b@example.net", "", 0);
+	add_recipient(&e, "a@example.net", "rfc822;x@y", 0);
+	envelope_unique(&e);
+	static const char *const left[] = {"b@example.net", "a@example.net", "A@example.net",
+		"a@example.net", "a@example.net"};
+	assert_int_equal(e.recipient_count, 5);
+	for (size_t i = 0; i < 5; i++)
+		assert_string_equal(e.recipients[i], left[i]);
+	assert_string_equal(e.dsn[3].orcpt, "rfc822;x@y");
+	assert_int_equal(e.dsn[4].notify, ENVELOPE_NOTIFY_NEVER);
+	envelope_free(&e);
+	for (int i = 0; i < 3; i++)
+		add_recipient(&e, "a@example.net", NULL, 0);
+	mem_free(e.dsn);
+	e.dsn = NULL;
+	envelope_unique(&e);
+	assert_int_equal(e.recipient_count, 1);
+	envelope_free(&e);
+	envelope_unique(&e); /* none at all */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +294,7 @@ int main(void)
 		cmocka_unit_test(test_texts_for_people),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_unique),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
