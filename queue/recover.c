@@ -121,8 +121,9 @@ static void take_torn(struct recovery *r, const struct log *log, const struct wa
 static int take_bad(struct recovery *r, const struct log *log, const struct walk *walk)
 {
 	struct damage_list unsaid = {0};
-	r->damaged = true;
 	bool synced = log->end || walk->from < log->batch;
+	r->damaged |= synced;
+	r->torn |= !synced;
 	int result = damage_set_aside(r->spool->damaged_dir, &walk->source, log->number,
 	    walk->from, walk->to, "no record that can be read",
 	    synced ? &r->damage : &unsaid);
@@ -325,11 +326,14 @@ static void take_big_name(struct recovery *r, const char *name)
 	if (id_set_has(r->spool->bigs, id))
 		return;
 	/* its record may be what could not be read */
-	if (r->damaged)
+	struct damage_list unsaid = {0};
+	if (r->damaged || r->torn)
 		(void)!damage_move_big(r->spool->damaged_dir, r->spool->big_dir, name,
-		    "no record that can be read names it", &r->damage);
+		    "no record that can be read names it",
+		    r->damaged ? &r->damage : &unsaid);
 	else
 		spool_io.unlinkat(r->spool->big_dir, name, 0);
+	damage_list_free(&unsaid);
 }
 
 static void free_entries(struct recovery *r)

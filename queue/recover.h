@@ -22,6 +22,7 @@ struct recovery {
 	struct entry *entries;
 	struct damage_list damage;
 	bool damaged; /* bytes were met that should be records */
+	bool torn;    /* the same, of what was never synced: nobody has to hear of it */
 	struct why *why;
 };
 

@@ -256,7 +256,8 @@ static int find_batch(struct recovery *r, struct log *log)
 	return 0;
 }
 
-/* It was made ready and never written to. */
+/* It was made ready and never written to. Its name is on disk before it gets another
+ * head: that would not fit the old one. */
 static void make_spare(struct recovery *r, struct log *log)
 {
 	char from[SEGMENT_NAME];
@@ -267,6 +268,7 @@ static void make_spare(struct recovery *r, struct log *log)
 	segment_name(to, stock->last_spare + 1, SEGMENT_SPARE);
 	forget_log(r, log);
 	if (spool_io.renameat(r->spool->dir, from, r->spool->dir, to) == 0 &&
+	    spool_io.fsync(r->spool->dir) == 0 &&
 	    fstatat(r->spool->dir, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		take_spare(r->spool, to, stock->last_spare + 1, &st);
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -486,6 +487,81 @@ static void test_kill_then_sync(void **state)
 	kit_free(kit);
 }
 
+/* A segment that was made ready goes back to stock at the next start. A head for its
+ * next use is only written once its name is on disk: it would not fit the old one. */
+static atomic_bool name_unsynced;
+static atomic_int heads_too_early;
+static atomic_int names_given_back;
+
+static int note_rename(int from_dir, const char *from, int to_dir, const char *to)
+{
+	if (strstr(from, ".log") && strstr(to, ".spare")) {
+		atomic_store(&name_unsynced, true);
+		atomic_fetch_add(&names_given_back, 1);
+	}
+	return renameat(from_dir, from, to_dir, to);
+}
+
+static int note_name_sync(int fd)
+{
+	struct stat st;
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+		atomic_store(&name_unsynced, false);
+	return fsync(fd);
+}
+
+static ssize_t note_write(int fd, const struct iovec *iov, int count, off_t offset)
+{
+	if (offset == 0 && atomic_load(&name_unsynced))
+		atomic_fetch_add(&heads_too_early, 1);
+	return pwritev(fd, iov, count, offset);
+}
+
+static void test_name_before_head(void **state)
+{
+	(void)state;
+	struct spool_io plain = spool_io;
+	struct kit *kit = kit_new();
+	kit_open(kit);
+	kit_append(kit, 1, 100, NULL);
+	kit_wait_stock(kit);
+	kit_close(kit);
+	spool_io.renameat = note_rename;
+	spool_io.fsync = note_name_sync;
+	spool_io.pwritev = note_write;
+	kit_open(kit);
+	kit_append(kit, 2, 100, NULL);
+	kit_close(kit);
+	spool_io = plain;
+	assert_true(names_given_back > 0);
+	assert_int_equal(heads_too_early, 0);
+	kit_free(kit);
+}
+
+/* The body of a message that never got its 250 is no damage, nor is its record. */
+static void test_torn_in_the_middle(void **state)
+{
+	(void)state;
+	struct kit *kit = kit_new();
+	char name[40];
+	size_t size;
+	kit_open(kit);
+	assert_int_equal(kit_append_many(kit, 1, 2, 300, NULL), 2);
+	kit_close(kit);
+	kit_segment_name(&kit->messages[0], name, sizeof(name));
+	char *log = kit_load(kit, name, &size);
+	log[kit->messages[0].place.offset + RECORD_HEAD + 20] ^= 0x41;
+	kit_store(kit, name, log, size);
+	kit_store(kit, "big/0123456789abcdef", "orphan", 6);
+	mem_free(log);
+	kit_open(kit);
+	assert_int_equal(kit->damages, 0);
+	check_only_lost(kit, 1);
+	assert_int_equal(kit_count_files(kit, "big", ""), 0);
+	assert_int_equal(kit_count_files(kit, "damaged", ""), 2);
+	kit_free(kit);
+}
+
 /* The last result came, the END did not: it is over, though its file is gone already. */
 static void test_all_done_without_end(void **state)
 {
@@ -523,6 +599,8 @@ int main(void)
 		cmocka_unit_test(test_kill_keeps_results),
 		cmocka_unit_test(test_kill_then_sync),
 		cmocka_unit_test(test_all_done_without_end),
+		cmocka_unit_test(test_name_before_head),
+		cmocka_unit_test(test_torn_in_the_middle),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
