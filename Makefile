@@ -175,7 +175,8 @@ soak: test-deps
 	$(MAKE) --no-print-directory all bench-build
 	$(MAKE) --no-print-directory SAN=asan all unit
 	RELAYD_SOAK=1 RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py \
-		$(B)/asan/tests/unit/test_scenario_limiter --python tests/crash
+		$(B)/asan/tests/unit/test_scenario_limiter $(B)/asan/tests/unit/test_power \
+		--python tests/crash
 	$(PYTHON) tests/bench/login.py --build $(B)
 	$(PYTHON) tests/bench/bench.py --build $(B) --out $(B)/soak-start.txt --only start \
 		--recovered 1000000
