@@ -154,40 +154,39 @@ static void on_hosts(const struct mx_answer *answer, void *arg)
 	}
 }
 
-static void own_addresses(const struct conf *conf, struct conn_address own[], size_t max,
-    size_t *count)
+/* Where our own listeners answer. Not the sources: another server of this host may
+ * well take its mail at the address by which we send. */
+static struct conn_address *own_addresses(const struct conf *conf, size_t *count)
 {
 	uint16_t port = (uint16_t)conf->delivery.port;
+	struct conn_address *own = mem_array(conf->listen_count + 1, sizeof(*own));
 	*count = 0;
-	for (size_t i = 0; i < conf->listen_count && *count < max; i++)
+	for (size_t i = 0; i < conf->listen_count; i++)
 		if (conf->listen[i].port == port &&
 		    conn_address_parse(&own[*count], conf->listen[i].address, port) == 0)
 			(*count)++;
-	for (size_t i = 0; i < conf->source_count && *count + 1 < max; i++) {
-		*count += conn_address_parse(&own[*count], conf->sources[i].ipv4, port) == 0;
-		*count += conn_address_parse(&own[*count], conf->sources[i].ipv6, port) == 0;
-	}
+	return own;
 }
 
 static void find_hosts(struct attempt *a)
 {
 	const struct conf *conf = a->settings->conf;
-	struct conn_address own[32];
+	struct conn_address *own = NULL;
 	struct mx_options options = {
 	    .port = (uint16_t)(a->smarthost ? a->smarthost->port : conf->delivery.port),
 	    .ipv4 = conf->delivery.ipv4,
 	    .ipv6 = conf->delivery.ipv6,
 	    /* a smarthost is named by the administrator: it may be in the next rack */
 	    .allow_private = conf->delivery.allow_private || a->smarthost,
-	    .own = own,
 	};
 	if (!a->smarthost) {
 		options.hostname = conf->hostname;
-		own_addresses(conf, own, sizeof(own) / sizeof(own[0]), &options.own_count);
+		options.own = own = own_addresses(conf, &options.own_count);
 	}
 	const char *name = a->smarthost ? a->smarthost->host : destination_name(a->batch->destination);
 	a->query = mx_find(a->deliver->options.dns, a->deliver->options.loop, name,
 	    a->smarthost != NULL, &options, on_hosts, a);
+	mem_free(own);
 }
 
 /* ---- asking ---- */

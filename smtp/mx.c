@@ -90,16 +90,31 @@ static void note_failure(struct mx_query *q, const struct dns_answer *answer)
 		text_escape(&q->failure, span_text(answer->text), SHOWN_MAX);
 }
 
-static bool is_own(const struct mx_query *q, const struct conn_address *a)
+static bool is_wildcard(const struct conn_address *a)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&a->addr;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&a->addr;
+	return a->addr.ss_family == AF_INET ? v4->sin_addr.s_addr == INADDR_ANY
+					    : IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
+}
+
+static bool is_same(const struct conn_address *a, const struct conn_address *b)
+{
+	char one[CONN_ADDRESS_TEXT];
+	char two[CONN_ADDRESS_TEXT];
+	return strcmp(conn_address_text(a, one), conn_address_text(b, two)) == 0;
+}
+
+/* Do we listen at A? ANYWHERE: with a listener for all addresses, else with one for A. */
+static bool is_own(const struct mx_query *q, const struct conn_address *a, bool anywhere)
 {
 	for (size_t i = 0; i < q->options.own_count; i++) {
-		char one[CONN_ADDRESS_TEXT];
-		char two[CONN_ADDRESS_TEXT];
 		const struct conn_address *own = &q->own[i];
 		uint16_t port = conn_address_port(own);
-		if (own->addr.ss_family == a->addr.ss_family &&
-		    (port == 0 || port == q->options.port) &&
-		    strcmp(conn_address_text(own, one), conn_address_text(a, two)) == 0)
+		if (own->addr.ss_family != a->addr.ss_family ||
+		    (port != 0 && port != q->options.port))
+			continue;
+		if (anywhere ? is_wildcard(own) && mx_address_is_local(a) : is_same(own, a))
 			return true;
 	}
 	return false;
@@ -126,12 +141,14 @@ static void add_address(struct host *host, const struct conn_address *given)
 	enum family f = given->addr.ss_family == AF_INET6 ? FAMILY_IPV6 : FAMILY_IPV4;
 	if (f == FAMILY_IPV6 ? !q->options.ipv6 : !q->options.ipv4)
 		return;
-	if (is_own(q, given)) {
+	bool usable = !mx_address_is_unusable(given) &&
+		      (q->options.allow_private || !mx_address_is_private(given));
+	/* anybody can publish 127.0.0.1, and means nobody by it */
+	if (is_own(q, given, false) || (usable && is_own(q, given, true))) {
 		host->own = true;
 		return;
 	}
-	if (mx_address_is_unusable(given) ||
-	    (!q->options.allow_private && mx_address_is_private(given))) {
+	if (!usable) {
 		host->withheld = true;
 		return;
 	}

@@ -44,8 +44,9 @@ struct mx_options {
 	bool ipv4, ipv6;
 	bool allow_private;
 	const char *hostname;          /* ours: an MX of that name is a loop */
-	const struct conn_address *own; /* our addresses, likewise; one with a port is only
-	                                   ours when PORT is that port */
+	const struct conn_address *own; /* where we listen, likewise; one with a port is only
+	                                   ours when PORT is that port, and 0.0.0.0 and :: are
+	                                   all addresses that this host has just then */
 	size_t own_count;
 };
 
@@ -63,6 +64,9 @@ void mx_cancel(struct mx_query *query);
 /* May never be connected to, whatever is allowed: unspecified (which is
  * ourselves), multicast, broadcast, and what is no IP address. */
 bool mx_address_is_unusable(const struct conn_address *a);
+
+/* Is it one of this host's own, whatever the interface? (mx_local.c) */
+bool mx_address_is_local(const struct conn_address *a);
 
 /* Not reachable from the public net: loopback, private, link-local, multicast,
  * unspecified, documentation and the like, IPv4 in IPv6 unwrapped. */

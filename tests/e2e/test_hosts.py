@@ -3,6 +3,7 @@ import unittest
 
 from harness import DROP, HANG, RESET, Behaviour
 from harness.case import TEXT, Case
+from harness.relay import free_port
 
 QUICK = {"connect_timeout": "1s", "banner_timeout": "1s", "command_timeout": "1s",
          "data_timeout": "1s", "block_timeout": "2s", "end_timeout": "1s"}
@@ -220,6 +221,20 @@ class Names(Case):
         relay.start()
         relay.send("a@example.jp", ["user@loop.test"], TEXT)
         relay.wait_log("to=user@loop.test .*result=failed .*status=5.4.6")
+
+    def test_ourselves_at_any_address(self):
+        """A listener for all addresses answers at each that this host has."""
+        for listen, address in (("0.0.0.0", "127.0.0.3"), ("::", "::1")):
+            with self.subTest(listen):
+                port = free_port()
+                relay = self.relay(delivery={"port": port})
+                relay.change(listen=(*relay.settings["listen"], {"address": listen, "port": port}))
+                self.names.remove("mx.around.test")
+                self.names.mail_host("around.test", "mx.around.test", address)
+                relay.start()
+                relay.send("a@example.jp", ["user@around.test"], TEXT)
+                relay.wait_log("to=user@around.test .*result=failed .*status=5.4.6 .*this relay itself")
+                relay.stop()
 
     def test_a_receiver_with_our_name(self):
         for stage, answer in (("banner", "220 relay.example.jp ESMTP"), ("ehlo", "250 RELAY.example.jp")):

@@ -65,11 +65,12 @@ class Sources(Case):
         self.assertIn("192.0.2.77", self.waiting(relay)["last"])
         self.assertEqual(self.receiver.connections, 0)
 
-    def test_mx_at_an_address_of_ours(self):
+    def test_another_server_at_an_address_of_ours(self):
+        """We send by that address, and it is another program that takes mail there."""
         relay = self.relay(sources=({"name": "one", "ipv4": "127.0.0.1"},)).start()
         relay.send("a@example.jp", "user@dest.test", TEXT)
-        relay.wait_log("to=user@dest.test .*result=failed .*status=5.4.6")
-        self.assertEqual(self.receiver.connections, 0)
+        self.receiver.wait(1)
+        self.gone(relay)
 
     def test_nothing_fits(self):
         self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.1")

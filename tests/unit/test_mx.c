@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Where mail goes, over a DNS that is a table in this file: it has its own
- * dns_ask and dns_cancel, so smtp/dns.c stays in its archive. Order, limits,
+ * dns_ask and dns_cancel, so smtp/dns.c stays in its archive, and so does
+ * smtp/mx_local.c: what this host's addresses are is said here. Order, limits,
  * loops, private addresses, literals, failures, and cancelling at each step.
  */
 #include <stdarg.h>
@@ -99,6 +100,20 @@ void dns_cancel(struct dns_query *q)
 	free(q);
 }
 
+/* Those that this host has. */
+static const char *const *locals;
+static size_t asked_local;
+
+bool mx_address_is_local(const struct conn_address *a)
+{
+	char text[CONN_ADDRESS_TEXT];
+	asked_local++;
+	for (size_t i = 0; locals && locals[i]; i++)
+		if (strcmp(locals[i], conn_address_text(a, text)) == 0)
+			return true;
+	return false;
+}
+
 /* What came out, hosts as "name preference address:port, ..." */
 static struct {
 	size_t calls;
@@ -137,6 +152,7 @@ static int begin(void **state)
 	random_fix(7);
 	loop = loop_new();
 	zone_size = 0;
+	locals = NULL;
 	options = (struct mx_options){
 	    .port = 25, .ipv4 = true, .ipv6 = true, .hostname = "relay.example.jp"};
 	return 0;
@@ -308,6 +324,48 @@ static void test_loop(void **state)
 	expect("us.org", MX_LOOP, "is this relay itself");
 }
 
+/* A listener for all addresses of a family: whatever this host has of it is ours. */
+static void test_loop_to_any_address(void **state)
+{
+	static const char *const here[] = {"93.184.216.5", "2606:2800::5", "10.1.2.3",
+	    "127.0.0.1", NULL};
+	struct conn_address own[2];
+	(void)state;
+	ZONE({"second.org", DNS_MX, "10 other.org", DNS_OK, false},
+	    {"second.org", DNS_MX, "20 us.org", DNS_OK, false},
+	    {"second.org", DNS_MX, "20 equal.org", DNS_OK, false},
+	    {"other.org", DNS_A, "93.184.216.1", DNS_OK, false},
+	    {"us.org", DNS_A, "93.184.216.5", DNS_OK, false},
+	    {"equal.org", DNS_A, "93.184.216.7", DNS_OK, false},
+	    {"six.org", DNS_AAAA, "2606:2800::5", DNS_OK, false},
+	    {"trap.org", DNS_MX, "10 lo.org", DNS_OK, false},
+	    {"trap.org", DNS_MX, "20 other.org", DNS_OK, false},
+	    {"lo.org", DNS_A, "127.0.0.1", DNS_OK, false},
+	    {"rack.org", DNS_A, "10.1.2.3", DNS_OK, false});
+	locals = here;
+	options.own = own;
+	options.own_count = 1;
+	assert_int_equal(conn_address_parse(&own[0], "0.0.0.0", 25), 0);
+	expect("us.org", MX_LOOP, "is this relay itself");
+	expect("[93.184.216.5]", MX_LOOP, "is this relay itself");
+	expect_hosts("second.org", "other.org 10 93.184.216.1");
+	expect_hosts("six.org", "six.org 0 2606:2800::5"); /* we do not listen there */
+	/* published by anybody: no word about us */
+	expect_hosts("trap.org", "other.org 20 93.184.216.1");
+	expect("rack.org", MX_REFUSED, "private or loopback");
+	options.allow_private = true;
+	expect("rack.org", MX_LOOP, "is this relay itself");
+	assert_int_equal(conn_address_parse(&own[1], "::", 25), 0);
+	options.own_count = 2;
+	expect("six.org", MX_LOOP, "is this relay itself");
+	/* another server of this host, at a port that is not ours */
+	asked_local = 0;
+	options.port = 2525;
+	expect_hosts("us.org", "us.org 0 93.184.216.5");
+	expect_hosts("six.org", "six.org 0 2606:2800::5");
+	assert_int_equal(asked_local, 0);
+}
+
 static void test_private(void **state)
 {
 	(void)state;
@@ -470,6 +528,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_implicit, begin, end),
 	    cmocka_unit_test_setup_teardown(test_temporary, begin, end),
 	    cmocka_unit_test_setup_teardown(test_loop, begin, end),
+	    cmocka_unit_test_setup_teardown(test_loop_to_any_address, begin, end),
 	    cmocka_unit_test_setup_teardown(test_private, begin, end),
 	    cmocka_unit_test_setup_teardown(test_literals, begin, end),
 	    cmocka_unit_test_setup_teardown(test_host, begin, end),
