@@ -20,6 +20,7 @@ struct destination *destination_new(const char *name, const struct conf_queue *c
 void destination_free(struct destination *d)
 {
 	mem_free(d->name);
+	mem_free(d->failure);
 	mem_free(d);
 }
 
@@ -95,4 +96,9 @@ struct batch **destination_list(const struct batch *batch)
 const char *destination_name(const struct destination *d)
 {
 	return d->name;
+}
+
+const char *destination_failure(const struct destination *d)
+{
+	return d->failure;
 }

@@ -11,6 +11,13 @@
 #include "queue/message.h"
 #include "queue/turn.h"
 
+/* What is known of the hosts that take its mail. */
+enum destination_hosts {
+	HOSTS_UNKNOWN, /* to be looked up before anything starts */
+	HOSTS_ASKED,
+	HOSTS_KNOWN,   /* or known not to be had: `failure` */
+};
+
 struct destination {
 	UT_hash_handle hh; /* by name */
 	char *name;
@@ -27,6 +34,8 @@ struct destination {
 	bool paced;      /* its way out keeps to a rate: only one batch asks at a time */
 	unsigned asking; /* batches that are, see schedule_goes */
 	bool answers; /* it did, the last time that it was asked */
+	enum destination_hosts hosts;
+	char *failure; /* why its hosts could not be looked up, the last time; NULL: they could */
 	struct destination **ring; /* that it stands on; NULL: it may start nothing */
 	struct destination *prev;
 	struct destination *next;

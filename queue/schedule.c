@@ -11,7 +11,8 @@
  * destination that may be dead. Destinations that have a ready batch and a free
  * slot stand on a ring and take turns, one batch each, so a destination with a
  * hundred thousand messages gives way after every one. There are rings for urgent,
- * normal and bulk mail; a destination stands on that of the best it has ready.
+ * normal and bulk mail; a destination stands on that of the best it has ready. It
+ * stands on other rings before, until its hosts are looked up, which takes no slot.
  */
 #include "queue/schedule_internal.h"
 
@@ -27,6 +28,7 @@
 #define FORGET_MS (10 * 60 * 1000) /* a destination without mail keeps its window so long */
 #define STARTS_PER_TURN 256        /* then the loop does I/O first */
 #define LOOKS_PER_TURN 256
+#define LOOK_UPS_MAX 4000 /* at a time, under 1 KB each while nobody answers */
 #define EXPIRING_MAX 32 /* reports of expired batches under way at a time */
 #define LAST_CHANCE_MS (3600 * 1000) /* for what ran out of time while we were down */
 #define NOTICE_PATIENCE_MS (10 * 60 * 1000) /* first the attempt that is due, then the notice */
@@ -96,6 +98,15 @@ static bool may_try_bulk(const struct schedule *s)
 	return s->bulk_running < (size_t)s->conf.connections - (size_t)s->conf.connections / 8;
 }
 
+/* The ranks of destinations that may be looked up, a bit each. */
+static unsigned ranks_unknown(const struct schedule *s)
+{
+	unsigned waiting = 0;
+	for (unsigned rank = 0; rank < TURN_RANKS; rank++)
+		waiting |= s->unknown[rank] ? 1u << rank : 0;
+	return s->looking < LOOK_UPS_MAX ? waiting : 0;
+}
+
 /* The ranks of which something may start, a bit each. */
 static unsigned ranks_waiting(const struct schedule *s)
 {
@@ -120,7 +131,7 @@ void schedule_arm(struct schedule *s)
 	const struct heap_node *wake = heap_first(&s->wake);
 	if (s->stopped)
 		timer_stop(&s->timer);
-	else if (may_expire(s) || may_start(s))
+	else if (may_expire(s) || ranks_unknown(s) || may_start(s))
 		timer_start(&s->timer, 0);
 	else if (due && (!wake || due->key <= wake->key))
 		timer_start(&s->timer, due->key - now);
@@ -132,12 +143,20 @@ void schedule_arm(struct schedule *s)
 
 /* ---- moves ---- */
 
-void schedule_update_turn(struct schedule *s, struct destination *d)
+/* Where it belongs now; NULL: it may start nothing. */
+static struct destination **ring_of(struct schedule *s, const struct destination *d)
 {
 	unsigned rank = destination_rank(d);
-	struct destination **ring = !destination_may_start(d) ? NULL
-				    : d->answers	      ? &s->answering[rank]
-							      : &s->doubtful[rank];
+	if (!destination_may_start(d) || d->hosts == HOSTS_ASKED)
+		return NULL;
+	if (d->hosts == HOSTS_UNKNOWN)
+		return &s->unknown[rank];
+	return d->answers ? &s->answering[rank] : &s->doubtful[rank];
+}
+
+void schedule_update_turn(struct schedule *s, struct destination *d)
+{
+	struct destination **ring = ring_of(s, d);
 	if (ring == d->ring)
 		return;
 	if (d->ring)
@@ -224,6 +243,7 @@ static struct destination *destination_get(struct schedule *s, const char *name)
 	HASH_FIND_STR(s->destinations, name, d);
 	if (!d) {
 		d = destination_new(name, &s->conf);
+		d->hosts = s->handler.look_up ? HOSTS_UNKNOWN : HOSTS_KNOWN;
 		HASH_ADD_KEYPTR(hh, s->destinations, d->name, strlen(d->name), d);
 	}
 	if (!d->paused)
@@ -238,7 +258,7 @@ void schedule_wake(struct schedule *s, struct destination *d)
 		d->paused = false;
 		schedule_update_turn(s, d);
 	}
-	if (destination_batches(d) == 0) {
+	if (destination_batches(d) == 0 && d->hosts != HOSTS_ASKED) {
 		HASH_DEL(s->destinations, d);
 		destination_free(d);
 	}
@@ -292,6 +312,8 @@ static void feed_back(struct schedule *s, struct destination *d, enum schedule_f
 {
 	if (feedback != SCHEDULE_NEUTRAL)
 		set_answers(s, d, feedback == SCHEDULE_WORKED);
+	if (feedback == SCHEDULE_FAILED && d->hosts == HOSTS_KNOWN && s->handler.look_up)
+		d->hosts = HOSTS_UNKNOWN;
 	if (feedback == SCHEDULE_WORKED) {
 		destination_worked(d, &s->conf);
 	} else if (feedback == SCHEDULE_FAILED && !d->paused && destination_failed(d)) {
@@ -300,6 +322,17 @@ static void feed_back(struct schedule *s, struct destination *d, enum schedule_f
 		int64_t wait = backoff_delay(s->conf.backoff, s->conf.backoff_count, d->pauses);
 		schedule_pause(s, d, clock_steady_ms() + wait);
 	}
+}
+
+void schedule_known(struct schedule *s, struct destination *d, const char *failure)
+{
+	s->looking--;
+	mem_free(d->failure);
+	d->failure = mem_text(failure);
+	d->hosts = HOSTS_KNOWN;
+	schedule_update_turn(s, d);
+	destination_idle(s, d);
+	schedule_arm(s);
 }
 
 /* ---- the turn ---- */
@@ -346,6 +379,16 @@ static void expire_one(struct schedule *s)
 	s->handler.expire(s->handler.arg, batch);
 }
 
+static void look_up_one(struct schedule *s)
+{
+	struct destination *d = s->unknown[turn_take(&s->look_up_turn, ranks_unknown(s))];
+	d->hosts = HOSTS_ASKED;
+	schedule_update_turn(s, d);
+	s->looking++;
+	if (!s->handler.look_up(s->handler.arg, d))
+		schedule_known(s, d, NULL);
+}
+
 static void start_one(struct schedule *s)
 {
 	unsigned rank = turn_take(&s->turn, ranks_waiting(s));
@@ -375,6 +418,8 @@ static void run(void *arg)
 	for (int n = 0; n < STARTS_PER_TURN && !s->stopped; n++) {
 		if (may_expire(s))
 			expire_one(s);
+		else if (ranks_unknown(s))
+			look_up_one(s);
 		else if (may_start(s))
 			start_one(s);
 		else

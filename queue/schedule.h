@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Who is tried next: due times x each destination's window, fair between
  * destinations. Owns messages, batches and destinations. Starts attempts
- * through its handler and is told how they ended; knows nothing of SMTP.
+ * through its handler and is told how they ended; knows nothing of SMTP or DNS.
  *
  * Where not all can go, urgent mail goes before normal mail and that before bulk:
  * within a destination, and between destinations when connections are short. Every
@@ -11,7 +11,9 @@
  * A destination is a name under which mail shares fate and limits: a recipient
  * domain, or a smarthost. Its window (attempts at a time) grows with successes
  * and shrinks with failures of the destination itself; a dead one waits as a
- * whole and costs the others nothing.
+ * whole and costs the others nothing. Where the mail of one goes that is new, or did
+ * not answer the last time, is looked up first: names that nobody answers for take no
+ * connection away.
  */
 #ifndef QUEUE_SCHEDULE_H
 #define QUEUE_SCHEDULE_H
@@ -23,6 +25,10 @@
 struct schedule;
 
 struct schedule_handler {
+	/* Look up where mail for DESTINATION goes, so that its attempts need not wait for
+	 * that; schedule_known ends it, not inside this call. DESTINATION stays until then.
+	 * False: there is nothing to look up. NULL: there never is. */
+	bool (*look_up)(void *arg, struct destination *destination);
 	/* Begin an attempt for BATCH (RUNNING now). End it with schedule_finish,
 	 * not inside this call. */
 	void (*start)(void *arg, struct batch *batch);
@@ -60,6 +66,11 @@ struct schedule_entry {
  * inside. */
 struct message *schedule_add(struct schedule *schedule, const struct schedule_entry *entry,
     const char *const *destinations, size_t count, const struct spool_state *state);
+
+/* The look-up for DESTINATION is over. FAILURE: it failed for now, for that reason (a
+ * copy is kept, destination_failure); NULL: there are hosts, or definitely none. */
+void schedule_known(struct schedule *schedule, struct destination *destination,
+    const char *failure);
 
 /* A recipient of a RUNNING batch has its end (delivered, bounced, deleted). */
 void schedule_recipient_done(struct schedule *schedule, struct batch *batch, uint32_t recipient);
@@ -147,6 +158,8 @@ struct message *schedule_next(struct schedule *schedule, const struct message *a
 void schedule_stop(struct schedule *schedule);
 
 const char *destination_name(const struct destination *destination);
+/* Why the look-up before this attempt has failed; NULL: it has not. */
+const char *destination_failure(const struct destination *destination);
 
 struct schedule_stats {
 	size_t messages, waiting, ready, running, held, destinations;

@@ -15,9 +15,12 @@ struct schedule {
 	struct message *messages;         /* uthash */
 	struct destination *destinations; /* uthash */
 	/* rings (utlist), by the rank of the best that is ready */
+	struct destination *unknown[TURN_RANKS];   /* to be looked up first */
 	struct destination *answering[TURN_RANKS]; /* may start something, and answers */
 	struct destination *doubtful[TURN_RANKS];  /* the same, new or silent */
 	struct turn turn;
+	struct turn look_up_turn;
+	size_t looking;                   /* look-ups under way */
 	size_t bulk_running;              /* attempts at bulk mail */
 	size_t doubtful_running;          /* attempts at such */
 	bool doubtful_turn;

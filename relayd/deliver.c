@@ -2,6 +2,7 @@
  * The story of a message on its way out. Its steps, in their order; in the file a
  * step stands below those that it leads to, so begin at its end:
  *
+ *	look_up      (look_up.c) of a new destination, before the first attempt
  *	start        the schedule hands out a batch
  *	read         its envelope and content, from the spool
  *	way_choose   (way.c) by which source or smarthost, and whether it may go now
@@ -387,6 +388,7 @@ struct deliver *deliver_new(const struct deliver_options *options, struct settin
 {
 	struct deliver *deliver = mem_zero(sizeof(*deliver));
 	struct schedule_handler handler = {
+	    .look_up = look_up_ahead,
 	    .start = on_start,
 	    .expire = on_expire,
 	    .delayed = on_delayed,
@@ -408,6 +410,7 @@ void deliver_free(struct deliver *deliver)
 {
 	while (deliver->attempts)
 		attempt_free(deliver->attempts);
+	look_up_cancel_all(deliver);
 	reuse_free(deliver->reuse);
 	tls_sessions_free(deliver->sessions);
 	plain_hosts_free(deliver->plain_hosts);

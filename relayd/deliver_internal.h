@@ -21,6 +21,7 @@ struct deliver {
 	struct plain_hosts *plain_hosts; /* whose STARTTLS is broken */
 	struct history *history;
 	struct attempt *attempts; /* utlist */
+	struct look_up *look_ups; /* utlist: ahead of attempts */
 	size_t running;
 	bool stopping;
 };
@@ -173,6 +174,9 @@ void settle_delay_notice(struct deliver *deliver, struct message *message);
 void way_destination(const struct conf *conf, const struct envelope *envelope,
     const char *recipient, struct buf *name);
 
+/* Is that the name of a smarthost's, and no domain? */
+bool way_is_smarthost(const char *destination);
+
 /* reroute.c: have the routes changed since the batch was made? Then its recipients are
  * in batches anew, and the attempt, which was none, is over (true). */
 bool way_reroute(struct attempt *attempt);
@@ -194,6 +198,17 @@ bool way_is_worn(const struct attempt *attempt, unsigned transactions);
 
 /* The attempt ends: what was taken goes back, or is reported. */
 void way_clear(struct attempt *attempt);
+
+/* look_up.c */
+
+struct mx_query *look_up_domain(const struct deliver *deliver, const struct conf *conf,
+    const char *domain, mx_done *done, void *arg);
+struct mx_query *look_up_smarthost(const struct deliver *deliver, const struct conf *conf,
+    const struct conf_smarthost *smarthost, mx_done *done, void *arg);
+
+/* The schedule's question before it starts anything; ARG is the deliver. */
+bool look_up_ahead(void *arg, struct destination *destination);
+void look_up_cancel_all(struct deliver *deliver);
 
 /* host.c */
 

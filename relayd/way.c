@@ -23,6 +23,7 @@
 
 #define HOSTS_PER_ATTEMPT 5 /* addresses tried in one attempt */
 #define DESTINATION_MAX 300
+#define SMARTHOST "smarthost:" /* in front of its name; no domain has a colon there */
 #define PACING_MS 10000     /* a wait that is shorter is no reason for another way */
 
 static void next_way(struct attempt *a);
@@ -79,6 +80,11 @@ static bool is_smarthosts_only(const struct way *w)
 	return w->count > 0;
 }
 
+bool way_is_smarthost(const char *destination)
+{
+	return strncmp(destination, SMARTHOST, sizeof(SMARTHOST) - 1) == 0;
+}
+
 void way_destination(const struct conf *conf, const struct envelope *e, const char *recipient,
     struct buf *name)
 {
@@ -89,7 +95,7 @@ void way_destination(const struct conf *conf, const struct envelope *e, const ch
 	find_list(&way, conf, e, recipient);
 	buf_clear(name);
 	if (!delist_bound(conf, e->client, &source, &family) && is_smarthosts_only(&way))
-		buf_addf(name, "smarthost:%s", way.list[0].smarthost->name);
+		buf_addf(name, SMARTHOST "%s", way.list[0].smarthost->name);
 	else if (!domain_to_ascii(domain, name))
 		buf_add(name, domain.p, domain.n < DESTINATION_MAX ? domain.n : DESTINATION_MAX);
 	if (name->len)
@@ -154,39 +160,16 @@ static void on_hosts(const struct mx_answer *answer, void *arg)
 	}
 }
 
-/* Where our own listeners answer. Not the sources: another server of this host may
- * well take its mail at the address by which we send. */
-static struct conn_address *own_addresses(const struct conf *conf, size_t *count)
-{
-	uint16_t port = (uint16_t)conf->delivery.port;
-	struct conn_address *own = mem_array(conf->listen_count + 1, sizeof(*own));
-	*count = 0;
-	for (size_t i = 0; i < conf->listen_count; i++)
-		if (conf->listen[i].port == port &&
-		    conn_address_parse(&own[*count], conf->listen[i].address, port) == 0)
-			(*count)++;
-	return own;
-}
-
 static void find_hosts(struct attempt *a)
 {
-	const struct conf *conf = a->settings->conf;
-	struct conn_address *own = NULL;
-	struct mx_options options = {
-	    .port = (uint16_t)(a->smarthost ? a->smarthost->port : conf->delivery.port),
-	    .ipv4 = conf->delivery.ipv4,
-	    .ipv6 = conf->delivery.ipv6,
-	    /* a smarthost is named by the administrator: it may be in the next rack */
-	    .allow_private = conf->delivery.allow_private || a->smarthost,
-	};
-	if (!a->smarthost) {
-		options.hostname = conf->hostname;
-		options.own = own = own_addresses(conf, &options.own_count);
-	}
-	const char *name = a->smarthost ? a->smarthost->host : destination_name(a->batch->destination);
-	a->query = mx_find(a->deliver->options.dns, a->deliver->options.loop, name,
-	    a->smarthost != NULL, &options, on_hosts, a);
-	mem_free(own);
+	const char *name = destination_name(a->batch->destination);
+	const char *failure = destination_failure(a->batch->destination);
+	if (!a->smarthost && failure)
+		attempt_end_all(a, VERDICT_STAGE_DNS, false, mx_failures[MX_TEMP].status, failure);
+	else if (!a->smarthost)
+		a->query = look_up_domain(a->deliver, a->settings->conf, name, on_hosts, a);
+	else
+		a->query = look_up_smarthost(a->deliver, a->settings->conf, a->smarthost, on_hosts, a);
 }
 
 /* ---- asking ---- */
@@ -217,7 +200,7 @@ static struct reputation_way path_of(const struct attempt *a, const struct conf_
 	};
 	if (via->smarthost) {
 		buf_clear(name);
-		buf_addf(name, "smarthost:%s", via->smarthost->name);
+		buf_addf(name, SMARTHOST "%s", via->smarthost->name);
 		path.source = buf_text(name);
 		path.provider = path.source;
 		return path;

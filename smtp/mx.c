@@ -352,7 +352,8 @@ static void take_mx(struct mx_query *q, const struct dns_answer *answer)
 		order[i] = order[k];
 		order[k] = i;
 	}
-	q->hosts = mem_array(MX_HOSTS_MAX, sizeof(*q->hosts));
+	/* room for no more than may come: thousands of such queries can wait at a time */
+	q->hosts = mem_array(count < MX_HOSTS_MAX ? count : MX_HOSTS_MAX, sizeof(*q->hosts));
 	for (size_t i = 0; i < count; i++) {
 		const struct dns_record *record = &answer->records[order[i]];
 		if (record->name[0] && !is_repeated(answer, order, count, i))

@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 	    .window_start = 2,
 	    .window_max = 20,
 	    .connections = 200};
-	const struct schedule_handler handler = {on_batch, on_batch, on_message, on_message, NULL};
+	const struct schedule_handler handler = {NULL, on_batch, on_batch, on_message, on_message, NULL};
 	if (messages == 0 || destinations == 0) {
 		fputs("usage: bench_queue [messages [destinations]]\n", stderr);
 		return 2;

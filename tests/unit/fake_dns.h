@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * A DNS that is a table, in place of smtp/dns.c: the one file of a test program that
  * defines FAKE_DNS before it includes this gets the functions, and the linker then
- * leaves the real ones in their archive. Each domain has one host with one address.
+ * leaves the real ones in their archive. Each domain has one host with one address;
+ * nobody answers for names that end in ".silent".
  */
 #ifndef TESTS_UNIT_FAKE_DNS_H
 #define TESTS_UNIT_FAKE_DNS_H
@@ -18,7 +19,8 @@ struct dns {
 	struct loop *loop;
 	const struct fake_host *hosts;
 	size_t count;
-	size_t open; /* questions without an answer yet */
+	size_t open; /* questions without an answer yet, */
+	size_t silent; /* and those that never get one */
 };
 
 #ifdef FAKE_DNS
@@ -35,7 +37,15 @@ struct dns_query {
 	dns_done *done;
 	void *arg;
 	struct timer timer;
+	bool silent;
 };
+
+static bool fake_dns_is_silent(const char *name)
+{
+	static const char end[] = ".silent";
+	size_t n = strlen(name);
+	return n >= sizeof(end) - 1 && strcmp(name + n - (sizeof(end) - 1), end) == 0;
+}
 
 static void fake_dns_answer(void *arg)
 {
@@ -73,16 +83,20 @@ struct dns_query *dns_ask(struct dns *dns, const char *name, enum dns_type type,
 	q->done = done;
 	q->arg = arg;
 	snprintf(q->name, sizeof(q->name), "%s", name);
+	q->silent = fake_dns_is_silent(name);
 	timer_init(&q->timer, dns->loop, fake_dns_answer, q);
-	timer_start(&q->timer, 0);
-	dns->open++;
+	if (!q->silent)
+		timer_start(&q->timer, 0);
+	dns->open += !q->silent;
+	dns->silent += q->silent;
 	return q;
 }
 
 void dns_cancel(struct dns_query *q)
 {
 	timer_stop(&q->timer);
-	q->dns->open--;
+	q->dns->open -= !q->silent;
+	q->dns->silent -= q->silent;
 	mem_free(q);
 }
 

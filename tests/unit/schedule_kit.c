@@ -128,10 +128,17 @@ static void on_ended(void *arg, struct message *message)
 	note(arg, KIT_ENDED, message->id);
 }
 
+static bool look_up(void *arg, struct destination *destination)
+{
+	struct kit *kit = arg;
+	return kit->look_up && kit->look_up(kit, destination);
+}
+
 void kit_init(struct kit *kit)
 {
 	static const int64_t ladder[] = {2, 5, 10, 20, 40, 60, 120};
-	const struct schedule_handler handler = {on_start, on_expire, on_delayed, on_ended, kit};
+	const struct schedule_handler handler = {
+	    look_up, on_start, on_expire, on_delayed, on_ended, kit};
 	clock_fake(BEGAN);
 	random_fix(7);
 	*kit = (struct kit){.loop = loop_new(), .answer = kit_delivers, .took_ms = 100};

@@ -39,6 +39,7 @@ struct kit {
 	/* the play */
 	enum kit_answer (*answer)(struct kit *kit, const struct batch *batch);
 	void (*on_start)(struct kit *kit, struct batch *batch); /* NULL: nothing */
+	bool (*look_up)(struct kit *kit, struct destination *destination); /* NULL: nothing to */
 	enum conf_priority priority; /* of the messages that are added */
 	int64_t took_ms;    /* an attempt; under 0: the test ends it with kit_land */
 	bool report_fails;  /* an expired batch can not be reported */
