@@ -270,10 +270,23 @@ static enum client_state opened(struct client *c)
 	return c->tls == CLIENT_TLS_IMPLICIT ? STATE_HANDSHAKE : STATE_BANNER;
 }
 
+/* The final dot has not left: whatever the receiver has, it is no message yet. */
+static bool is_within_text(const struct client *c)
+{
+	return c->state == STATE_TEXT || (c->state == STATE_END && conn_unsent(c->conn));
+}
+
+static enum client_state broke_off(struct client *c, enum client_state next)
+{
+	if (is_within_text(c))
+		c->end.stage = CLIENT_DATA;
+	return next;
+}
+
 /* RFC 1047: what was said after the final dot and got lost. */
 static const char *doubt(const struct client *c)
 {
-	return c->state == STATE_END
+	return c->state == STATE_END && !is_within_text(c)
 		   ? "; the receiver may have taken the message all the same, and then gets it twice"
 		   : "";
 }
@@ -281,14 +294,15 @@ static const char *doubt(const struct client *c)
 static enum client_state expired(struct client *c)
 {
 	long long seconds = (long long)wait_ms(&c->limits, rows[c->state].wait) / 1000;
-	return client_lost(c, WHY_TEMP, "waited %lld seconds for %s%s", seconds,
-	    rows[c->state].awaits, doubt(c));
+	return broke_off(c, client_lost(c, WHY_TEMP, "waited %lld seconds for %s%s", seconds,
+				rows[c->state].awaits, doubt(c)));
 }
 
 static enum client_state closed(struct client *c)
 {
-	return client_lost(c, WHY_TEMP, "the receiver closed the connection (expected %s)%s",
-	    rows[c->state].awaits, doubt(c));
+	return broke_off(c, client_lost(c, WHY_TEMP,
+				"the receiver closed the connection (expected %s)%s",
+				rows[c->state].awaits, doubt(c)));
 }
 
 static enum client_state broken(struct client *c, const struct why *why)
@@ -298,8 +312,8 @@ static enum client_state broken(struct client *c, const struct why *why)
 	enum why_kind kind = why->kind == WHY_LOCAL ? WHY_LOCAL : WHY_TEMP;
 	if (c->state == STATE_CONNECT || c->state == STATE_HANDSHAKE)
 		return client_lost(c, kind, "%s", why->text);
-	return client_lost(c, kind, "%s (expected %s)%s", why->text, rows[c->state].awaits,
-	    doubt(c));
+	return broke_off(c, client_lost(c, kind, "%s (expected %s)%s", why->text,
+				rows[c->state].awaits, doubt(c)));
 }
 
 /* The connection ends behind a refusal of EHLO, with no word about our HELO: the refusal is

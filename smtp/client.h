@@ -29,8 +29,8 @@ enum client_stage {
 	CLIENT_AUTH,
 	CLIENT_MAIL,
 	CLIENT_RCPT,
-	CLIENT_DATA, /* the DATA command */
-	CLIENT_END,  /* the text and its final dot */
+	CLIENT_DATA, /* the DATA command; a text that broke off before its final dot */
+	CLIENT_END,  /* the final dot, and any answer to the text */
 };
 const char *client_stage_name(enum client_stage stage); /* "connect" ... "end" */
 

@@ -12,14 +12,14 @@ QUICK = {"connect_timeout": "1s", "banner_timeout": "1s", "command_timeout": "1s
 class Hosts(Case):
     """Which host is asked, and who is next."""
 
-    def two_hosts(self, first, second=None, **settings):
+    def two_hosts(self, first, second=None, text=TEXT, **settings):
         second_receiver = self.another_receiver("127.0.0.2", second, self.receiver.port)
         self.receiver.behaviour = first
         self.names.remove("dest.test")
         self.names.add("dest.test", "MX", "20 mx2.dest.test.", "10 mx.dest.test.")
         self.names.add("mx2.dest.test", "A", "127.0.0.2")
         relay = self.relay(delivery=QUICK, queue={"backoff": ["1h"]}, **settings).start()
-        relay.send("a@example.jp", ["user@dest.test", "other@dest.test"], TEXT)
+        relay.send("a@example.jp", ["user@dest.test", "other@dest.test"], text)
         return relay, second_receiver
 
     def test_next_host_after_a_temporary_refusal(self):
@@ -47,6 +47,14 @@ class Hosts(Case):
         relay, second = self.two_hosts(Behaviour(end=DROP))
         self.assertIn("may have taken", self.waiting(relay)["last"])
         self.assertEqual(second.connections, 0)
+
+    def test_next_host_after_a_text_that_broke_off(self):
+        """It can not have taken what it has not seen the end of: a path that loses big
+        packets to one host shall not keep the message from the others."""
+        relay, second = self.two_hosts(
+            Behaviour(data=lambda n, a: iter([b"354 go on\r\n"])), text=TEXT + (b"m" * 900 + b"\r\n") * 14_000)
+        second.wait(1)
+        self.gone(relay)
 
     def test_no_host_is_asked_after_a_permanent_refusal(self):
         self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.9")
