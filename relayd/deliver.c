@@ -168,7 +168,8 @@ static void skip_same_host(struct attempt *a)
 /* What a host had to say is said. Those it put off may ask the next one. */
 static void session_over(struct attempt *a)
 {
-	bool more = a->host + 1 < a->host_count && a->sessions < SESSIONS_PER_ATTEMPT;
+	bool more = a->host + 1 < a->host_count && a->sessions < SESSIONS_PER_ATTEMPT &&
+		    !a->deliver->stopping;
 	size_t again = 0;
 	for (size_t i = 0; more && i < a->tried_count; i++)
 		if (a->tried[i].state == TRIED_LATER && !a->tried[i].rests) {

@@ -1,4 +1,5 @@
 """Which host gets the message: MX records of every kind, addresses, and who is next."""
+import threading
 import unittest
 
 from harness import DROP, HANG, RESET, Behaviour
@@ -55,6 +56,20 @@ class Hosts(Case):
             Behaviour(data=lambda n, a: iter([b"354 go on\r\n"])), text=TEXT + (b"m" * 900 + b"\r\n") * 14_000)
         second.wait(1)
         self.gone(relay)
+
+    def test_no_host_is_asked_during_a_stop(self):
+        """What had said its final dot is waited for; nothing more is begun."""
+        stopping = threading.Event()
+        relay, second = self.two_hosts(Behaviour(end=lambda n, a: stopping.wait(30) and "451 4.3.0 no"))
+        self.receiver.wait_for(lambda r: "DATA" in r.commands)
+        relay.process.terminate()
+        relay.wait_log("shutting down")
+        stopping.set()
+        relay.wait_log("result=deferred .*code=451")
+        relay.stop()
+        self.assertEqual(second.connections, 0)
+        relay.start()
+        self.assertEqual(len(relay.ctl("queue", "list")), 1)
 
     def test_no_host_is_asked_after_a_permanent_refusal(self):
         self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.9")
