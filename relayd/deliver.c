@@ -191,6 +191,7 @@ static void on_done(void *arg)
 {
 	struct attempt *a = arg;
 	if (!a->deliver->stopping && has_open(a)) {
+		a->reused = true; /* when it has had enough: a new one */
 		send_some(a);
 		return;
 	}

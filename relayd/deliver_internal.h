@@ -124,7 +124,7 @@ struct attempt {
 	bool sts_known;
 	bool plain;        /* TLS failed on this host: once more without */
 	struct client *client;
-	bool reused;       /* the connection was parked before */
+	bool reused;       /* the connection has carried a transaction before */
 	bool reached;      /* some host came as far as MAIL */
 	bool settling;     /* results are being written down; a report may be under way */
 	struct spool_wait written; /* results are, and the attempt ends */

@@ -299,6 +299,29 @@ class Recipients(Case):
         self.assertEqual(messages[0].recipients + messages[1].recipients, recipients)
         self.assertEqual(self.receiver.connections, 1)
 
+    def test_one_transaction_for_each_connection(self):
+        """The receiver has had enough of a connection, and not of the message: the other
+        recipients come by the next one, at once."""
+        seen = set()
+
+        def enough(number, argument):
+            used = number in seen
+            seen.add(number)
+            return answer if used else None
+        for answer in ("421 4.3.2 one message a connection", DROP):
+            seen.clear()
+            receiver = self.another_receiver("127.0.0.77", Behaviour(mail=enough))
+            self.names.mail_host("one.test", "mx.one.test", "127.0.0.77")
+            relay = self.relay(delivery={"recipients": 2, "port": receiver.port}, queue={"backoff": ["1h"]}).start()
+            recipients = [f"user{i}@one.test" for i in range(6)]
+            relay.send("a@example.jp", recipients, TEXT)
+            messages = receiver.wait(3)
+            self.gone(relay)
+            self.assertEqual([r for m in messages for r in m.recipients], recipients)
+            self.assertEqual(len(relay.log("result=delivered .*attempts=1 ")), 6)
+            relay.close()
+            receiver.close()
+
     def test_too_many_for_the_receiver(self):
         """RFC 5321 4.5.3.1.10: 452 to the recipients over its limit; they come later."""
         count = itertools.count()
