@@ -66,7 +66,7 @@ void dns_free(struct dns *dns);
 /* Ask. The handle is good until the answer comes or dns_cancel. */
 struct dns_query *dns_ask(struct dns *dns, const char *name, enum dns_type type, dns_done *done,
     void *arg);
-void dns_cancel(struct dns_query *query); /* no answer comes any more */
+void dns_cancel(struct dns_query *query); /* no answer comes any more; NULL is fine */
 
 /* Are answers validated (an anchor is loaded and the servers pass DNSSEC on)? */
 bool dns_is_validating(const struct dns *dns);

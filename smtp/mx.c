@@ -3,7 +3,9 @@
  * best hosts at the same time, then one decision over all that has come.
  *
  * What could not be looked up matters only when nothing else works: the mail
- * then waits. It bounces only when every answer was definite.
+ * then waits. It bounces only when every answer was definite. What is slow is not
+ * waited for when it could only add to what is there: a family of a host, or a host
+ * behind it.
  */
 #include "smtp/mx.h"
 
@@ -17,6 +19,7 @@
 
 #define PER_FAMILY_MIN 2 /* addresses of one host, when there are many hosts */
 #define SHOWN_MAX 200    /* bytes of a DNS failure in our text */
+#define PATIENCE_MS 1000 /* with what could be done without */
 
 enum family { FAMILY_IPV6, FAMILY_IPV4, FAMILIES };
 
@@ -43,6 +46,7 @@ struct mx_query {
 	mx_done *done;
 	void *arg;
 	struct timer soon; /* reports what is known without any look-up */
+	struct timer patience; /* from the first address on */
 	struct dns_query *mx;
 	struct host *hosts;
 	size_t host_count;
@@ -68,6 +72,7 @@ static void free_query(struct mx_query *q)
 static void report(struct mx_query *q, const struct mx_answer *answer)
 {
 	q->reporting = true;
+	timer_stop(&q->patience);
 	q->done(answer, q->arg);
 	free_query(q);
 }
@@ -241,6 +246,55 @@ static bool is_our_name(const struct mx_query *q, const char *name)
 	return q->hostname && span_is_nocase(span_text(name), q->hostname);
 }
 
+static bool has_address(const struct host *host)
+{
+	return host->count[FAMILY_IPV6] || host->count[FAMILY_IPV4];
+}
+
+/* Nothing was said of it yet, neither this family nor that. */
+static bool is_unknown(const struct mx_query *q, const struct host *host)
+{
+	return (host->lookup[FAMILY_IPV6] || host->lookup[FAMILY_IPV4]) &&
+	       (host->lookup[FAMILY_IPV6] || !q->options.ipv6) &&
+	       (host->lookup[FAMILY_IPV4] || !q->options.ipv4);
+}
+
+/* Is there an address, and of each host that is as good or better an answer? That host
+ * may be ourselves, and then the address is of no use. */
+static bool is_enough(const struct mx_query *q)
+{
+	size_t first = 0;
+	while (first < q->host_count && !has_address(&q->hosts[first]))
+		first++;
+	if (first == q->host_count)
+		return false;
+	for (size_t i = 0; i < q->host_count; i++)
+		if (q->hosts[i].preference <= q->hosts[first].preference &&
+		    is_unknown(q, &q->hosts[i]))
+			return false;
+	return true;
+}
+
+static void cancel_look_ups(struct mx_query *q)
+{
+	for (size_t i = 0; i < q->host_count; i++)
+		for (int f = 0; f < FAMILIES; f++) {
+			dns_cancel(q->hosts[i].lookup[f]);
+			q->hosts[i].lookup[f] = NULL;
+		}
+}
+
+static void on_patience(void *arg)
+{
+	struct mx_query *q = arg;
+	if (!is_enough(q)) {
+		timer_start(&q->patience, PATIENCE_MS);
+		return;
+	}
+	cancel_look_ups(q);
+	finish(q);
+}
+
 static void on_address(const struct dns_answer *answer, struct host *host, enum family f)
 {
 	struct mx_query *q = host->query;
@@ -261,6 +315,8 @@ static void on_address(const struct dns_answer *answer, struct host *host, enum 
 	}
 	if (q->pending == 0)
 		finish(q);
+	else if (has_address(host) && !timer_is_running(&q->patience))
+		timer_start(&q->patience, PATIENCE_MS);
 }
 
 static void on_ipv4(const struct dns_answer *answer, void *arg)
@@ -468,6 +524,7 @@ struct mx_query *mx_find(struct dns *dns, struct loop *loop, const char *domain,
 	q->done = done;
 	q->arg = arg;
 	timer_init(&q->soon, loop, on_soon, q);
+	timer_init(&q->patience, loop, on_patience, q);
 	struct conn_address literal;
 	if (parse_literal(domain, host, &literal))
 		start_literal(q, &literal);
@@ -485,11 +542,8 @@ void mx_cancel(struct mx_query *q)
 	if (!q || q->reporting)
 		return;
 	timer_stop(&q->soon);
-	if (q->mx)
-		dns_cancel(q->mx);
-	for (size_t i = 0; i < q->host_count; i++)
-		for (int f = 0; f < FAMILIES; f++)
-			if (q->hosts[i].lookup[f])
-				dns_cancel(q->hosts[i].lookup[f]);
+	timer_stop(&q->patience);
+	dns_cancel(q->mx);
+	cancel_look_ups(q);
 	free_query(q);
 }

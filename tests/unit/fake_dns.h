@@ -94,6 +94,8 @@ struct dns_query *dns_ask(struct dns *dns, const char *name, enum dns_type type,
 
 void dns_cancel(struct dns_query *q)
 {
+	if (!q)
+		return;
 	timer_stop(&q->timer);
 	q->dns->open -= !q->silent;
 	q->dns->silent -= q->silent;
