@@ -6,16 +6,12 @@
  * Due timers move to a second heap before the first of them is called, so a
  * timer that starts itself again with 0 ms comes in the next turn, behind
  * the I/O, and can still be stopped by those that are called before it.
- *
- * Other threads wake the loop through an eventfd: libevent then needs no locks.
  */
 #include "relayd/base/loop.h"
 
-#include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -43,9 +39,7 @@ struct call_list {
 
 struct loop {
 	struct event_base *base;
-	struct event *wake_event;
 	struct event *sleep_event; /* bounds a sleep */
-	int wake_fd;
 	bool stopped;
 	bool moved; /* fake clock: bytes may be on their way */
 	int holds;
@@ -56,15 +50,6 @@ struct loop {
 	struct loop_orphan *orphans;
 	struct loop_place *line;
 };
-
-static void on_wake(evutil_socket_t fd, short what, void *arg)
-{
-	uint64_t count;
-	(void)what;
-	(void)arg;
-	ssize_t n = read(fd, &count, sizeof(count));
-	(void)n;
-}
 
 static void on_sleep_end(evutil_socket_t fd, short what, void *arg)
 {
@@ -92,13 +77,7 @@ struct loop *loop_new(void)
 	struct loop *loop = mem_zero(sizeof(*loop));
 	signal(SIGPIPE, SIG_IGN);
 	loop->base = make_base();
-	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (loop->wake_fd < 0)
-		bug("no eventfd; is the descriptor limit too low?");
-	loop->wake_event =
-	    loop_event_new(loop, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, NULL);
 	loop->sleep_event = loop_event_new(loop, -1, 0, on_sleep_end, NULL);
-	loop_event_add(loop->wake_event);
 	return loop;
 }
 
@@ -120,13 +99,6 @@ void loop_event_add(struct event *event)
 struct event_base *loop_base(struct loop *loop)
 {
 	return loop->base;
-}
-
-void loop_wake(struct loop *loop)
-{
-	uint64_t one = 1;
-	while (write(loop->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
 }
 
 void loop_hold(struct loop *loop)
@@ -217,10 +189,8 @@ void loop_free(struct loop *loop)
 	}
 	while (loop->next.count)
 		run_deferred(loop);
-	event_free(loop->wake_event);
 	event_free(loop->sleep_event);
 	event_base_free(loop->base);
-	close(loop->wake_fd);
 	heap_free(&loop->timers);
 	heap_free(&loop->due);
 	mem_free(loop->next.calls);
@@ -280,11 +250,11 @@ static bool run_io(struct loop *loop, int64_t ms)
 	return ran > 0;
 }
 
-/* Has anybody registered an event (apart from our own)? */
+/* Has anybody registered an event? */
 static bool has_events(const struct loop *loop)
 {
 	return event_base_get_num_events(
-		   loop->base, EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_ACTIVE) > 1;
+		   loop->base, EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_ACTIVE) > 0;
 }
 
 static bool turn_real(struct loop *loop, bool wait)

@@ -3,7 +3,8 @@
  * A turn is: I/O events, due timers, one costly call, deferred calls. With a fake clock a turn
  * that finds nothing to do jumps to the next timer, unless jobs are under way
  * in another thread (loop_hold), so a test never waits and never races.
- * Only the thread that runs the loop may call in, except loop_wake.
+ * Only the thread that runs the loop may call in; others make a descriptor readable
+ * that it watches (pool.c).
  */
 #ifndef RELAYD_BASE_LOOP_H
 #define RELAYD_BASE_LOOP_H
@@ -39,10 +40,6 @@ void loop_stop(struct loop *loop);
  * timer). Result: false when nothing is left that could ever happen (no timer,
  * no event ready, no hold): a test's end or deadlock. */
 bool loop_turn(struct loop *loop, bool wait);
-
-/* Make a sleeping loop turn. The only call that other threads may make; a
- * write to an eventfd, so it is also safe in a signal handler. */
-void loop_wake(struct loop *loop);
 
 /* While held more often than released, a fake clock does not jump: a job in
  * another thread will still report. */
