@@ -44,9 +44,8 @@ struct conn *conn_accept(
 {
 	struct conn *conn = make(loop, fd, input_max, handler, arg);
 	conn->phase = PHASE_UP;
-	conn_address_of(fd, true, &conn->peer);
-	conn_address_of(fd, false, &conn->local);
-	set_nodelay(fd, &conn->local);
+	conn_address_of_peer(fd, &conn->peer);
+	set_nodelay(fd, &conn->peer);
 	conn_update(conn);
 	return conn;
 }
@@ -289,23 +288,6 @@ SSL *conn_ssl(const struct conn *conn)
 const struct conn_address *conn_peer(const struct conn *conn)
 {
 	return &conn->peer;
-}
-
-const struct conn_address *conn_local(const struct conn *conn)
-{
-	return &conn->local;
-}
-
-int conn_peer_user(const struct conn *conn, uid_t *uid, gid_t *gid)
-{
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-	if (conn->fd < 0 || conn->local.addr.ss_family != AF_UNIX ||
-	    getsockopt(conn->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
-		return -1;
-	*uid = cred.uid;
-	*gid = cred.gid;
-	return 0;
 }
 
 static void release(void *arg)

@@ -110,9 +110,6 @@ int conn_start_ssl(struct conn *conn, SSL *ssl, bool server, struct why *why) AT
 SSL *conn_ssl(const struct conn *conn); /* NULL while in the clear */
 
 const struct conn_address *conn_peer(const struct conn *conn);
-const struct conn_address *conn_local(const struct conn *conn);
-/* Unix socket: the peer's uid and gid. -1: not such a socket. */
-int conn_peer_user(const struct conn *conn, uid_t *uid, gid_t *gid);
 
 /* End it now: unsent bytes are dropped, the handler is not called any more.
  * Memory goes at the end of the turn. */

@@ -90,12 +90,11 @@ static void unmap(struct conn_address *a)
 	set4(a, addr4, in6(a)->sin6_port);
 }
 
-void conn_address_of(int fd, bool peer, struct conn_address *a)
+void conn_address_of_peer(int fd, struct conn_address *a)
 {
 	socklen_t len = sizeof(a->addr);
 	*a = (struct conn_address){0};
-	struct sockaddr *addr = (struct sockaddr *)&a->addr;
-	if ((peer ? getpeername(fd, addr, &len) : getsockname(fd, addr, &len)) != 0)
+	if (getpeername(fd, (struct sockaddr *)&a->addr, &len) != 0)
 		return;
 	a->len = len;
 	unmap(a);

@@ -318,7 +318,6 @@ static void tell_end(struct conn *conn)
 static void connected(struct conn *conn)
 {
 	conn->phase = PHASE_UP;
-	conn_address_of(conn->fd, false, &conn->local);
 	conn_soon(conn, TODO_DRIVE);
 	report(conn, CONN_OPEN, NULL);
 }

@@ -62,7 +62,6 @@ struct conn {
 	bool read_wants_write; /* TLS may need the other direction */
 	bool write_wants_read;
 	struct conn_address peer;
-	struct conn_address local;
 };
 
 /* Result of one attempt to move bytes. */
@@ -88,8 +87,8 @@ int conn_explain_connect(const struct conn *conn, int error, struct why *why);
 /* conn_address.c: where a connection goes: "192.0.2.1 port 25". */
 #define CONN_TARGET_TEXT 160
 const char *conn_address_target(const struct conn_address *a, char *buf);
-/* The address of a socket's end; len 0 when the socket has none (any more). */
-void conn_address_of(int fd, bool peer, struct conn_address *a);
+/* The address of a socket's other end; len 0 when it has none (any more). */
+void conn_address_of_peer(int fd, struct conn_address *a);
 
 /* conn_tls.c. Prepare SSL for the connection. */
 int conn_tls_attach(struct conn *conn, SSL *ssl, bool server, struct why *why);
