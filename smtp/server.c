@@ -376,13 +376,6 @@ struct server *server_new(struct conn *conn, const struct server_options *option
 	return s;
 }
 
-void server_set_options(struct server *s, const struct server_options *options)
-{
-	bool tls_now = s->options.tls_now; /* that of the socket it came by */
-	s->options = *options;
-	s->options.tls_now = tls_now;
-}
-
 static const char *protocol_name(bool utf8, bool esmtp, bool tls, bool auth)
 {
 	static const char *const names[2][2][2] = {
@@ -460,10 +453,4 @@ void server_shut(struct server *s, const char *enhanced, const char *reason)
 		end(s, s->state == SERVER_HANDSHAKE);
 	}
 	reply_free(&reply);
-}
-
-bool server_is_idle(const struct server *s)
-{
-	return (s->state == SERVER_START || s->state == SERVER_READY) && s->out.len == 0 &&
-	    !conn_has_input(s->conn) && conn_unsent(s->conn) == 0;
 }

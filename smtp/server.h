@@ -84,12 +84,9 @@ struct server_options {
 
 /* Take over CONN (just accepted, its input_max no less than the longest command
  * line) and greet. The options are copied, what they point to must outlive the
- * session or the next server_set_options. */
+ * session. */
 struct server *server_new(struct conn *conn, const struct server_options *options,
     const struct server_handler *handler, void *arg);
-
-/* A new configuration was loaded. What stands (TLS, a text's limits) stays. */
-void server_set_options(struct server *server, const struct server_options *options);
 
 struct server_info server_info(const struct server *server);
 
@@ -106,8 +103,5 @@ void server_resume(struct server *server);
 /* Say 421 REASON and end (overload, shutdown); `closed` follows in a later
  * turn. A session with an answer owed gets it first. */
 void server_shut(struct server *server, const char *enhanced, const char *reason);
-
-/* Is it between transactions with nothing to say? (for an orderly shutdown) */
-bool server_is_idle(const struct server *server);
 
 #endif

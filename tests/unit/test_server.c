@@ -256,8 +256,6 @@ static bool act_owner(struct script *s, const char *action)
 		server_shut(p->server, "4.3.2", "shutting down");
 	else if (strcmp(action, "bounded") == 0)
 		assert_true(conn_unsent(p->conn) > 0 && conn_unsent(p->conn) <= 70000);
-	else if (strcmp(action, "idle") == 0 || strcmp(action, "busy") == 0)
-		assert_int_equal(server_is_idle(p->server), action[0] == 'i');
 	else
 		known = false;
 	p->calling = false;
@@ -431,44 +429,6 @@ static void test_big_paused(void **state)
 	peer_end(&p);
 }
 
-static void test_set_options(void **state)
-{
-	(void)state;
-	struct peer p;
-	clock_fake(1800000000000);
-	peer_init(&p);
-	peer_open(&p);
-	struct conf_limits limits = p.limits;
-	struct server_options options = p.options;
-	limits.message_size = 77;
-	options.limits = &limits;
-	options.hostname = "other.example";
-	server_set_options(p.server, &options);
-	peer_send(&p, "EHLO c\r\n", 8);
-	peer_settle(&p);
-	assert_non_null(strstr(buf_text(&p.got), "250-other.example\r\n"));
-	assert_non_null(strstr(buf_text(&p.got), "250-SIZE 77\r\n"));
-	peer_end(&p);
-}
-
-/* During the handshake of a socket with implicit TLS, whose settings change: the
- * session still is one that begins with a banner behind the handshake. */
-static void test_set_options_handshake(void **state)
-{
-	(void)state;
-	struct peer p;
-	peer_init(&p);
-	p.options.tls = server_ctx;
-	p.options.tls_now = true;
-	peer_open(&p);
-	p.options.tls_now = false;
-	server_set_options(p.server, &p.options);
-	peer_shake(&p);
-	peer_settle(&p);
-	assert_non_null(strstr(buf_text(&p.got), "220 relay.example"));
-	peer_end(&p);
-}
-
 static void make_server_ctx(void)
 {
 	char folder[] = "/tmp/test_server.XXXXXX";
@@ -514,8 +474,6 @@ static struct CMUnitTest *list_tests(size_t *count)
 	static const struct CMUnitTest others[] = {
 	    cmocka_unit_test(test_many_commands),
 	    cmocka_unit_test(test_big_paused),
-	    cmocka_unit_test(test_set_options),
-	    cmocka_unit_test(test_set_options_handshake),
 	};
 	size_t other_count = sizeof(others) / sizeof(others[0]);
 	found_count = scandir(SCRIPTS, &found, is_script, alphasort);
