@@ -56,7 +56,6 @@ struct dkim_key {
 };
 
 struct dkim_keys {
-	atomic_uint refs;
 	uint64_t serial; /* never used twice, so a decoded key is never mixed up */
 	size_t count;
 	struct dkim_key *key;

@@ -19,7 +19,6 @@ struct dkim_keys *dkim_keys_new(size_t count)
 {
 	static atomic_uint_least64_t serial;
 	struct dkim_keys *keys = mem_zero(sizeof(*keys));
-	atomic_init(&keys->refs, 1);
 	keys->serial = atomic_fetch_add(&serial, 1) + 1;
 	keys->key = mem_array(count ? count : 1, sizeof(*keys->key));
 	return keys;
@@ -151,19 +150,13 @@ struct dkim_keys *dkim_keys_load(
 		goto bad;
 	return keys;
 bad:
-	dkim_keys_unref(keys);
+	dkim_keys_free(keys);
 	return NULL;
 }
 
-struct dkim_keys *dkim_keys_ref(struct dkim_keys *keys)
+void dkim_keys_free(struct dkim_keys *keys)
 {
-	atomic_fetch_add(&keys->refs, 1);
-	return keys;
-}
-
-void dkim_keys_unref(struct dkim_keys *keys)
-{
-	if (!keys || atomic_fetch_sub(&keys->refs, 1) != 1)
+	if (!keys)
 		return;
 	for (size_t i = 0; i < keys->count; i++) {
 		struct dkim_key *key = &keys->key[i];

@@ -17,7 +17,7 @@
 #include "relayd/base/buf.h"
 #include "relayd/base/why.h"
 
-/* A set of keys, immutable, shared by loop and workers, counted (atomically). */
+/* A set of keys, immutable, shared by loop and workers. */
 struct dkim_keys;
 
 /* Read all keys of DOMAINS. Files are read now, so privileges may be dropped
@@ -25,8 +25,7 @@ struct dkim_keys;
  * bits, neither RSA nor Ed25519, readable by others). */
 struct dkim_keys *dkim_keys_load(
     const struct conf_domain *domains, size_t count, struct why *why);
-struct dkim_keys *dkim_keys_ref(struct dkim_keys *keys);
-void dkim_keys_unref(struct dkim_keys *keys); /* the last one wipes the PEM text */
+void dkim_keys_free(struct dkim_keys *keys); /* wipes the PEM text; NULL is fine */
 
 /* Has the domain (exact name) any key? */
 bool dkim_keys_has(const struct dkim_keys *keys, const char *domain);

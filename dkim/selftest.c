@@ -134,7 +134,7 @@ static int type_test(
 out:
 	EVP_PKEY_free(key);
 	EVP_PKEY_free(again);
-	dkim_keys_unref(keys);
+	dkim_keys_free(keys);
 	return result;
 }
 

@@ -193,7 +193,7 @@ void settings_unref(struct settings *s)
 	SSL_CTX_free(s->client_tls_verify);
 	SSL_CTX_free(s->client_tls_dane);
 	if (s->keys)
-		dkim_keys_unref(s->keys);
+		dkim_keys_free(s->keys);
 	verdict_free(s->rules);
 	conf_free(s->conf);
 	mem_free(s);

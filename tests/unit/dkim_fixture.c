@@ -128,7 +128,7 @@ int dk_teardown(void **state)
 	(void)state;
 	static const char *const names[] = {"rsa", "ed", "bad", "again", "fifo", "rfc"};
 	dkim_signer_free(dk_signer);
-	dkim_keys_unref(dk_keys);
+	dkim_keys_free(dk_keys);
 	dkim_stop();
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		char *p = dk_path(names[i]);
