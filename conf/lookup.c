@@ -45,14 +45,6 @@ const struct table_row *table_find(const struct table_row *parent, const char *n
 	return row;
 }
 
-const struct table_row *table_row(const char *path)
-{
-	for (size_t i = 0; i < table_size; i++)
-		if (strcmp(table_rows[i].path, path) == 0)
-			return &table_rows[i];
-	bug("no such key");
-}
-
 /* How many letters must be put in, left out or changed to make A of B, case
  * aside: Levenshtein's table, one line of it at a time. */
 static size_t distance(const char *a, const char *b)

@@ -65,9 +65,6 @@ const struct table_row *table_next(const struct table_row *parent,
 /* The row with that name in PARENT; NULL: none. */
 const struct table_row *table_find(const struct table_row *parent, const char *name);
 
-/* The row with that full path; a path that does not exist is a bug. */
-const struct table_row *table_row(const char *path);
-
 /* What people may have meant by NAME in PARENT: a key there that differs in
  * few letters, else the full path of one of that name elsewhere ("lifetime",
  * "queue_lifetime"). NULL: no idea. */

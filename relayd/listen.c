@@ -123,14 +123,6 @@ void listen_stop(struct listen *l)
 		listener_free(l, l->listeners);
 }
 
-void listen_free(struct listen *l)
-{
-	listen_stop(l);
-	clients_free(l->clients);
-	settings_unref(l->settings);
-	mem_free(l);
-}
-
 size_t listen_connections(const struct listen *l)
 {
 	return clients_connections(l->clients);

@@ -15,7 +15,6 @@ struct listen_options {
 };
 
 struct listen *listen_new(const struct listen_options *options);
-void listen_free(struct listen *listen); /* closes all */
 
 /* Open what SETTINGS lists and is not open yet, close what it does not list.
  * -1: one could not be opened (WHY names it); the others are as before. Binding

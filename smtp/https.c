@@ -125,18 +125,6 @@ static bool is_ready(struct https *https)
 	return true;
 }
 
-void https_free(struct https *https)
-{
-	if (!https)
-		return;
-	while (https->requests)
-		https_cancel(https->requests);
-	if (https->multi)
-		https->curl->multi_cleanup(https->multi);
-	timer_stop(&https->timer);
-	mem_free(https);
-}
-
 /* ---- a request ---- */
 
 static size_t take_body(char *p, size_t size, size_t n, void *arg)

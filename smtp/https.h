@@ -45,7 +45,6 @@ typedef void https_done(const struct https_answer *answer, void *arg);
 /* Authorities: those of the system, or of the file that SSL_CERT_FILE names, as
  * everywhere with OpenSSL. */
 struct https *https_new(struct loop *loop);
-void https_free(struct https *https); /* requests under way end without an answer */
 
 /* Begin. DONE is never called inside; the handle ends with it. */
 struct https_request *https_start(struct https *https, const struct https_options *options,

@@ -330,13 +330,3 @@ void sts_set_network(struct sts *sts, const struct mx_options *network)
 	sts->network.own = NULL;
 	sts->network.own_count = 0;
 }
-
-void sts_free(struct sts *sts)
-{
-	if (!sts)
-		return;
-	while (sts->entries)
-		free_entry(sts->entries);
-	sts_store_free(sts->store);
-	mem_free(sts);
-}

@@ -34,7 +34,6 @@ typedef void sts_done(const struct sts_answer *answer, void *arg);
 
 /* NULL: WHY says what is wrong with the folder. */
 struct sts *sts_new(const struct sts_options *options, struct why *why);
-void sts_free(struct sts *sts); /* cancels */
 
 /* How policy servers are reached: as in delivery, but for the port (443). */
 void sts_set_network(struct sts *sts, const struct mx_options *network);

@@ -162,8 +162,8 @@ int main(int argc, char **argv)
 	}
 	EVP_PKEY_free(rsa);
 	EVP_PKEY_free(ed);
-	dkim_keys_unref(one);
-	dkim_keys_unref(other);
-	dkim_keys_unref(both);
+	dkim_keys_free(one);
+	dkim_keys_free(other);
+	dkim_keys_free(both);
 	return 0;
 }
