@@ -207,14 +207,9 @@ void value_clear(const struct table_row *row, void *base)
 static int append_standard(const struct table_row *row, void *base, struct why *why)
 {
 	struct span rest = span_text(row->standard);
-	while (rest.n) {
-		const char *space = memchr(rest.p, ' ', rest.n);
-		size_t n = space ? (size_t)(space - rest.p) : rest.n;
-		if (value_append(row, base, (struct span){rest.p, n}, why) < 0)
+	while (rest.n)
+		if (value_append(row, base, span_cut(&rest, ' '), why) < 0)
 			return -1;
-		size_t skip = space ? n + 1 : n;
-		rest = (struct span){rest.p + skip, rest.n - skip};
-	}
 	return 0;
 }
 

@@ -81,13 +81,11 @@ static void add_relaxed(struct buf *out, struct span s)
 /* RFC 6376 section 3.4.2, without the final CRLF. */
 static void add_field(struct buf *out, struct span field)
 {
-	const char *colon = memchr(field.p, ':', field.n);
-	size_t n = (size_t)(colon - field.p);
-	struct span name = span_trim((struct span){field.p, n});
+	struct span name = span_trim(span_cut(&field, ':'));
 	buf_add(out, name.p, name.n);
 	text_lower(out->data + out->len - name.n, name.n);
 	buf_add_byte(out, ':');
-	add_relaxed(out, (struct span){colon + 1, field.n - n - 1});
+	add_relaxed(out, field);
 }
 
 /* RFC 6376 section 3.4.4: as above, but white space at the start is one space. */
@@ -148,20 +146,9 @@ static struct span trim_fws(struct span s)
 	return s;
 }
 
-/* Cut what is before the next SEPARATOR off S. */
-static struct span part_take(struct span *s, char separator)
-{
-	const char *end = s->n ? memchr(s->p, separator, s->n) : NULL;
-	struct span part = {s->p, end ? (size_t)(end - s->p) : s->n};
-	size_t cut = part.n + (end != NULL);
-	s->p += cut;
-	s->n -= cut;
-	return part;
-}
-
 static struct span field_value(struct span field)
 {
-	part_take(&field, ':');
+	span_cut(&field, ':');
 	return field;
 }
 
@@ -169,8 +156,8 @@ static struct span field_value(struct span field)
 static struct span tag_find(struct span tags, const char *name)
 {
 	while (tags.n) {
-		struct span value = part_take(&tags, ';');
-		struct span own = part_take(&value, '=');
+		struct span value = span_cut(&tags, ';');
+		struct span own = span_cut(&value, '=');
 		if (span_is(trim_fws(own), name))
 			return trim_fws(value);
 	}
@@ -196,9 +183,9 @@ static void add_signature(struct buf *out, struct span field)
 	struct span tags = field_value(field);
 	buf_add(&text, field.p, (size_t)(tags.p - field.p));
 	while (tags.n) {
-		struct span tag = part_take(&tags, ';');
+		struct span tag = span_cut(&tags, ';');
 		struct span value = tag;
-		struct span name = part_take(&value, '=');
+		struct span name = span_cut(&value, '=');
 		if (name.n < tag.n && span_is(trim_fws(name), "b"))
 			tag.n = name.n + 1;
 		buf_add(&text, tag.p, tag.n);
@@ -243,7 +230,7 @@ static void message_split(struct message *message, struct span s)
 static void add_signed_fields(struct buf *out, struct message *message, struct span names)
 {
 	while (names.n) {
-		struct span name = trim_fws(part_take(&names, ':'));
+		struct span name = trim_fws(span_cut(&names, ':'));
 		for (size_t i = message->count; i-- > 0;) {
 			struct field *field = &message->field[i];
 			if (field->used || !field_named(field->text, name))

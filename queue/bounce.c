@@ -130,14 +130,9 @@ static void add_reply(struct buf *out, const struct bounce_recipient *r, bool wi
 	if (r->code)
 		buf_addf(&line, "%u ", r->code);
 	while (rest.n) {
-		const char *end = memchr(rest.p, '\n', rest.n);
-		size_t n = end ? (size_t)(end - rest.p) : rest.n;
-		add_text(&line, (struct span){rest.p, n}, REPLY_SHOWN, wide);
+		add_text(&line, span_cut(&rest, '\n'), REPLY_SHOWN, wide);
 		add_folded(out, "      ", span_buf(&line));
 		buf_clear(&line);
-		n += end != NULL;
-		rest.p += n;
-		rest.n -= n;
 	}
 	buf_free(&line);
 }
@@ -334,18 +329,14 @@ static void print_original(const struct bounce *b, struct buf *out)
 	if (rest.n > HEADER_SHOWN)
 		rest.n = HEADER_SHOWN;
 	while (rest.n) {
-		const char *end = memchr(rest.p, '\n', rest.n);
-		size_t n = end ? (size_t)(end - rest.p) + 1 : rest.n;
-		struct span line = {rest.p, n};
-		while (line.n && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
+		struct span line = span_cut(&rest, '\n');
+		while (line.n && line.p[line.n - 1] == '\r')
 			line.n--;
 		/* an empty line would end the header */
 		if (line.n) {
 			add_text(out, line, LINE_SHOWN, b->smtputf8);
 			buf_add_text(out, "\r\n");
 		}
-		rest.p += n;
-		rest.n -= n;
 	}
 }
 

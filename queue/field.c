@@ -163,15 +163,10 @@ static bool parse_list(struct span s, size_t max, int64_t *list)
 {
 	size_t n = 0;
 	while (s.n) {
-		const char *comma = memchr(s.p, ',', s.n);
-		struct span part = {s.p, comma ? (size_t)(comma - s.p) : s.n};
 		uint64_t value;
-		if (n == max || !span_number(part, FIELD_TIME_MAX, &value))
+		if (n == max || !span_number(span_cut(&s, ','), FIELD_TIME_MAX, &value))
 			return false;
 		list[n++] = (int64_t)value;
-		size_t used = part.n + (comma ? 1 : 0);
-		s.p += used;
-		s.n -= used;
 	}
 	return true;
 }
@@ -259,9 +254,8 @@ bool field_parse(struct span line, const struct field *fields, size_t count, voi
 	while (line.n && (tab = memchr(line.p, '\t', line.n))) {
 		line.n -= (size_t)(tab + 1 - line.p);
 		line.p = tab + 1;
-		tab = line.n ? memchr(line.p, '\t', line.n) : NULL;
-		struct span one = {line.p, tab ? (size_t)(tab - line.p) : line.n};
-		well = parse_field(one, fields, count, base) && well;
+		struct span rest = line;
+		well = parse_field(span_cut(&rest, '\t'), fields, count, base) && well;
 	}
 	return well;
 }

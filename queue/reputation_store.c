@@ -407,8 +407,8 @@ static const struct kind {
 
 bool reputation_replay(struct reputation *r, struct span line)
 {
-	const char *tab = line.n ? memchr(line.p, '\t', line.n) : NULL;
-	struct span name = {line.p, tab ? (size_t)(tab - line.p) : line.n};
+	struct span rest = line;
+	struct span name = span_cut(&rest, '\t');
 	struct line names = {0};
 	bool well = false;
 	for (size_t i = 0; i < COUNT(kinds); i++)

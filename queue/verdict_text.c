@@ -77,14 +77,11 @@ bool verdict_text_parse(struct verdict_text *out, struct span reply)
 	if (reply.n > PLAIN_MAX)
 		reply.n = PLAIN_MAX;
 	while (reply.n || first) {
-		const char *end = reply.n ? memchr(reply.p, '\n', reply.n) : NULL;
-		struct span line = {reply.p, end ? (size_t)(end - reply.p) : reply.n};
+		struct span line = span_cut(&reply, '\n');
 		if (first)
 			out->input.code = code_of(line);
 		add_line(out, line, first);
 		first = false;
-		reply.p += line.n + (end != NULL);
-		reply.n -= line.n + (end != NULL);
 	}
 	out->input.text = span_buf(&out->text);
 	return out->input.code != 0;

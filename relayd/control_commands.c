@@ -70,14 +70,8 @@ void control_status(struct request *r)
 /* The mistakes as rows, one a line. */
 static void mistake_rows(struct request *r, struct span rest)
 {
-	while (rest.n) {
-		const char *end = memchr(rest.p, '\n', rest.n);
-		size_t n = end ? (size_t)(end - rest.p) : rest.n;
-		request_row(r, json_pack("{s:o}", "line", json_safe((struct span){rest.p, n})));
-		n += end != NULL;
-		rest.p += n;
-		rest.n -= n;
-	}
+	while (rest.n)
+		request_row(r, json_pack("{s:o}", "line", json_safe(span_cut(&rest, '\n'))));
 }
 
 void control_reload(struct request *r)

@@ -50,11 +50,8 @@ static void print_mistakes(const char *file, struct span lines)
 {
 	json_t *mistakes = json_array();
 	while (lines.n) {
-		const char *end = memchr(lines.p, '\n', lines.n);
-		size_t n = end ? (size_t)(end - lines.p) : lines.n;
-		json_array_append_new(mistakes, json_stringn_nocheck(lines.p, n));
-		n += end != NULL;
-		lines.p += n, lines.n -= n;
+		struct span line = span_cut(&lines, '\n');
+		json_array_append_new(mistakes, json_stringn_nocheck(line.p, line.n));
 	}
 	print_json(json_pack("{s:s,s:b,s:o}", "file", file, "good", 0, "mistakes", mistakes));
 }

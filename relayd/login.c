@@ -82,12 +82,8 @@ static void say_errors(const struct login *login, const struct buf *errors)
 {
 	struct span rest = span_buf(errors);
 	while (rest.n) {
-		const char *end = memchr(rest.p, '\n', rest.n);
-		size_t n = end ? (size_t)(end - rest.p) : rest.n;
-		log_text(LOG_LEVEL_ERROR, "users: %.*s", (int)n, rest.p);
-		n += end != NULL;
-		rest.p += n;
-		rest.n -= n;
+		struct span line = span_cut(&rest, '\n');
+		log_text(LOG_LEVEL_ERROR, "users: %.*s", (int)line.n, line.p);
 	}
 	log_text(LOG_LEVEL_ERROR, "users: %s",
 	    login->users ? "the users of before stay as they were" : "nobody can log in");

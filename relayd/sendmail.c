@@ -216,10 +216,8 @@ static void print_report(const struct sendmail_report *report)
 {
 	struct span rest = span_buf(&report->text);
 	while (rest.n) {
-		const char *end = memchr(rest.p, '\n', rest.n);
-		int n = (int)(end - rest.p);
-		fprintf(stderr, "relay-sendmail: %.*s\n", n, rest.p);
-		rest.p += n + 1, rest.n -= (size_t)n + 1;
+		struct span line = span_cut(&rest, '\n');
+		fprintf(stderr, "relay-sendmail: %.*s\n", (int)line.n, line.p);
 	}
 }
 

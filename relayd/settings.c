@@ -117,11 +117,8 @@ void settings_log_errors(enum log_level level, const char *what,
 {
 	struct span rest = span_buf(&errors->text);
 	while (rest.n) {
-		const char *end = memchr(rest.p, '\n', rest.n);
-		size_t n = end ? (size_t)(end - rest.p) : rest.n;
-		log_text(level, "%s: %.*s", what, (int)n, rest.p);
-		rest.p += n + (end != NULL);
-		rest.n -= n + (end != NULL);
+		struct span line = span_cut(&rest, '\n');
+		log_text(level, "%s: %.*s", what, (int)line.n, line.p);
 	}
 }
 

@@ -83,16 +83,14 @@ static json_t *describe(const struct tls_note *note)
 	if (rest.n > POLICY_MAX)
 		rest.n = POLICY_MAX;
 	while (rest.n) {
-		const char *end = memchr(rest.p, '\n', rest.n);
-		size_t n = end ? (size_t)(end - rest.p) : rest.n;
-		struct span line = {rest.p, n && rest.p[n - 1] == '\r' ? n - 1 : n};
+		struct span line = span_cut(&rest, '\n');
+		if (line.n && line.p[line.n - 1] == '\r')
+			line.n--;
 		if (line.n)
 			json_array_append_new(lines, text(line, POLICY_MAX));
 		if (span_starts_nocase(line, "mx:"))
 			json_array_append_new(hosts,
 			    text(span_trim((struct span){line.p + 3, line.n - 3}), POLICY_MAX));
-		rest.p += end ? n + 1 : n;
-		rest.n -= end ? n + 1 : n;
 	}
 	json_t *policy = json_pack("{s:s,s:o}", "policy-type", note->type, "policy-domain",
 	    text(span_text(note->domain), 300));

@@ -63,17 +63,6 @@ int users_check_name(const char *name, struct why *why)
 	return check_bytes(name, " :", "the name", why);
 }
 
-/* Take what stands before C off REST; all of it when C is not there. */
-static struct span take_field(struct span *rest, char c)
-{
-	const char *at = rest->n ? memchr(rest->p, c, rest->n) : NULL;
-	struct span field = {rest->p, at ? (size_t)(at - rest->p) : rest->n};
-	size_t used = field.n + (at != NULL);
-	rest->p += used;
-	rest->n -= used;
-	return field;
-}
-
 static bool is_base64_of(struct span text, size_t min, size_t max)
 {
 	struct buf bytes = {0};
@@ -96,10 +85,10 @@ static bool copy_field(char *to, size_t size, struct span field)
 static bool parse_keys(struct span text, struct auth_keys *keys)
 {
 	uint64_t iterations;
-	struct span scheme = take_field(&text, '$');
-	struct span number = take_field(&text, ':');
-	struct span salt = take_field(&text, '$');
-	struct span stored = take_field(&text, ':');
+	struct span scheme = span_cut(&text, '$');
+	struct span number = span_cut(&text, ':');
+	struct span salt = span_cut(&text, '$');
+	struct span stored = span_cut(&text, ':');
 	if (!span_is(scheme, "SCRAM-SHA-256") || !span_number(number, ITERATIONS_MAX, &iterations) ||
 	    iterations < ITERATIONS_MIN || !is_base64_of(salt, 8, AUTH_SALT_MAX) ||
 	    !is_base64_of(stored, KEY_SIZE, KEY_SIZE) || !is_base64_of(text, KEY_SIZE, KEY_SIZE))
@@ -124,7 +113,7 @@ static bool is_hash(struct span text)
 static bool parse_secret(struct span line, unsigned char *secret)
 {
 	static const char digits[] = "0123456789abcdef";
-	struct span name = take_field(&line, ':');
+	struct span name = span_cut(&line, ':');
 	if (!span_is(name, "secret") || line.n != SECRET_SIZE * 2)
 		return false;
 	for (size_t i = 0; i < line.n; i++) {
@@ -159,8 +148,8 @@ static void entry_free(struct entry *entry)
 
 static int fill(struct entry *entry, const struct users *users, struct span line, struct why *why)
 {
-	struct span name = take_field(&line, ':');
-	struct span hash = take_field(&line, ':');
+	struct span name = span_cut(&line, ':');
+	struct span hash = span_cut(&line, ':');
 	entry->user.name = span_dup(name);
 	if (strlen(entry->user.name) != name.n)
 		return why_set(why, WHY_PERM, "the name holds a NUL");
@@ -209,7 +198,7 @@ struct users *users_parse(struct span text, const char *file, struct buf *errors
 	size_t wrong = 0;
 	random_bytes(users->secret, sizeof(users->secret));
 	for (size_t number = 1; text.n; number++) {
-		struct span line = take_field(&text, '\n');
+		struct span line = span_cut(&text, '\n');
 		if (parse_line(users, line, &why) == 0)
 			continue;
 		if (++wrong <= ERRORS_MAX)

@@ -86,19 +86,15 @@ static bool edit(struct change *c, const char *name, const char *line)
 	size_t n = strlen(name);
 	bool found = false;
 	while (rest.n) {
-		const char *end = memchr(rest.p, '\n', rest.n);
-		size_t len = end ? (size_t)(end - rest.p) : rest.n;
-		bool own = len > n && memcmp(rest.p, name, n) == 0 && rest.p[n] == ':';
+		struct span old = span_cut(&rest, '\n');
+		bool own = old.n > n && memcmp(old.p, name, n) == 0 && old.p[n] == ':';
 		found = found || own;
 		if (!own)
-			buf_add(&c->fresh, rest.p, len);
+			buf_add(&c->fresh, old.p, old.n);
 		else if (line)
 			buf_add_text(&c->fresh, line);
 		if (!own || line)
 			buf_add_byte(&c->fresh, '\n');
-		len += end != NULL;
-		rest.p += len;
-		rest.n -= len;
 	}
 	return found;
 }

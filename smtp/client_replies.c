@@ -166,18 +166,9 @@ static void take_keyword(struct client *c, struct span line)
 static void take_offers(struct client *c)
 {
 	struct span rest = span_buf(&c->reply.text);
-	const char *end;
-	bool first = true;
-	while (rest.n) {
-		end = memchr(rest.p, '\n', rest.n);
-		size_t n = end ? (size_t)(end - rest.p) : rest.n;
-		if (!first)
-			take_keyword(c, span_trim((struct span){rest.p, n}));
-		first = false;
-		n += end ? 1 : 0;
-		rest.p += n;
-		rest.n -= n;
-	}
+	span_cut(&rest, '\n');
+	while (rest.n)
+		take_keyword(c, span_trim(span_cut(&rest, '\n')));
 }
 
 enum client_state client_ehlo_accepted(struct client *c)

@@ -25,17 +25,6 @@ static size_t least(size_t a, size_t b)
 
 /* ---- version 1 ---- */
 
-/* The next word of REST, ended by a space or the end; empty: there is none. */
-static struct span take_word(struct span *rest)
-{
-	const char *space = rest->n ? memchr(rest->p, ' ', rest->n) : NULL;
-	size_t n = space ? (size_t)(space - rest->p) : rest->n;
-	struct span word = {rest->p, n};
-	size_t skip = space ? n + 1 : n;
-	*rest = (struct span){rest->p + skip, rest->n - skip};
-	return word;
-}
-
 static bool take_address(struct span word, int family, uint16_t port,
     struct conn_address *address)
 {
@@ -64,8 +53,8 @@ static enum proxy_result read_line(struct span line, struct proxy_header *header
 	uint16_t to;
 	struct conn_address ours;
 	struct span rest = line;
-	take_word(&rest);
-	struct span kind = take_word(&rest);
+	span_cut(&rest, ' ');
+	struct span kind = span_cut(&rest, ' ');
 	if (span_is(kind, "UNKNOWN")) {
 		header->own = true; /* what follows is not for us */
 		return PROXY_DONE;
@@ -73,9 +62,9 @@ static enum proxy_result read_line(struct span line, struct proxy_header *header
 	int family = span_is(kind, "TCP4") ? AF_INET : AF_INET6;
 	if (family == AF_INET6 && !span_is(kind, "TCP6"))
 		return PROXY_BAD;
-	struct span client = take_word(&rest);
-	struct span server = take_word(&rest);
-	if (!take_port(take_word(&rest), &from) || !take_port(take_word(&rest), &to) || rest.n)
+	struct span client = span_cut(&rest, ' ');
+	struct span server = span_cut(&rest, ' ');
+	if (!take_port(span_cut(&rest, ' '), &from) || !take_port(span_cut(&rest, ' '), &to) || rest.n)
 		return PROXY_BAD;
 	if (!take_address(client, family, from, &header->client) ||
 	    !take_address(server, family, to, &ours))

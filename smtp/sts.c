@@ -19,17 +19,6 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* The part up to STOP; what is behind STOP stays in S. */
-static struct span take_until(struct span *s, char stop)
-{
-	const char *end = memchr(s->p, stop, s->n);
-	struct span part = {s->p, end ? (size_t)(end - s->p) : s->n};
-	size_t taken = part.n + (end ? 1 : 0);
-	s->p += taken;
-	s->n -= taken;
-	return part;
-}
-
 static bool take_id(struct span value, char id[STS_ID_ROOM])
 {
 	if (value.n == 0 || value.n >= STS_ID_ROOM)
@@ -48,10 +37,10 @@ static bool read_fields(struct span s, char id[STS_ID_ROOM])
 {
 	bool found = false;
 	while (s.n) {
-		struct span field = span_trim(take_until(&s, ';'));
+		struct span field = span_trim(span_cut(&s, ';'));
 		if (field.n == 0)
 			continue;
-		struct span key = take_until(&field, '=');
+		struct span key = span_cut(&field, '=');
 		if (found || !span_is(key, "id"))
 			continue;
 		if (!take_id(field, id))
@@ -189,14 +178,14 @@ static int check(const struct reading *r, struct why *why)
 static int read_lines(struct reading *r, struct span text, struct why *why)
 {
 	while (text.n) {
-		struct span line = take_until(&text, '\n');
+		struct span line = span_cut(&text, '\n');
 		if (line.n && line.p[line.n - 1] == '\r')
 			line.n--;
 		if (span_trim(line).n == 0)
 			continue;
 		if (!memchr(line.p, ':', line.n))
 			return bad_value(why, (struct span){"line", 4}, line, "a key, a colon, and a value");
-		struct span key = span_trim(take_until(&line, ':'));
+		struct span key = span_trim(span_cut(&line, ':'));
 		if (take_field(r, key, span_trim(line), why) < 0)
 			return -1;
 	}

@@ -181,10 +181,7 @@ static void take_policy(struct entry *e, struct sts_policy *policy)
 static bool is_plain_text(const char *type)
 {
 	struct span s = span_text(type);
-	const char *end = memchr(s.p, ';', s.n);
-	if (end)
-		s.n = (size_t)(end - s.p);
-	return span_is_nocase(span_trim(s), "text/plain");
+	return span_is_nocase(span_trim(span_cut(&s, ';')), "text/plain");
 }
 
 static void on_fetched(const struct https_answer *answer, void *arg)

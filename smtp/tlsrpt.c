@@ -12,16 +12,6 @@
 
 #define RUA_BYTES_MAX 500
 
-static struct span take_until(struct span *s, char stop)
-{
-	const char *end = s->n ? memchr(s->p, stop, s->n) : NULL;
-	struct span part = {s->p, end ? (size_t)(end - s->p) : s->n};
-	size_t taken = part.n + (end ? 1 : 0);
-	s->p += taken;
-	s->n -= taken;
-	return part;
-}
-
 static bool is_graphic(struct span s)
 {
 	for (size_t i = 0; i < s.n; i++)
@@ -58,7 +48,7 @@ static bool read_url(struct tlsrpt_rua *rua, struct span s)
 	struct span path = {slash, slash ? s.n - (size_t)(slash - s.p) : 0};
 	struct span place = {s.p, s.n - path.n};
 	uint64_t port = 443;
-	struct span host = take_until(&place, ':');
+	struct span host = span_cut(&place, ':');
 	if (place.n && (!span_number(place, 65535, &port) || port == 0))
 		return false;
 	if (!is_host(host) || (path.n && memchr(path.p, '#', path.n)))
@@ -89,12 +79,12 @@ static void add_rua(struct tlsrpt_record *record, struct span s)
 static void read_fields(struct tlsrpt_record *record, struct span s)
 {
 	while (s.n) {
-		struct span field = span_trim(take_until(&s, ';'));
-		struct span key = span_trim(take_until(&field, '='));
+		struct span field = span_trim(span_cut(&s, ';'));
+		struct span key = span_trim(span_cut(&field, '='));
 		if (!span_is(key, "rua"))
 			continue;
 		while (field.n)
-			add_rua(record, span_trim(take_until(&field, ',')));
+			add_rua(record, span_trim(span_cut(&field, ',')));
 		return;
 	}
 }
@@ -102,7 +92,7 @@ static void read_fields(struct tlsrpt_record *record, struct span s)
 static bool announces(const struct dns_record *r, struct span *fields)
 {
 	struct span s = {(const char *)r->data, r->len};
-	struct span version = take_until(&s, ';');
+	struct span version = span_cut(&s, ';');
 	*fields = s;
 	return span_is(span_trim(version), "v=TLSRPTv1");
 }

@@ -37,6 +37,16 @@ char *span_dup(struct span s)
 	return mem_copy(s.p, s.n);
 }
 
+struct span span_cut(struct span *rest, char end)
+{
+	const char *at = rest->n ? memchr(rest->p, end, rest->n) : NULL;
+	struct span part = {rest->p, at ? (size_t)(at - rest->p) : rest->n};
+	size_t cut = part.n + (at != NULL);
+	rest->p += cut;
+	rest->n -= cut;
+	return part;
+}
+
 int text_lower_byte(int c)
 {
 	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;

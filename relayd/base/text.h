@@ -23,6 +23,8 @@ struct span span_text(const char *text); /* of a string; NULL gives an empty spa
 struct span span_buf(const struct buf *b);
 struct span span_trim(struct span s); /* without SP and HT at both ends */
 char *span_dup(struct span s);        /* NUL-terminated copy, free with mem_free */
+/* Cut off REST what stands before the first END, and END; all of it where there is none. */
+struct span span_cut(struct span *rest, char end);
 
 int text_lower_byte(int c);
 bool span_equal(struct span a, struct span b);

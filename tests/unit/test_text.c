@@ -37,6 +37,15 @@ static void test_span(void **state)
 	assert_span(span_trim(span_text(" \t a b\t ")), "a b");
 	assert_span(span_trim(span_text(" \t ")), "");
 	assert_span(span_trim(span_text("\r\n")), "\r\n");
+	struct span rest = span_text("a,,b");
+	assert_span(span_cut(&rest, ','), "a");
+	assert_span(span_cut(&rest, ','), "");
+	assert_span(rest, "b");
+	assert_span(span_cut(&rest, ','), "b");
+	assert_int_equal(rest.n, 0);
+	assert_span(span_cut(&rest, ','), "");
+	rest = (struct span){NULL, 0};
+	assert_int_equal(span_cut(&rest, ',').n, 0);
 	char *copy = span_dup((struct span){"abcdef", 3});
 	assert_string_equal(copy, "abc");
 	mem_free(copy);
