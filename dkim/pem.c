@@ -56,13 +56,6 @@ static int file_read(int fd, struct buf *text, struct why *why)
 	return why_set(why, WHY_LOCAL, "is too large for a key (over 64 KiB)");
 }
 
-static void buf_wipe(struct buf *b)
-{
-	if (b->data)
-		mem_wipe(b->data, b->cap);
-	buf_free(b);
-}
-
 /* A daemon has nobody to ask; without this OpenSSL would ask the terminal. */
 static int no_password(char *to, int size, int writing, void *asked)
 {

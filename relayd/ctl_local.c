@@ -234,9 +234,7 @@ static int dkim_new(const struct ctl *ctl)
 		result = write_key(buf_text(&path), &pem, user, &why);
 	if (result == 0)
 		show_record(ctl, key.selector, key.domain, buf_text(&record), buf_text(&path));
-	if (pem.data)
-		mem_wipe(pem.data, pem.cap);
-	buf_free(&pem);
+	buf_wipe(&pem);
 	buf_free(&record);
 	buf_free(&path);
 	mem_free(user);

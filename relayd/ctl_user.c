@@ -63,13 +63,6 @@ static void place_clear(struct place *place)
 
 /* ---- the password ---- */
 
-static void wipe(struct buf *b)
-{
-	if (b->data)
-		mem_wipe(b->data, b->cap);
-	buf_free(b);
-}
-
 /* One line without its end, byte by byte: what stands behind it is not ours. */
 static int read_line(struct buf *line, struct why *why)
 {
@@ -120,7 +113,7 @@ static int ask_twice(struct buf *password, struct why *why)
 		result = ask_once("Again: ", &again, why);
 	if (result == 0 && !span_equal(span_buf(password), span_buf(&again)))
 		result = why_set(why, WHY_PERM, "the two passwords differ; nothing was changed");
-	wipe(&again);
+	buf_wipe(&again);
 	return result;
 }
 
@@ -162,8 +155,8 @@ static int set_password(const struct ctl *ctl, const struct place *place, const 
 		    &why);
 	if (result == 0 && generate)
 		printf("%s\n", buf_text(&password));
-	wipe(&password);
-	wipe(&line);
+	buf_wipe(&password);
+	buf_wipe(&line);
 	return result < 0 ? complain(&why) : CTL_OK;
 }
 

@@ -62,8 +62,7 @@ static void make_key(const struct login_cache *cache, const char *user, const ch
 	if (!HMAC(EVP_sha256(), cache->secret, KEY_SIZE, (const unsigned char *)text.data, text.len,
 		key, &n))
 		bug("HMAC");
-	mem_wipe(text.data, text.cap);
-	buf_free(&text);
+	buf_wipe(&text);
 }
 
 static struct entry *find(struct login_cache *cache, const unsigned char *key)

@@ -75,12 +75,6 @@ static int read_file(const char *file, struct buf *out, mode_t *mode, struct why
 	return result;
 }
 
-static void wipe(struct buf *b)
-{
-	mem_wipe(b->data, b->cap);
-	buf_free(b);
-}
-
 /* ---- one setting ---- */
 
 static int wrong(struct reading *r, const config_setting_t *s, const char *text)
@@ -202,7 +196,7 @@ static int take_password_file(struct reading *r)
 		else
 			r->config->password = mem_copy(text.data, n);
 	}
-	wipe(&text);
+	buf_wipe(&text);
 	return got == 0 ? 0 : -1;
 }
 
@@ -269,7 +263,7 @@ static int read_one(struct sendmail_config *config, const char *file, struct why
 		result = parse(&r, buf_text(&text));
 		mem_free(r.password_file);
 	}
-	wipe(&text);
+	buf_wipe(&text);
 	if (result >= 0)
 		fill(config);
 	else

@@ -143,8 +143,7 @@ static int send_secret(struct sendmail_session *s, const char *before, const str
 	buf_add(&line, base64->data, base64->len);
 	buf_add(&line, "\r\n", 2);
 	int result = sendmail_session_command(s, span_buf(&line), wanted, "login");
-	mem_wipe(line.data, line.cap);
-	buf_free(&line);
+	buf_wipe(&line);
 	return result;
 }
 
@@ -157,8 +156,7 @@ static int auth_login(struct sendmail_session *s)
 		buf_room(&base64, strlen(words[i]) / 3 * 4 + 4);
 		text_base64(&base64, span_text(words[i]));
 		result = send_secret(s, "", &base64, i == 0 ? 3 : 2);
-		mem_wipe(base64.data, base64.cap);
-		buf_free(&base64);
+		buf_wipe(&base64);
 	}
 	return result;
 }
@@ -168,8 +166,7 @@ static int auth_plain_now(struct sendmail_session *s)
 	struct buf base64 = {0};
 	auth_plain(&base64, s->config->user, s->config->password);
 	int result = send_secret(s, "AUTH PLAIN ", &base64, 2);
-	mem_wipe(base64.data, base64.cap);
-	buf_free(&base64);
+	buf_wipe(&base64);
 	return result;
 }
 

@@ -284,9 +284,7 @@ struct users *users_load(const char *file, struct stat *st, struct buf *errors)
 		users = users_parse(span_buf(&text), file, errors);
 	if (st)
 		*st = own;
-	if (text.data)
-		mem_wipe(text.data, text.cap);
-	buf_free(&text);
+	buf_wipe(&text);
 	return users;
 }
 

@@ -162,13 +162,6 @@ static int replace(const struct change *c, struct why *why)
 	return result;
 }
 
-static void wipe(struct buf *b)
-{
-	if (b->data)
-		mem_wipe(b->data, b->cap);
-	buf_free(b);
-}
-
 int users_file_change(const char *file, enum users_change change, const char *name,
     const char *line, const char *owner, struct why *why)
 {
@@ -182,8 +175,8 @@ int users_file_change(const char *file, enum users_change change, const char *na
 		result = replace(&c, why);
 	if (c.folder >= 0)
 		close(c.folder); /* ends the lock */
-	wipe(&c.old);
-	wipe(&c.fresh);
+	buf_wipe(&c.old);
+	buf_wipe(&c.fresh);
 	mem_free(c.name);
 	free(real);
 	return result;

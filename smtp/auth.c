@@ -80,22 +80,8 @@ void auth_mask(struct buf *out, struct span line, const char *user, const char *
 		line.p += most ? most : 1;
 		line.n -= most ? most : 1;
 	}
-	for (size_t i = 0; i < 3; i++) {
-		if (secrets[i].data)
-			mem_wipe(secrets[i].data, secrets[i].cap);
-		buf_free(&secrets[i]);
-	}
-}
-
-/* The bytes up to the next NUL, or to the end; *REST moves behind. */
-static struct span take_part(struct span *rest)
-{
-	const char *nul = rest->n ? memchr(rest->p, '\0', rest->n) : NULL;
-	struct span part = {rest->p, nul ? (size_t)(nul - rest->p) : rest->n};
-	size_t used = nul ? part.n + 1 : part.n;
-	rest->p += used;
-	rest->n -= used;
-	return part;
+	for (size_t i = 0; i < 3; i++)
+		buf_wipe(&secrets[i]);
 }
 
 /* RFC 4616: [authzid] NUL authcid NUL passwd, none of them with a NUL. Nobody
@@ -107,8 +93,8 @@ static bool split(struct span message, struct span *user, struct span *password)
 		nuls += message.p[i] == '\0';
 	if (nuls != 2)
 		return false;
-	struct span other = take_part(&message);
-	*user = take_part(&message);
+	struct span other = span_cut(&message, '\0');
+	*user = span_cut(&message, '\0');
 	*password = message;
 	return user->n && password->n && (!other.n || span_equal(other, *user));
 }

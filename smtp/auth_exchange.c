@@ -159,19 +159,12 @@ struct auth_exchange *auth_exchange_new(struct span mechanism, auth_keys_of *key
 	return NULL;
 }
 
-static void wipe(struct buf *b)
-{
-	if (b->data)
-		mem_wipe(b->data, b->cap);
-	buf_free(b);
-}
-
 void auth_exchange_free(struct auth_exchange *x)
 {
 	if (!x)
 		return;
-	wipe(&x->user);
-	wipe(&x->password);
+	buf_wipe(&x->user);
+	buf_wipe(&x->password);
 	gsasl_finish(x->session);
 	gsasl_done(x->gsasl);
 	mem_free(x);
@@ -194,7 +187,7 @@ enum auth_step auth_exchange_step(struct auth_exchange *x, const struct span *ba
 	x->messages++;
 	if (text_unbase64(&message, *base64))
 		step = x->mechanism->step(x, (struct span){message.data, message.len}, out);
-	wipe(&message);
+	buf_wipe(&message);
 	return step;
 }
 
@@ -220,7 +213,7 @@ static void put_key(char *to, size_t size, const char *key)
 	struct buf text = {0};
 	text_base64(&text, (struct span){key, KEY_SIZE});
 	snprintf(to, size, "%s", buf_text(&text));
-	wipe(&text);
+	buf_wipe(&text);
 }
 
 int auth_keys_make(const char *password, struct auth_keys *keys)

@@ -15,13 +15,6 @@
 #define PIECE 65536u       /* bytes of text read and written at a time */
 #define COMMAND_LINE_MAX 512 /* RFC 5321 section 4.5.3.1.4, with CRLF */
 
-static void free_secret(struct buf *b)
-{
-	if (b->data)
-		mem_wipe(b->data, b->cap);
-	buf_free(b);
-}
-
 /* The one formatter (an argument with CR or LF would be a command of its own).
  * Addresses and names were parsed before they got here, so this is a bug. */
 static void write_line(struct client *c, const char *format, ...) ATTR_PRINTF(2, 3);
@@ -46,7 +39,7 @@ static void write_line(struct client *c, const char *format, ...)
 		bug("a line end within an SMTP command");
 	buf_add(&line, "\r\n", 2);
 	conn_write(c->conn, line.data, line.len);
-	free_secret(&line);
+	buf_wipe(&line);
 }
 
 enum client_state client_send_ehlo(struct client *c)
@@ -149,7 +142,7 @@ static void write_plain(struct client *c, const char *before)
 	buf_room(&answer, 2 * (4 + strlen(c->user) + strlen(c->password)));
 	auth_plain(&answer, c->user, c->password);
 	write_line(c, "%s%s", before, buf_text(&answer));
-	free_secret(&answer);
+	buf_wipe(&answer);
 }
 
 enum client_state client_send_auth_plain(struct client *c)
@@ -182,7 +175,7 @@ static enum client_state write_base64(struct client *c, const char *text)
 	buf_room(&answer, 2 * (4 + strlen(text)));
 	text_base64(&answer, span_text(text));
 	write_line(c, "%s", buf_text(&answer));
-	free_secret(&answer);
+	buf_wipe(&answer);
 	return STATE_WAIT;
 }
 

@@ -96,6 +96,13 @@ void buf_free(struct buf *b)
 	*b = (struct buf){0};
 }
 
+void buf_wipe(struct buf *b)
+{
+	if (b->data)
+		mem_wipe(b->data, b->cap);
+	buf_free(b);
+}
+
 char *buf_take(struct buf *b, size_t *len)
 {
 	char *data = buf_room(b, 0) - b->len;

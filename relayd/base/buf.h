@@ -34,6 +34,10 @@ void buf_drop(struct buf *b, size_t n);
 void buf_clear(struct buf *b);
 void buf_free(struct buf *b);
 
+/* Overwrite the memory, then release it: for secrets, whose memory was asked for at once
+ * (buf_room), so that no half of them stays where it grew out of. */
+void buf_wipe(struct buf *b);
+
 /* Hand the bytes over: the caller frees the result with mem_free; B is empty. */
 char *buf_take(struct buf *b, size_t *len);
 
