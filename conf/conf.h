@@ -341,6 +341,9 @@ void conf_print_manual(struct buf *out);
 const struct conf_domain *conf_domain_of(const struct conf_domain *domains, size_t count,
     const char *name, size_t n);
 
+/* The domain of mail that we write ourselves: the default one, else our host. */
+const char *conf_own_domain(const struct conf *conf);
+
 /* The entry of clients for a session that is logged in as LOGIN (NULL: it is not)
  * from that address (FAMILY 0: a Unix socket): that of the login, wherever it stands,
  * else the first one that has the address; NULL: none. */

@@ -25,6 +25,12 @@ const struct conf_domain *conf_domain_of(
 	return best;
 }
 
+const char *conf_own_domain(const struct conf *conf)
+{
+	const char *domain = conf->return_path.default_domain;
+	return domain[0] ? domain : conf->hostname;
+}
+
 bool conf_pattern_fits(const char *pattern, const char *domain, size_t n)
 {
 	struct span p = span_text(pattern);

@@ -394,6 +394,19 @@ int envelope_read(struct envelope *e, struct span s, struct why *why)
 	return -1;
 }
 
+struct envelope envelope_make(const char *sender, const char *client, const char *recipient)
+{
+	struct envelope envelope = {
+	    .sender = mem_text(sender),
+	    .client = mem_text(client),
+	    .user = mem_text(""),
+	    .recipients = mem_array(1, sizeof(char *)),
+	    .recipient_count = 1,
+	};
+	envelope.recipients[0] = mem_text(recipient);
+	return envelope;
+}
+
 void envelope_free(struct envelope *e)
 {
 	char **texts[TEXTS];

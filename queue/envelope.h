@@ -78,6 +78,8 @@ void envelope_write(const struct envelope *e, struct buf *out);
  * limits); E is empty then. */
 int envelope_read(struct envelope *e, struct span s, struct why *why) ATTR_MUST_CHECK;
 
+/* That of a message of our own to one recipient. */
+struct envelope envelope_make(const char *sender, const char *client, const char *recipient);
 void envelope_free(struct envelope *e); /* what it holds, not E itself */
 
 #endif

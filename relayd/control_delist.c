@@ -67,18 +67,6 @@ static const struct delist *entry_of(const struct delisting *d, const struct inc
 
 /* ---- what to do, on paper ---- */
 
-static json_t *steps_json(const struct delist_facts *facts, const struct delist_words *words)
-{
-	json_t *list = json_array();
-	for (size_t i = 0; i < words->step_count; i++) {
-		struct buf text = {0};
-		delist_fill(&text, words->steps[i], facts->values);
-		json_array_append_new(list, json_string(buf_text(&text)));
-		buf_free(&text);
-	}
-	return list;
-}
-
 static json_t *filled(const struct delist_facts *facts, const char *template)
 {
 	struct buf text = {0};
@@ -86,6 +74,14 @@ static json_t *filled(const struct delist_facts *facts, const char *template)
 	json_t *value = json_string(buf_text(&text));
 	buf_free(&text);
 	return value;
+}
+
+static json_t *steps_json(const struct delist_facts *facts, const struct delist_words *words)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < words->step_count; i++)
+		json_array_append_new(list, filled(facts, words->steps[i]));
+	return list;
 }
 
 static const char *how(const struct delist *entry)
@@ -176,15 +172,10 @@ static void submit(struct delisting *d, const struct incident *i, const struct d
 		delist_bind(&client, i->source, d->family);
 	else
 		buf_add_text(&client, "delist");
-	struct envelope envelope = {
-	    .sender = buf_take(&sender, NULL),
-	    .client = buf_take(&client, NULL),
-	    .user = mem_text(""),
-	    .recipients = mem_array(1, sizeof(char *)),
-	    .recipient_count = 1,
-	};
-	envelope.recipients[0] = mem_text(d->mailbox);
+	struct envelope envelope = envelope_make(buf_text(&sender), buf_text(&client), d->mailbox);
 	intake_submit(d->daemon->intake, &envelope, message, submitted, d);
+	buf_free(&sender);
+	buf_free(&client);
 }
 
 /* Result: true when it is refused (and that is said). */

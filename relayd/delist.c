@@ -14,7 +14,6 @@
 #include "smtp/header.h"
 #include "smtp/mx.h"
 
-#define LINE_BYTES 57 /* of base64 make 76 */
 #define TEXT_LINE_MAX 900
 #define BOUND "delist "
 
@@ -135,15 +134,9 @@ static void add_time(struct buf *out, int64_t ms)
 	buf_add_text(out, text);
 }
 
-static const char *default_domain(const struct conf *conf)
-{
-	return conf->return_path.default_domain[0] ? conf->return_path.default_domain
-						   : conf->hostname;
-}
-
 void delist_sender(const struct conf *conf, struct buf *address)
 {
-	buf_addf(address, "postmaster@%s", default_domain(conf));
+	buf_addf(address, "postmaster@%s", conf_own_domain(conf));
 }
 
 static void add_contact(struct buf *out, const struct conf *conf)
@@ -201,17 +194,6 @@ void delist_facts_clear(struct delist_facts *f)
 }
 
 /* ---- the mail ---- */
-
-static void add_wrapped_base64(struct buf *out, struct span text)
-{
-	while (text.n) {
-		size_t n = text.n < LINE_BYTES ? text.n : LINE_BYTES;
-		text_base64(out, (struct span){text.p, n});
-		buf_add_text(out, "\r\n");
-		text.p += n;
-		text.n -= n;
-	}
-}
 
 static bool begins_letter(char c)
 {
@@ -271,13 +253,13 @@ void delist_write(const struct conf *conf, const struct delist_request *r, struc
 	header_date(message, clock_wall_ms());
 	buf_addf(message, "\r\nMessage-ID: <delist-%s-%016" PRIx64 "@%s>\r\nMIME-Version: 1.0\r\n"
 			  "Content-Type: text/plain; charset=utf-8\r\n",
-	    r->facts->values[DELIST_NUMBER], random_u64(), default_domain(conf));
+	    r->facts->values[DELIST_NUMBER], random_u64(), conf_own_domain(conf));
 	if (span_is_ascii(span_buf(&body))) {
 		buf_add_text(message, "\r\n");
 		buf_add(message, body.data, body.len);
 	} else {
 		buf_add_text(message, "Content-Transfer-Encoding: base64\r\n\r\n");
-		add_wrapped_base64(message, span_buf(&body));
+		text_base64_lines(message, span_buf(&body));
 	}
 	buf_free(&body);
 }

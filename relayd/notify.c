@@ -204,8 +204,7 @@ static void add_field(struct buf *out, const char *name, const char *value)
 
 static void write_header(struct buf *out, const struct conf *conf, const struct incident *i)
 {
-	const char *domain = conf->return_path.default_domain[0] ? conf->return_path.default_domain
-								  : conf->hostname;
+	const char *domain = conf_own_domain(conf);
 	buf_addf(out, "From: MAILER-DAEMON@%s\r\nTo: %s\r\nDate: ", domain, conf->notify.mail);
 	header_date(out, clock_wall_ms());
 	buf_addf(out, "\r\nMessage-ID: <incident-%u-%016" PRIx64 "@%s>\r\n", i->number,
@@ -241,15 +240,8 @@ static void send_mail(struct notify *n, const struct conf *conf, const struct in
 	struct buf message = {0};
 	write_header(&message, conf, i);
 	write_body(&message, i);
-	struct envelope envelope = {
-	    .sender = mem_text(""),
-	    .client = mem_text("incident"),
-	    .user = mem_text(""),
-	    .report = true,
-	    .recipients = mem_array(1, sizeof(char *)),
-	    .recipient_count = 1,
-	};
-	envelope.recipients[0] = mem_text(conf->notify.mail);
+	struct envelope envelope = envelope_make("", "incident", conf->notify.mail);
+	envelope.report = true;
 	struct mail *mail = mem_zero(sizeof(*mail));
 	mail->notify = n;
 	mail->number = i->number;

@@ -25,10 +25,7 @@ struct waiting {
 static char *author(const struct conf *conf, const struct envelope *e)
 {
 	struct buf text = {0};
-	const char *domain = e->domain[0]			    ? e->domain
-			     : conf->return_path.default_domain[0] ? conf->return_path.default_domain
-								   : conf->hostname;
-	buf_addf(&text, "MAILER-DAEMON@%s", domain);
+	buf_addf(&text, "MAILER-DAEMON@%s", e->domain[0] ? e->domain : conf_own_domain(conf));
 	return buf_take(&text, NULL);
 }
 
@@ -107,18 +104,11 @@ void report_send(struct intake *intake, const struct conf *conf, struct stats *s
 {
 	struct buf message = {0};
 	build(conf, report, &message);
-	struct envelope envelope = {
-	    .sender = mem_text(""),
-	    .client = mem_text("report"),
-	    .user = mem_text(""),
-	    .report = true,
-	    /* RFC 8689 section 5: rather lost than read along */
-	    .require_tls = report->envelope->require_tls,
-	    .smtputf8 = report->envelope->smtputf8,
-	    .recipients = mem_array(1, sizeof(char *)),
-	    .recipient_count = 1,
-	};
-	envelope.recipients[0] = mem_text(report->envelope->sender);
+	struct envelope envelope = envelope_make("", "report", report->envelope->sender);
+	envelope.report = true;
+	/* RFC 8689 section 5: rather lost than read along */
+	envelope.require_tls = report->envelope->require_tls;
+	envelope.smtputf8 = report->envelope->smtputf8;
 	struct waiting *waiting = mem_zero(sizeof(*waiting));
 	waiting->done = done;
 	waiting->arg = arg;

@@ -186,15 +186,8 @@ static void submitted(void *arg, const struct reply *reply, uint64_t id)
 static void mail(struct tls_reports *r, const struct tls_report *report, struct span packed)
 {
 	struct buf message = {0};
-	struct envelope envelope = {
-	    .sender = mem_text(""),
-	    .client = mem_text("tls-report"),
-	    .user = mem_text(""),
-	    .report = true,
-	    .recipients = mem_array(1, sizeof(char *)),
-	    .recipient_count = 1,
-	};
-	envelope.recipients[0] = mem_text(report->to);
+	struct envelope envelope = envelope_make("", "tls-report", report->to);
+	envelope.report = true;
 	tls_report_print(report, r->settings->conf, packed, &message);
 	intake_submit(r->options.intake, &envelope, span_buf(&message), submitted, NULL);
 	buf_free(&message);

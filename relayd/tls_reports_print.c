@@ -12,15 +12,8 @@
 #include "relayd/tls_reports.h"
 #include "smtp/header.h"
 
-#define BASE64_LINE 76
 #define GZIP_WINDOW (15 + 16) /* zlib: with a gzip header */
 #define BOUNDARY "relayd-tls-report"
-
-static const char *domain_of_ours(const struct conf *conf)
-{
-	return conf->return_path.default_domain[0] ? conf->return_path.default_domain
-						   : conf->hostname;
-}
 
 static json_t *time_json(int64_t ms)
 {
@@ -40,7 +33,7 @@ static json_t *whole(const struct tls_report *r, const struct conf *conf)
 	if (conf->notify.mail[0])
 		buf_add_text(&contact, conf->notify.mail);
 	else
-		buf_addf(&contact, "postmaster@%s", domain_of_ours(conf));
+		buf_addf(&contact, "postmaster@%s", conf_own_domain(conf));
 	json_t *json = json_pack("{s:s,s:{s:o,s:o},s:s,s:s,s:O}", "organization-name", conf->hostname,
 	    "date-range", "start-datetime", time_json(r->start_ms), "end-datetime",
 	    time_json(r->end_ms), "contact-info", buf_text(&contact), "report-id", buf_text(&id),
@@ -78,21 +71,9 @@ void tls_report_pack(const struct tls_report *r, const struct conf *conf, struct
 	json_decref(json);
 }
 
-static void add_base64(struct buf *out, struct span s)
-{
-	struct buf text = {0};
-	text_base64(&text, s);
-	for (size_t at = 0; at < text.len; at += BASE64_LINE) {
-		size_t n = text.len - at < BASE64_LINE ? text.len - at : BASE64_LINE;
-		buf_add(out, text.data + at, n);
-		buf_add_text(out, "\r\n");
-	}
-	buf_free(&text);
-}
-
 static void add_header(const struct tls_report *r, const struct conf *conf, struct buf *out)
 {
-	const char *ours = domain_of_ours(conf);
+	const char *ours = conf_own_domain(conf);
 	buf_addf(out, "From: MAILER-DAEMON@%s\r\nTo: %s\r\nDate: ", ours, r->to);
 	header_date(out, clock_wall_ms());
 	buf_addf(out, "\r\nMessage-ID: <tls-report-%s@%s>\r\n", r->id, ours);
@@ -118,6 +99,6 @@ void tls_report_print(const struct tls_report *r, const struct conf *conf, struc
 		      " filename=\"%s!%s!%lld!%lld!%s.json.gz\"\r\n\r\n",
 	    conf->hostname, r->domain, (long long)(r->start_ms / 1000),
 	    (long long)(r->end_ms / 1000), r->id);
-	add_base64(out, packed);
+	text_base64_lines(out, packed);
 	buf_add_text(out, "--" BOUNDARY "--\r\n");
 }

@@ -241,6 +241,17 @@ void text_base64(struct buf *out, struct span s)
 	}
 }
 
+void text_base64_lines(struct buf *out, struct span s)
+{
+	while (s.n) {
+		size_t n = s.n < 57 ? s.n : 57; /* make 76 */
+		text_base64(out, (struct span){s.p, n});
+		buf_add_text(out, "\r\n");
+		s.p += n;
+		s.n -= n;
+	}
+}
+
 static int base64_value(char c)
 {
 	const char *at = c ? strchr(base64_digits, c) : NULL;

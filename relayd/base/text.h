@@ -55,9 +55,10 @@ void text_escape_utf8(struct buf *out, struct span s, size_t max);
 bool span_is_utf8(struct span s);
 bool span_is_ascii(struct span s);
 
-/* RFC 4648 base64 without line breaks. decode: false for anything else than
+/* RFC 4648 base64. text_unbase64 takes no line breaks: false for anything else than
  * complete, canonical base64; OUT then holds nothing new. */
 void text_base64(struct buf *out, struct span s);
+void text_base64_lines(struct buf *out, struct span s); /* MIME's: 76 characters and CRLF */
 bool text_unbase64(struct buf *out, struct span s) ATTR_MUST_CHECK;
 
 void text_hex(struct buf *out, struct span s); /* lower case */
