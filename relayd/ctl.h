@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "relayd/base/buf.h"
+#include "relayd/base/why.h"
 #include "relayd/command_table.h"
 
 enum { CTL_OK = 0, CTL_PROBLEM = 1, CTL_USAGE = 2 };
@@ -41,6 +42,16 @@ void ctl_why(const json_t *row, bool first);
 
 /* Print the answer of `delist`: steps and texts, in both languages. */
 void ctl_delist(const json_t *row);
+
+/* Say how the command is called, or what went wrong. Result: the exit status. */
+int ctl_usage(const struct ctl *ctl);
+int ctl_complain(const struct why *why);
+/* ROW as one line; it is released. */
+void ctl_print_json(json_t *row);
+
+/* What ROW holds under that name; "" or 0 when it has none. */
+const char *ctl_text(const json_t *row, const char *name);
+int64_t ctl_number(const json_t *row, const char *name);
 
 /* "12s", "3h", "2d" */
 void ctl_add_seconds(struct buf *out, int64_t seconds);

@@ -104,16 +104,6 @@ static json_t *object_of(const struct verdict *v)
 	return object;
 }
 
-static void print_object(const struct verdict *v)
-{
-	json_t *object = object_of(v);
-	if (!object)
-		bug("a verdict that is no JSON");
-	json_dumpf(object, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
-	putchar('\n');
-	json_decref(object);
-}
-
 static void add_times(struct buf *line, const struct verdict *v)
 {
 	if (v->wait_ms) {
@@ -159,7 +149,7 @@ static int explain_one(
 		return usage("--stage: there is no such stage");
 	}
 	if (ctl->json)
-		print_object(&verdict);
+		ctl_print_json(object_of(&verdict));
 	else
 		print_words(&verdict);
 	verdict_text_clear(&text);
@@ -184,7 +174,7 @@ static bool explain_line(const struct verdict_rules *rules, char *line)
 	q.stage = stage;
 	q.mx = mx;
 	bool good = judge(rules, &q, &text, &verdict);
-	print_object(&verdict);
+	ctl_print_json(object_of(&verdict));
 	verdict_text_clear(&text);
 	return good;
 }

@@ -21,21 +21,20 @@
 
 #define MESSAGE_MAX (64 * 1024 * 1024)
 
-static int usage(const struct ctl *ctl)
+int ctl_usage(const struct ctl *ctl)
 {
 	const struct command_row *row = &command_table[ctl->command];
 	fprintf(stderr, "usage: relayctl %s %s\n", row->words, row->usage);
 	return CTL_USAGE;
 }
 
-static int complain(const struct why *why)
+int ctl_complain(const struct why *why)
 {
 	fprintf(stderr, "relayctl: %s\n", why->text);
 	return CTL_PROBLEM;
 }
 
-/* ROW as one line; it is released. */
-static void print_json(json_t *row)
+void ctl_print_json(json_t *row)
 {
 	if (!row || json_dumpf(row, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER) < 0)
 		fputs("relayctl: what is not UTF-8 can not be shown as JSON\n", stderr);
@@ -53,13 +52,13 @@ static void print_mistakes(const char *file, struct span lines)
 		struct span line = span_cut(&lines, '\n');
 		json_array_append_new(mistakes, json_stringn_nocheck(line.p, line.n));
 	}
-	print_json(json_pack("{s:s,s:b,s:o}", "file", file, "good", 0, "mistakes", mistakes));
+	ctl_print_json(json_pack("{s:s,s:b,s:o}", "file", file, "good", 0, "mistakes", mistakes));
 }
 
 static void print_good(const struct ctl *ctl, const char *file)
 {
 	if (ctl->json)
-		print_json(json_pack("{s:s,s:b}", "file", file, "good", 1));
+		ctl_print_json(json_pack("{s:s,s:b}", "file", file, "good", 1));
 	else
 		printf("%s: the configuration is good\n", file);
 }
@@ -69,7 +68,7 @@ static void print_configuration(const struct ctl *ctl, const char *file, const s
 	struct buf text = {0};
 	conf_print(conf, &text);
 	if (ctl->json)
-		print_json(json_pack("{s:s,s:s}", "file", file, "text", buf_text(&text)));
+		ctl_print_json(json_pack("{s:s,s:s}", "file", file, "text", buf_text(&text)));
 	else
 		fputs(buf_text(&text), stdout);
 	buf_free(&text);
@@ -80,7 +79,7 @@ static int config(const struct ctl *ctl)
 	const char *file = ctl->argc == 1 ? ctl->argv[0] : ctl->file;
 	struct conf_errors errors = {0};
 	if (ctl->argc > 1)
-		return usage(ctl);
+		return ctl_usage(ctl);
 	struct settings *settings = settings_load(file, &errors);
 	if (!settings) {
 		if (ctl->json)
@@ -151,7 +150,7 @@ static void show_record(const struct ctl *ctl, const char *selector, const char 
 		struct buf zone = {0};
 		buf_addf(&name, "%s._domainkey.%s", selector, domain);
 		dkim_record_zone(selector, domain, record, &zone);
-		print_json(json_pack("{s:s*,s:s,s:s,s:s}", "file", file, "name", buf_text(&name),
+		ctl_print_json(json_pack("{s:s*,s:s,s:s,s:s}", "file", file, "name", buf_text(&name),
 		    "value", record, "zone", buf_text(&zone)));
 		buf_free(&name);
 		buf_free(&zone);
@@ -226,7 +225,7 @@ static int dkim_new(const struct ctl *ctl)
 	struct buf path = {0};
 	struct why why = {0};
 	if (parse_new_key(ctl, &key) < 0 || !is_name(key.domain) || !is_name(key.selector))
-		return usage(ctl);
+		return ctl_usage(ctl);
 	char *user = daemon_user(ctl);
 	buf_addf(&path, "%s/%s.%s.key", key.folder, key.domain, key.selector);
 	int result = dkim_key_new((unsigned)key.bits, &pem, &record, &why);
@@ -238,7 +237,7 @@ static int dkim_new(const struct ctl *ctl)
 	buf_free(&record);
 	buf_free(&path);
 	mem_free(user);
-	return result < 0 ? complain(&why) : CTL_OK;
+	return result < 0 ? ctl_complain(&why) : CTL_OK;
 }
 
 static int dkim_record(const struct ctl *ctl)
@@ -246,12 +245,12 @@ static int dkim_record(const struct ctl *ctl)
 	struct buf record = {0};
 	struct why why = {0};
 	if (ctl->argc != 3)
-		return usage(ctl);
+		return ctl_usage(ctl);
 	int result = dkim_key_record(ctl->argv[2], &record, &why);
 	if (result == 0)
 		show_record(ctl, ctl->argv[1], ctl->argv[0], buf_text(&record), NULL);
 	buf_free(&record);
-	return result < 0 ? complain(&why) : CTL_OK;
+	return result < 0 ? ctl_complain(&why) : CTL_OK;
 }
 
 static int read_all(const char *path, struct buf *out, struct why *why)
@@ -279,18 +278,18 @@ static int dkim_test(const struct ctl *ctl)
 	struct buf message = {0};
 	struct why why = {0};
 	if (ctl->argc < 2 || ctl->argc > 3)
-		return usage(ctl);
+		return ctl_usage(ctl);
 	int result = read_all(ctl->argc == 3 ? ctl->argv[2] : NULL, &message, &why);
 	if (result == 0)
 		result = dkim_check(span_buf(&message), ctl->argv[1], ctl->argv[0], &why);
 	buf_free(&message);
 	if (ctl->json)
-		print_json(json_pack("{s:s,s:b,s:s*}", "selector", ctl->argv[0], "good", result == 0,
+		ctl_print_json(json_pack("{s:s,s:b,s:s*}", "selector", ctl->argv[0], "good", result == 0,
 		    "why", result < 0 ? why.text : NULL));
 	else if (result == 0)
 		printf("the signature with selector %s is good\n", ctl->argv[0]);
 	else
-		complain(&why);
+		ctl_complain(&why);
 	return result < 0 ? CTL_PROBLEM : CTL_OK;
 }
 
@@ -355,6 +354,6 @@ int ctl_local(const struct ctl *ctl)
 	case CMD_MANUAL:
 		return manual();
 	default:
-		return usage(ctl);
+		return ctl_usage(ctl);
 	}
 }

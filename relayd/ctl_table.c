@@ -43,6 +43,17 @@ void ctl_add_seconds(struct buf *out, int64_t s)
 		buf_addf(out, "%" PRId64 "s", s);
 }
 
+const char *ctl_text(const json_t *row, const char *name)
+{
+	const char *text = json_string_value(json_object_get(row, name));
+	return text ? text : "";
+}
+
+int64_t ctl_number(const json_t *row, const char *name)
+{
+	return json_integer_value(json_object_get(row, name));
+}
+
 /* A time for programs, which stands beside the same one for people. */
 static bool is_raw_time(const char *name)
 {

@@ -26,19 +26,6 @@ struct place {
 	char *owner;
 };
 
-static int complain(const struct why *why)
-{
-	fprintf(stderr, "relayctl: %s\n", why->text);
-	return CTL_PROBLEM;
-}
-
-static int usage(const struct ctl *ctl)
-{
-	const struct command_row *row = &command_table[ctl->command];
-	fprintf(stderr, "usage: relayctl %s %s\n", row->words, row->usage);
-	return CTL_USAGE;
-}
-
 /* Which file it is, and whose, stands in the configuration. */
 static int find_place(const struct ctl *ctl, struct place *place)
 {
@@ -157,7 +144,7 @@ static int set_password(const struct ctl *ctl, const struct place *place, const 
 		printf("%s\n", buf_text(&password));
 	buf_wipe(&password);
 	buf_wipe(&line);
-	return result < 0 ? complain(&why) : CTL_OK;
+	return result < 0 ? ctl_complain(&why) : CTL_OK;
 }
 
 static int change_user(const struct ctl *ctl, const struct place *place)
@@ -166,11 +153,11 @@ static int change_user(const struct ctl *ctl, const struct place *place)
 			ctl->command != CMD_USER_REMOVE;
 	struct why why = {0};
 	if ((ctl->argc != 1 && !generate) || ctl->argv[0][0] == '-')
-		return usage(ctl);
+		return ctl_usage(ctl);
 	if (ctl->command != CMD_USER_REMOVE)
 		return set_password(ctl, place, ctl->argv[0], generate);
 	if (users_file_change(place->file, USERS_REMOVE, ctl->argv[0], NULL, place->owner, &why) < 0)
-		return complain(&why);
+		return ctl_complain(&why);
 	return CTL_OK;
 }
 
@@ -193,11 +180,10 @@ static void print_users(const struct ctl *ctl, const struct users *users)
 	for (size_t i = 0; i < users_count(users); i++) {
 		json_t *row = user_row(users_at(users, i));
 		if (ctl->json) {
-			json_dumpf(row, stdout, JSON_COMPACT);
-			putchar('\n');
-		} else {
-			ctl_table_add(&table, row);
+			ctl_print_json(row);
+			continue;
 		}
+		ctl_table_add(&table, row);
 		json_decref(row);
 	}
 	ctl_table_print(&table);
@@ -208,7 +194,7 @@ static int list(const struct ctl *ctl, const struct place *place)
 {
 	struct buf errors = {0};
 	if (ctl->argc)
-		return usage(ctl);
+		return ctl_usage(ctl);
 	struct users *users = users_load(place->file, NULL, &errors);
 	if (users)
 		print_users(ctl, users);
