@@ -27,27 +27,26 @@ const char *const delist_names[DELIST_NAMES] = {
 
 /* ---- which one? ---- */
 
-static bool is_among(const char *value, char *const *list, size_t count)
+static bool is_among(const char *value, const struct texts *names)
 {
-	for (size_t i = 0; i < count; i++)
-		if (span_is_nocase(span_text(value), list[i]))
+	for (size_t i = 0; i < names->count; i++)
+		if (span_is_nocase(span_text(value), names->list[i]))
 			return true;
-	return count == 0;
+	return names->count == 0;
 }
 
-static bool is_within(const char *text, char *const *pieces, size_t count)
+static bool has_piece(const char *text, const struct texts *pieces)
 {
-	for (size_t i = 0; i < count; i++)
-		if (span_find_nocase(span_text(text), pieces[i]))
+	for (size_t i = 0; i < pieces->count; i++)
+		if (span_find_nocase(span_text(text), pieces->list[i]))
 			return true;
-	return count == 0;
+	return pieces->count == 0;
 }
 
 static bool fits(const struct delist *d, const struct delist_about *about)
 {
-	return is_within(about->reply, d->replies, d->reply_count) &&
-	       is_among(about->provider, d->providers, d->provider_count) &&
-	       is_among(about->rule, d->rules, d->rule_count) &&
+	return has_piece(about->reply, &d->replies) && is_among(about->provider, &d->providers) &&
+	       is_among(about->rule, &d->rules) &&
 	       (!d->classes || d->classes >> about->klass & 1u);
 }
 

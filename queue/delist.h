@@ -11,6 +11,7 @@
 #define QUEUE_DELIST_H
 
 #include "queue/verdict.h"
+#include "relayd/base/texts.h"
 
 enum delist_language { DELIST_ENGLISH, DELIST_JAPANESE };
 #define DELIST_LANGUAGES 2
@@ -39,8 +40,7 @@ enum delist_name {
 extern const char *const delist_names[DELIST_NAMES];
 
 struct delist_words {
-	char **steps;
-	size_t step_count;
+	struct texts steps;
 	char *text; /* NULL: that of the entry for all */
 };
 
@@ -55,12 +55,9 @@ struct delist {
 	int64_t wait_ms; /* until an answer is to be expected; 0: nothing known */
 	struct delist_words words[DELIST_LANGUAGES];
 	/* conditions; none of a kind: all fit */
-	char **replies;  /* pieces of the reply's text */
-	size_t reply_count;
-	char **providers;
-	size_t provider_count;
-	char **rules;
-	size_t rule_count;
+	struct texts replies; /* pieces of the reply's text */
+	struct texts providers;
+	struct texts rules;
 	unsigned classes; /* bit per enum verdict_class; 0: any */
 	const char *file;
 	unsigned line;

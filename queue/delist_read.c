@@ -41,205 +41,122 @@ static char *read_template(struct reading *r, const config_setting_t *setting, b
 	return mem_text("");
 }
 
-static void add_text(char ***list, size_t *count, char *text)
-{
-	*list = mem_resize(*list, *count + 1, sizeof(**list));
-	(*list)[(*count)++] = text;
-}
-
-static void replace(char **to, char *text)
-{
-	mem_free(*to);
-	*to = text;
-}
-
-static void take_line(struct reading *r, const config_setting_t *setting, char **to)
-{
-	reading_plain(r, setting, to);
-	if (!*to)
-		*to = mem_text("");
-}
-
 /* ---- keys ---- */
 
-static void take_name(struct reading *r, const config_setting_t *setting)
+/* A line that is "" where it is left out. */
+static void take_line(struct reading *r, const config_setting_t *setting, void *to)
 {
-	take_line(r, setting, &r->delist->name);
+	char **line = to;
+	reading_plain(r, setting, line);
+	if (!*line)
+		*line = mem_text("");
 }
 
-static void take_portal(struct reading *r, const config_setting_t *setting)
+static void take_portal(struct reading *r, const config_setting_t *setting, void *to)
 {
-	take_line(r, setting, &r->delist->portal);
-	if (!span_starts_nocase(span_text(r->delist->portal), "http"))
+	char **portal = to;
+	take_line(r, setting, portal);
+	if (!span_starts_nocase(span_text(*portal), "http"))
 		reading_fault(r, setting, "portal: expected \"https://...\"");
 }
 
-static void take_mail(struct reading *r, const config_setting_t *setting)
+static void take_mail(struct reading *r, const config_setting_t *setting, void *to)
 {
-	take_line(r, setting, &r->delist->mail);
-	const char *mail = r->delist->mail;
+	take_line(r, setting, to);
+	const char *mail = *(char **)to;
 	const char *at = strchr(mail, '@');
 	if (!at || at == mail || !at[1] || strpbrk(mail, " <>\"") || !span_is_ascii(span_text(mail)))
 		reading_fault(r, setting, "mail: expected an address, \"removal@example.org\"");
 }
 
-static void take_subject(struct reading *r, const config_setting_t *setting)
+static void take_subject(struct reading *r, const config_setting_t *setting, void *to)
 {
-	replace(&r->delist->subject, read_template(r, setting, false));
-	if (!span_is_ascii(span_text(r->delist->subject)))
+	char **subject = to;
+	mem_free(*subject);
+	*subject = read_template(r, setting, false);
+	if (!span_is_ascii(span_text(*subject)))
 		reading_fault(r, setting, "subject: expected plain ASCII");
 }
 
-static void take_flag(struct reading *r, const config_setting_t *setting, bool *to)
+static void take_flag(struct reading *r, const config_setting_t *setting, void *to)
 {
 	if (config_setting_type(setting) != CONFIG_TYPE_BOOL)
 		reading_fault(r, setting, "%s: expected true or false", config_setting_name(setting));
-	*to = config_setting_get_bool(setting) == CONFIG_TRUE;
+	*(bool *)to = config_setting_get_bool(setting) == CONFIG_TRUE;
 }
 
-static void take_from_listed(struct reading *r, const config_setting_t *setting)
+static void take_text(struct reading *r, const config_setting_t *setting, void *to)
 {
-	take_flag(r, setting, &r->delist->from_listed);
+	char **text = to;
+	mem_free(*text);
+	*text = read_template(r, setting, true);
 }
 
-static void take_japanese(struct reading *r, const config_setting_t *setting)
+static void add_step(struct reading *r, const config_setting_t *item, void *to)
 {
-	take_flag(r, setting, &r->delist->japanese);
+	texts_add(to, read_template(r, item, false));
 }
 
-static void take_wait(struct reading *r, const config_setting_t *setting)
-{
-	reading_duration(r, setting, &r->delist->wait_ms);
-}
-
-static void add_step(struct reading *r, const config_setting_t *item, enum delist_language language)
-{
-	struct delist_words *words = &r->delist->words[language];
-	add_text(&words->steps, &words->step_count, read_template(r, item, false));
-}
-
-static void add_step_en(struct reading *r, const config_setting_t *item)
-{
-	add_step(r, item, DELIST_ENGLISH);
-}
-
-static void add_step_ja(struct reading *r, const config_setting_t *item)
-{
-	add_step(r, item, DELIST_JAPANESE);
-}
-
-static void take_steps_en(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, add_step_en);
-}
-
-static void take_steps_ja(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, add_step_ja);
-}
-
-static void take_text_en(struct reading *r, const config_setting_t *setting)
-{
-	replace(&r->delist->words[DELIST_ENGLISH].text, read_template(r, setting, true));
-}
-
-static void take_text_ja(struct reading *r, const config_setting_t *setting)
-{
-	replace(&r->delist->words[DELIST_JAPANESE].text, read_template(r, setting, true));
-}
-
-static void add_reply(struct reading *r, const config_setting_t *item)
+static void add_reply(struct reading *r, const config_setting_t *item, void *to)
 {
 	char *text = NULL;
 	reading_plain(r, item, &text);
 	if (text)
-		add_text(&r->delist->replies, &r->delist->reply_count, text);
+		texts_add(to, text);
 	else
 		reading_fault(r, item, "reply: an empty text");
 }
 
-static void add_provider(struct reading *r, const config_setting_t *item)
+static void add_id(struct reading *r, const config_setting_t *item, void *to)
 {
 	char *id = NULL;
-	if (reading_id(r, item, &id))
-		add_text(&r->delist->providers, &r->delist->provider_count, id);
+	reading_id(r, item, &id);
+	if (id)
+		texts_add(to, id);
 }
 
-static void add_rule(struct reading *r, const config_setting_t *item)
-{
-	char *id = NULL;
-	if (reading_id(r, item, &id))
-		add_text(&r->delist->rules, &r->delist->rule_count, id);
-}
-
-static void add_category(struct reading *r, const config_setting_t *item)
+static void add_category(struct reading *r, const config_setting_t *item, void *to)
 {
 	enum verdict_class klass;
 	if (verdict_class_parse(reading_text(r, item), &klass))
-		r->delist->classes |= 1u << klass;
+		*(unsigned *)to |= 1u << klass;
 	else
 		reading_fault(r, item, "category: expected ip-blocked, reputation, auth-failed and "
 				       "the like, as for rules");
 }
 
-static void take_reply(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, add_reply);
-}
-
-static void take_provider(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, add_provider);
-}
-
-static void take_rule(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, add_rule);
-}
-
-static void take_category(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, add_category);
-}
-
+#define ENTRY(member) offsetof(struct delist, member)
 static const struct reading_key keys[] = {
-    {"id", NULL, true},
-    {"name", take_name, true},
-    {"reply", take_reply, false},
-    {"provider", take_provider, false},
-    {"rule", take_rule, false},
-    {"category", take_category, false},
-    {"portal", take_portal, false},
-    {"mail", take_mail, false},
-    {"from_listed", take_from_listed, false},
-    {"japanese", take_japanese, false},
-    {"wait", take_wait, false},
-    {"subject", take_subject, false},
-    {"steps_en", take_steps_en, true},
-    {"steps_ja", take_steps_ja, true},
-    {"text_en", take_text_en, false},
-    {"text_ja", take_text_ja, false},
+    {"id", reading_id, ENTRY(id), READING_NEEDED},
+    {"name", take_line, ENTRY(name), READING_NEEDED},
+    {"reply", add_reply, ENTRY(replies), READING_EACH},
+    {"provider", add_id, ENTRY(providers), READING_EACH},
+    {"rule", add_id, ENTRY(rules), READING_EACH},
+    {"category", add_category, ENTRY(classes), READING_EACH},
+    {"portal", take_portal, ENTRY(portal), 0},
+    {"mail", take_mail, ENTRY(mail), 0},
+    {"from_listed", take_flag, ENTRY(from_listed), 0},
+    {"japanese", take_flag, ENTRY(japanese), 0},
+    {"wait", reading_duration, ENTRY(wait_ms), 0},
+    {"subject", take_subject, ENTRY(subject), 0},
+    {"steps_en", add_step, ENTRY(words[DELIST_ENGLISH].steps), READING_EACH | READING_NEEDED},
+    {"steps_ja", add_step, ENTRY(words[DELIST_JAPANESE].steps), READING_EACH | READING_NEEDED},
+    {"text_en", take_text, ENTRY(words[DELIST_ENGLISH].text), 0},
+    {"text_ja", take_text, ENTRY(words[DELIST_JAPANESE].text), 0},
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
 /* ---- an entry ---- */
 
-static void free_texts(char **texts, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		mem_free(texts[i]);
-	mem_free(texts);
-}
-
 void delist_clear(struct delist *d)
 {
 	for (size_t i = 0; i < DELIST_LANGUAGES; i++) {
-		free_texts(d->words[i].steps, d->words[i].step_count);
+		texts_clear(&d->words[i].steps);
 		mem_free(d->words[i].text);
 	}
-	free_texts(d->replies, d->reply_count);
-	free_texts(d->providers, d->provider_count);
-	free_texts(d->rules, d->rule_count);
+	texts_clear(&d->replies);
+	texts_clear(&d->providers);
+	texts_clear(&d->rules);
 	mem_free(d->id);
 	mem_free(d->name);
 	mem_free(d->portal);
@@ -259,9 +176,8 @@ int delist_read(struct verdict_rules *rules, const config_setting_t *group, cons
 	    .file = file,
 	    .line = (unsigned)config_setting_source_line(group),
 	};
-	struct reading r = {.rules = rules, .delist = &entry, .file = file, .name = "",
-	    .errors = errors};
-	reading_group(&r, group, keys, KEYS, "a delist entry", &entry.id);
+	struct reading r = {.rules = rules, .file = file, .name = "", .errors = errors};
+	reading_group(&r, group, keys, KEYS, "a delist entry", &entry);
 	if (rules->delist_count == ENTRIES_MAX)
 		reading_fault(&r, group, "more than %d delist entries", ENTRIES_MAX);
 	if (r.faults) {
@@ -279,7 +195,7 @@ int delist_finish(const struct verdict_rules *rules, struct buf *errors)
 	if (rules->delist_count == 0)
 		return 0;
 	const struct delist *last = &rules->delists[rules->delist_count - 1];
-	if (!last->reply_count && !last->provider_count && !last->rule_count && !last->classes &&
+	if (!last->replies.count && !last->providers.count && !last->rules.count && !last->classes &&
 	    last->subject[0] && last->words[DELIST_ENGLISH].text &&
 	    last->words[DELIST_JAPANESE].text)
 		return 0;

@@ -27,13 +27,6 @@ struct verdict_rules *rules_new(void)
 	return rules;
 }
 
-static void free_texts(char **texts, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		mem_free(texts[i]);
-	mem_free(texts);
-}
-
 void rule_clear(struct rule *rule)
 {
 	for (size_t i = 0; i < rule->group_count; i++)
@@ -42,7 +35,7 @@ void rule_clear(struct rule *rule)
 		mem_free(rule->examples[i].reply);
 		mem_free(rule->examples[i].mx);
 	}
-	free_texts(rule->mx, rule->mx_count);
+	texts_clear(&rule->mx);
 	pcre2_code_free(rule->regex);
 	mem_free(rule->without.phrases);
 	mem_free(rule->groups);
@@ -62,10 +55,10 @@ void verdict_free(struct verdict_rules *rules)
 	for (size_t i = 0; i < rules->rule_count; i++)
 		rule_clear(&rules->rules[i]);
 	for (size_t i = 0; i < rules->provider_count; i++) {
-		free_texts(rules->providers[i].mx, rules->providers[i].mx_count);
+		texts_clear(&rules->providers[i].mx);
 		mem_free(rules->providers[i].id);
 	}
-	free_texts(rules->files, rules->file_count);
+	texts_clear(&rules->files);
 	for (size_t i = 0; i < rules->delist_count; i++)
 		delist_clear(&rules->delists[i]);
 	mem_free(rules->delists);
@@ -90,13 +83,14 @@ static bool ends_alike(const char *pattern, const char *mx, size_t n)
 	return true;
 }
 
-static bool mx_fits(char **patterns, size_t count, const char *mx)
+static bool mx_fits(const struct texts *patterns, const char *mx)
 {
 	size_t n = strlen(mx);
 	if (n && mx[n - 1] == '.')
 		n--;
-	for (size_t i = 0; i < count; i++)
-		if (ends_alike(patterns[i], mx, n) && conf_pattern_fits(patterns[i], mx, n))
+	for (size_t i = 0; i < patterns->count; i++)
+		if (ends_alike(patterns->list[i], mx, n) &&
+		    conf_pattern_fits(patterns->list[i], mx, n))
 			return true;
 	return false;
 }
@@ -107,7 +101,7 @@ const struct provider *verdict_provider(const struct verdict_rules *rules, const
 	if (!rules || !mx || !*mx)
 		return &none;
 	for (size_t i = 0; i < rules->provider_count; i++)
-		if (mx_fits(rules->providers[i].mx, rules->providers[i].mx_count, mx))
+		if (mx_fits(&rules->providers[i].mx, mx))
 			return &rules->providers[i].limits;
 	return &none;
 }
@@ -201,7 +195,7 @@ static bool words_fit(const struct rule *rule, const struct words_set *found)
  * be unknown, or it may be a gateway that passes on what the provider said. */
 static bool host_fits(const struct rule *rule, const struct rule_reply *reply)
 {
-	if (rule->mx_count && !mx_fits(rule->mx, rule->mx_count, reply->seen.mx))
+	if (rule->mx.count && !mx_fits(&rule->mx, reply->seen.mx))
 		return false;
 	return !rule->provider || !*reply->provider || strcmp(rule->provider, reply->provider) == 0;
 }

@@ -62,8 +62,7 @@ struct rule {
 	struct rule_enhanced *enhanced;
 	size_t enhanced_count;
 	unsigned stages; /* bit per enum verdict_stage; 0: any */
-	char **mx;
-	size_t mx_count;
+	struct texts mx;
 	struct rule_group *groups;
 	size_t group_count;
 	struct rule_group without; /* none of these may occur */
@@ -85,8 +84,7 @@ struct rule {
 struct rule_provider {
 	struct provider limits;
 	char *id;
-	char **mx;
-	size_t mx_count;
+	struct texts mx;
 };
 
 struct verdict_rules {
@@ -96,8 +94,7 @@ struct verdict_rules {
 	size_t provider_count;
 	struct delist *delists;
 	size_t delist_count;
-	char **files; /* names */
-	size_t file_count;
+	struct texts files; /* names */
 	size_t references; /* to phrases */
 	struct words *words;
 	pcre2_compile_context *compile;

@@ -99,7 +99,7 @@ int rules_finish(struct verdict_rules *rules, struct buf *errors)
 	for (size_t i = 0; i < rules->rule_count; i++)
 		faults += check_names(rules, i, errors);
 	if (words_build(rules->words, &why) < 0) {
-		rules_error(errors, rules->file_count ? rules->files[0] : "rules", 0, NULL, "%s",
+		rules_error(errors, rules->files.count ? rules->files.list[0] : "rules", 0, NULL, "%s",
 		    why.text);
 		return -1;
 	}

@@ -11,7 +11,7 @@ static void read_limits(
 {
 	const char *key = config_setting_name(setting);
 	if (strcmp(key, "mx") == 0)
-		reading_names(r, setting, &provider->mx, &provider->mx_count);
+		reading_names(r, setting, &provider->mx);
 	else if (strcmp(key, "connections") == 0)
 		reading_count(r, setting, &provider->limits.connections);
 	else if (strcmp(key, "messages_per_connection") == 0)
@@ -37,7 +37,7 @@ static void read_provider(struct reading *r, const config_setting_t *group)
 	*provider = (struct rule_provider){0};
 	for (int i = 0; i < config_setting_length(group); i++)
 		read_limits(r, config_setting_get_elem(group, (unsigned)i), provider);
-	if (!provider->id || provider->mx_count == 0)
+	if (!provider->id || provider->mx.count == 0)
 		reading_fault(r, group, "a provider needs an id and mx = [ \"*.example.com\" ]");
 	/* a faulty one stays in the list while the other faults are sought */
 	if (!provider->id)
@@ -106,8 +106,8 @@ int rules_read(
 {
 	struct reading r = {.rules = rules, .name = "", .errors = errors};
 	config_t config;
-	rules->files = mem_resize(rules->files, rules->file_count + 1, sizeof(*rules->files));
-	r.file = rules->files[rules->file_count++] = mem_text(name);
+	texts_add(&rules->files, mem_text(name));
+	r.file = rules->files.list[rules->files.count - 1];
 	if (text.n > RULES_FILE_MAX || memchr(text.p, '\0', text.n)) {
 		reading_fault(&r, NULL, text.n > RULES_FILE_MAX ? "is larger than 4 MiB"
 								  : "is no text: it has a NUL byte");

@@ -8,10 +8,10 @@
 #include "queue/rules_values.h"
 #include "relayd/base/mem.h"
 
-static void take_code(struct reading *r, const config_setting_t *item)
+static void take_code(struct reading *r, const config_setting_t *item, void *to)
 {
 	struct rule_code code;
-	struct rule *rule = r->rule;
+	struct rule *rule = to;
 	struct span text = reading_text(r, item);
 	if (!rule_code_parse(text, &code)) {
 		reading_fault(r, item, "code: expected \"550\", \"45x\", \"5xx\" and the like");
@@ -21,10 +21,10 @@ static void take_code(struct reading *r, const config_setting_t *item)
 	rule->codes[rule->code_count++] = code;
 }
 
-static void take_enhanced(struct reading *r, const config_setting_t *item)
+static void take_enhanced(struct reading *r, const config_setting_t *item, void *to)
 {
 	struct rule_enhanced enhanced;
-	struct rule *rule = r->rule;
+	struct rule *rule = to;
 	struct span text = reading_text(r, item);
 	if (!rule_enhanced_parse(text, &enhanced)) {
 		reading_fault(r, item, "enhanced: expected \"5.7.1\", \"x.7.26\" (any class), "
@@ -49,16 +49,16 @@ static bool stage_parse(struct reading *r, const config_setting_t *item, enum ve
 	return false;
 }
 
-static void take_stage(struct reading *r, const config_setting_t *item)
+static void take_stage(struct reading *r, const config_setting_t *item, void *to)
 {
 	enum verdict_stage stage;
 	if (stage_parse(r, item, &stage))
-		r->rule->stages |= 1U << stage;
+		*(unsigned *)to |= 1U << stage;
 }
 
-static void add_group(struct reading *r, const config_setting_t *setting)
+static void add_group(struct reading *r, const config_setting_t *setting, void *to)
 {
-	struct rule *rule = r->rule;
+	struct rule *rule = to;
 	rule->groups = mem_resize(rule->groups, rule->group_count + 1, sizeof(*rule->groups));
 	struct rule_group *group = &rule->groups[rule->group_count++];
 	*group = (struct rule_group){0};
@@ -66,153 +66,103 @@ static void add_group(struct reading *r, const config_setting_t *setting)
 }
 
 /* [ "a", "b" ]: one of them; ( [ "a", "b" ], [ "c" ] ): one of each. */
-static void take_text(struct reading *r, const config_setting_t *setting)
+static void take_text(struct reading *r, const config_setting_t *setting, void *to)
 {
 	if (config_setting_is_list(setting))
-		reading_each(r, setting, add_group);
+		reading_each(r, setting, add_group, to);
 	else
-		add_group(r, setting);
+		add_group(r, setting, to);
 }
 
-static void take_without(struct reading *r, const config_setting_t *setting)
+static void take_regex(struct reading *r, const config_setting_t *setting, void *to)
 {
-	reading_phrases(r, setting, &r->rule->without);
-}
-
-static void take_regex(struct reading *r, const config_setting_t *setting)
-{
+	struct rule *rule = to;
 	int error = 0;
 	PCRE2_SIZE at = 0;
 	PCRE2_UCHAR text[160];
 	struct span pattern = reading_text(r, setting);
-	if (r->rule->regex)
+	if (rule->regex)
 		return;
-	r->rule->regex = pcre2_compile((PCRE2_SPTR)pattern.p, pattern.n,
+	rule->regex = pcre2_compile((PCRE2_SPTR)pattern.p, pattern.n,
 	    PCRE2_CASELESS | PCRE2_DOTALL | PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &at,
 	    r->rules->compile);
-	if (!r->rule->regex) {
+	if (!rule->regex) {
 		pcre2_get_error_message(error, text, sizeof(text));
 		reading_fault(r, setting, "regex: %s, at byte %zu of it", (const char *)text, at + 1);
 		return;
 	}
 	uint32_t references = 0;
-	pcre2_pattern_info(r->rule->regex, PCRE2_INFO_BACKREFMAX, &references);
+	pcre2_pattern_info(rule->regex, PCRE2_INFO_BACKREFMAX, &references);
 	if (references)
 		reading_fault(r, setting, "regex: references such as \\1 are not allowed (they are slow)");
 	/* never compiled to machine code: that does not count the steps of possessive
 	 * loops, and needs memory that is writable and executable */
 }
 
-static void take_category(struct reading *r, const config_setting_t *setting)
+static void take_category(struct reading *r, const config_setting_t *setting, void *to)
 {
-	if (!verdict_class_parse(reading_text(r, setting), &r->rule->klass))
+	if (!verdict_class_parse(reading_text(r, setting), to))
 		reading_fault(r, setting, "category: expected ip-blocked, reputation, rate-limited, "
 		    "greylisted, auth-failed, rdns, content, policy, unknown-recipient, mailbox-full, "
 		    "recipient-disabled, relay-denied, too-large, protocol, tls-required, "
 		    "server-busy, routing or other");
 }
 
-static void take_scope(struct reading *r, const config_setting_t *setting)
+static void take_scope(struct reading *r, const config_setting_t *setting, void *to)
 {
-	r->rule->has_scope = true;
-	if (!verdict_scope_parse(reading_text(r, setting), &r->rule->scope) ||
-	    r->rule->scope == VERDICT_SCOPE_NONE)
+	struct rule *rule = to;
+	rule->has_scope = true;
+	if (!verdict_scope_parse(reading_text(r, setting), &rule->scope) ||
+	    rule->scope == VERDICT_SCOPE_NONE)
 		reading_fault(r, setting, "scope: expected ip, domain, message, recipient, connection, "
 					  "destination or us");
 }
 
-static int action_parse(struct reading *r, const config_setting_t *setting)
+static void take_action(struct reading *r, const config_setting_t *setting, void *to)
 {
 	enum verdict_action action;
 	if (verdict_action_parse(reading_text(r, setting), &action) && action != VERDICT_DELIVERED)
-		return (int)action;
-	reading_fault(r, setting, "%s: expected retry, retry-same-source, slow, hold, hold-domain, "
-				  "bounce or suppress", config_setting_name(setting));
-	return -1;
+		*(int *)to = (int)action;
+	else
+		reading_fault(r, setting, "%s: expected retry, retry-same-source, slow, hold, "
+					  "hold-domain, bounce or suppress", config_setting_name(setting));
 }
 
-static void take_action(struct reading *r, const config_setting_t *setting)
+/* For both kinds of reply, but for one that has an action of its own. */
+static void take_actions(struct reading *r, const config_setting_t *setting, void *to)
 {
-	int action = action_parse(r, setting);
+	int *actions = to;
+	int action = -1;
+	take_action(r, setting, &action);
 	for (int i = 0; i < 2; i++)
-		if (r->rule->action[i] < 0)
-			r->rule->action[i] = action;
+		if (actions[i] < 0)
+			actions[i] = action;
 }
 
-static void take_action_4xx(struct reading *r, const config_setting_t *setting)
+static void take_step(struct reading *r, const config_setting_t *item, void *to)
 {
-	r->rule->action[0] = action_parse(r, setting);
-}
-
-static void take_action_5xx(struct reading *r, const config_setting_t *setting)
-{
-	r->rule->action[1] = action_parse(r, setting);
-}
-
-static void take_wait(struct reading *r, const config_setting_t *setting)
-{
-	reading_duration(r, setting, &r->rule->wait_ms);
-}
-
-static void take_step(struct reading *r, const config_setting_t *item)
-{
-	struct rule *rule = r->rule;
+	struct rule *rule = to;
 	if (rule->ladder_count == RULES_LADDER_MAX)
 		reading_fault(r, item, "ladder: more than %d steps", RULES_LADDER_MAX);
 	else
 		reading_duration(r, item, &rule->ladder[rule->ladder_count++]);
 }
 
-static void take_family(struct reading *r, const config_setting_t *setting)
+static void take_family(struct reading *r, const config_setting_t *setting, void *to)
 {
 	struct span text = reading_text(r, setting);
 	if (span_is(text, "ipv6"))
-		r->rule->family = AF_INET6;
+		*(int *)to = AF_INET6;
 	else if (span_is(text, "ipv4"))
-		r->rule->family = AF_INET;
+		*(int *)to = AF_INET;
 	else
 		reading_fault(r, setting, "family: expected ipv4 or ipv6");
 }
 
-static void take_help(struct reading *r, const config_setting_t *setting)
-{
-	reading_plain(r, setting, &r->rule->help);
-}
-
-static void take_provider(struct reading *r, const config_setting_t *setting)
-{
-	reading_id(r, setting, &r->rule->provider);
-}
-
-static void take_mx(struct reading *r, const config_setting_t *setting)
-{
-	reading_names(r, setting, &r->rule->mx, &r->rule->mx_count);
-}
-
-static void take_each_code(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, take_code);
-}
-
-static void take_each_enhanced(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, take_enhanced);
-}
-
-static void take_each_stage(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, take_stage);
-}
-
-static void take_each_step(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, take_step);
-}
-
 /* An example is a reply, or { reply = ..; stage = ..; mx = ..; }. */
-static void add_example(struct reading *r, const config_setting_t *item, bool fits)
+static void add_example(struct reading *r, const config_setting_t *item, struct rule *rule,
+    bool fits)
 {
-	struct rule *rule = r->rule;
 	struct rule_example e = {.fits = fits, .line = (unsigned)config_setting_source_line(item)};
 	const config_setting_t *reply = item;
 	if (config_setting_is_group(item)) {
@@ -234,54 +184,44 @@ static void add_example(struct reading *r, const config_setting_t *item, bool fi
 	rule->examples[rule->example_count++] = e;
 }
 
-static void take_example(struct reading *r, const config_setting_t *item)
+static void take_example(struct reading *r, const config_setting_t *item, void *to)
 {
-	add_example(r, item, true);
+	add_example(r, item, to, true);
 }
 
-static void take_not_example(struct reading *r, const config_setting_t *item)
+static void take_not_example(struct reading *r, const config_setting_t *item, void *to)
 {
-	add_example(r, item, false);
+	add_example(r, item, to, false);
 }
 
-static void take_examples(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, take_example);
-}
-
-static void take_not_examples(struct reading *r, const config_setting_t *setting)
-{
-	reading_each(r, setting, take_not_example);
-}
-
+#define RULE(member) offsetof(struct rule, member)
 static const struct reading_key keys[] = {
-    {"id", NULL, true},
-    {"provider", take_provider, false},
-    {"mx", take_mx, false},
-    {"code", take_each_code, false},
-    {"enhanced", take_each_enhanced, false},
-    {"stage", take_each_stage, false},
-    {"text", take_text, false},
-    {"without", take_without, false},
-    {"regex", take_regex, false},
-    {"category", take_category, true},
-    {"scope", take_scope, false},
-    {"action_4xx", take_action_4xx, false},
-    {"action_5xx", take_action_5xx, false},
-    {"action", take_action, false},
-    {"wait", take_wait, false},
-    {"ladder", take_each_step, false},
-    {"family", take_family, false},
-    {"help", take_help, false},
-    {"examples", take_examples, true},
-    {"not_examples", take_not_examples, false},
+    {"id", reading_id, RULE(id), READING_NEEDED},
+    {"provider", reading_id, RULE(provider), 0},
+    {"mx", reading_names, RULE(mx), 0},
+    {"code", take_code, 0, READING_EACH},
+    {"enhanced", take_enhanced, 0, READING_EACH},
+    {"stage", take_stage, RULE(stages), READING_EACH},
+    {"text", take_text, 0, 0},
+    {"without", reading_phrases, RULE(without), 0},
+    {"regex", take_regex, 0, 0},
+    {"category", take_category, RULE(klass), READING_NEEDED},
+    {"scope", take_scope, 0, 0},
+    {"action_4xx", take_action, RULE(action[0]), 0},
+    {"action_5xx", take_action, RULE(action[1]), 0},
+    {"action", take_actions, RULE(action), 0},
+    {"wait", reading_duration, RULE(wait_ms), 0},
+    {"ladder", take_step, 0, READING_EACH},
+    {"family", take_family, RULE(family), 0},
+    {"help", reading_plain, RULE(help), 0},
+    {"examples", take_example, 0, READING_EACH | READING_NEEDED},
+    {"not_examples", take_not_example, 0, READING_EACH},
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
-static void check_rule(struct reading *r, const config_setting_t *group)
+static void check_rule(struct reading *r, const config_setting_t *group, const struct rule *rule)
 {
-	const struct rule *rule = r->rule;
-	if (!rule->mx_count && !rule->code_count && !rule->enhanced_count && !rule->group_count &&
+	if (!rule->mx.count && !rule->code_count && !rule->enhanced_count && !rule->group_count &&
 	    !rule->regex && !rule->stages)
 		reading_fault(r, group, "has no condition, so it would fit each reply");
 	/* what we are must not become a verdict about somebody else */
@@ -300,10 +240,9 @@ int rules_read_rule(struct verdict_rules *rules, const config_setting_t *group, 
 	    .line = (unsigned)config_setting_source_line(group),
 	    .action = {-1, -1},
 	};
-	struct reading r = {
-	    .rules = rules, .rule = &rule, .file = file, .name = "", .errors = errors};
-	reading_group(&r, group, keys, KEYS, "a rule", &rule.id);
-	check_rule(&r, group);
+	struct reading r = {.rules = rules, .file = file, .name = "", .errors = errors};
+	reading_group(&r, group, keys, KEYS, "a rule", &rule);
+	check_rule(&r, group, &rule);
 	if (r.faults) {
 		rule_clear(&rule);
 		return -1;

@@ -39,8 +39,6 @@ void reading_fault(struct reading *r, const config_setting_t *setting, const cha
 {
 	unsigned line = setting ? (unsigned)config_setting_source_line(setting) : 0;
 	va_list args;
-	if (!line && r->rule)
-		line = r->rule->line;
 	va_start(args, format);
 	add_error(r->errors, r->file, line, r->name, format, args);
 	va_end(args);
@@ -70,8 +68,9 @@ struct span reading_text(struct reading *r, const config_setting_t *setting)
 	return (struct span){"", 0};
 }
 
-bool reading_id(struct reading *r, const config_setting_t *setting, char **to)
+void reading_id(struct reading *r, const config_setting_t *setting, void *to)
 {
+	char **id = to;
 	struct span text = reading_text(r, setting);
 	bool good = text.n > 0 && text.n <= 64;
 	for (size_t i = 0; i < text.n; i++)
@@ -79,27 +78,28 @@ bool reading_id(struct reading *r, const config_setting_t *setting, char **to)
 	if (!good) {
 		fault_value(r, setting, text,
 		    "small letters, digits and -_. (at most 64), such as \"our-partner-greylist\"");
-		return false;
+		return;
 	}
-	mem_free(*to);
-	*to = span_dup(text);
-	return true;
+	mem_free(*id);
+	*id = span_dup(text);
 }
 
-void reading_plain(struct reading *r, const config_setting_t *setting, char **to)
+void reading_plain(struct reading *r, const config_setting_t *setting, void *to)
 {
+	char **line = to;
 	struct span text = reading_text(r, setting);
 	bool good = text.n <= 300 && span_is_utf8(text);
 	for (size_t i = 0; i < text.n; i++)
 		good = good && (unsigned char)text.p[i] >= ' ' && text.p[i] != 0x7f;
 	if (!good)
 		fault_value(r, setting, text, "a line of at most 300 bytes of UTF-8");
-	mem_free(*to);
-	*to = good && text.n ? span_dup(text) : NULL;
+	mem_free(*line);
+	*line = good && text.n ? span_dup(text) : NULL;
 }
 
-void reading_duration(struct reading *r, const config_setting_t *setting, int64_t *ms)
+void reading_duration(struct reading *r, const config_setting_t *setting, void *to)
 {
+	int64_t *ms = to;
 	struct span text = reading_text(r, setting);
 	if (!units_parse_duration(text, ms) || *ms < 1000 || *ms > WAIT_MAX_MS) {
 		fault_value(r, setting, text, "a time of 1s to 7d, such as \"15m\" or \"2h\"");
@@ -107,7 +107,7 @@ void reading_duration(struct reading *r, const config_setting_t *setting, int64_
 	}
 }
 
-void reading_count(struct reading *r, const config_setting_t *setting, int64_t *to)
+void reading_count(struct reading *r, const config_setting_t *setting, void *to)
 {
 	int type = config_setting_type(setting);
 	long long n = config_setting_get_int64(setting);
@@ -115,15 +115,15 @@ void reading_count(struct reading *r, const config_setting_t *setting, int64_t *
 		reading_fault(r, setting, "%s: expected a number, 1 to 1000000",
 		    config_setting_name(setting));
 	else
-		*to = n;
+		*(int64_t *)to = n;
 }
 
-void reading_each(struct reading *r, const config_setting_t *setting,
-    void (*take)(struct reading *r, const config_setting_t *item))
+void reading_each(struct reading *r, const config_setting_t *setting, reading_take *take,
+    void *to)
 {
 	int count = config_setting_length(setting);
 	if (!config_setting_is_aggregate(setting) || config_setting_is_group(setting)) {
-		take(r, setting);
+		take(r, setting, to);
 		return;
 	}
 	if (count == 0 || count > RULES_ITEMS_MAX) {
@@ -133,7 +133,7 @@ void reading_each(struct reading *r, const config_setting_t *setting,
 		return;
 	}
 	for (int i = 0; i < count; i++)
-		take(r, config_setting_get_elem(setting, (unsigned)i));
+		take(r, config_setting_get_elem(setting, (unsigned)i), to);
 }
 
 static void refuse_unknown(struct reading *r, const config_setting_t *group,
@@ -151,36 +151,37 @@ static void refuse_unknown(struct reading *r, const config_setting_t *group,
 }
 
 void reading_group(struct reading *r, const config_setting_t *group,
-    const struct reading_key *keys, size_t count, const char *what, char **id)
+    const struct reading_key *keys, size_t count, const char *what, void *base)
 {
-	const config_setting_t *name = config_setting_get_member(group, "id");
-	if (name && reading_id(r, name, id))
-		r->name = *id;
-	for (size_t i = 0; i < count; i++) {
-		const config_setting_t *setting = config_setting_get_member(group, keys[i].name);
-		if (setting && keys[i].take)
-			keys[i].take(r, setting);
-		else if (!setting && keys[i].needed)
-			reading_fault(r, group, "has no %s", keys[i].name);
+	for (const struct reading_key *key = keys; key < keys + count; key++) {
+		const config_setting_t *setting = config_setting_get_member(group, key->name);
+		void *to = (char *)base + key->offset;
+		if (setting && key->flags & READING_EACH)
+			reading_each(r, setting, key->take, to);
+		else if (setting)
+			key->take(r, setting, to);
+		else if (key->flags & READING_NEEDED)
+			reading_fault(r, group, "has no %s", key->name);
+		if (key == keys && *(char **)to)
+			r->name = *(char **)to;
 	}
 	refuse_unknown(r, group, keys, count, what);
 }
 
-void reading_names(
-    struct reading *r, const config_setting_t *setting, char ***names, size_t *count)
+void reading_names(struct reading *r, const config_setting_t *setting, void *to)
 {
+	struct texts *names = to;
 	int n = config_setting_is_aggregate(setting) ? config_setting_length(setting) : 0;
-	if (n < 1 || n > RULES_ITEMS_MAX || *names) {
+	if (n < 1 || n > RULES_ITEMS_MAX || names->count) {
 		reading_fault(r, setting, "mx: expected a list of host names, [ \"*.example.com\" ]");
 		return;
 	}
-	*names = mem_array((size_t)n, sizeof(**names));
 	for (int i = 0; i < n; i++) {
 		const config_setting_t *item = config_setting_get_elem(setting, (unsigned)i);
 		struct span text = reading_text(r, item);
 		if (text.n == 0 || text.n > 255 || !span_is_ascii(text))
 			fault_value(r, item, text, "a host name, or *.name for all below it");
-		(*names)[(*count)++] = span_dup(text);
+		texts_add(names, span_dup(text));
 	}
 }
 
@@ -204,9 +205,9 @@ static void add_phrase(struct reading *r, const config_setting_t *item, struct r
 	}
 }
 
-void reading_phrases(
-    struct reading *r, const config_setting_t *setting, struct rule_group *group)
+void reading_phrases(struct reading *r, const config_setting_t *setting, void *to)
 {
+	struct rule_group *group = to;
 	int n = config_setting_is_aggregate(setting) ? config_setting_length(setting) : 1;
 	if (n < 1 || n > RULES_ITEMS_MAX || config_setting_is_group(setting) || group->phrases) {
 		reading_fault(r, setting, "expected phrases, [ \"one\", \"or another\" ], 1 to %d of them",

@@ -9,44 +9,45 @@
 
 struct reading {
 	struct verdict_rules *rules;
-	struct rule *rule;   /* NULL: a provider, or the file itself */
-	struct delist *delist; /* NULL: no such entry */
 	const char *file;
 	const char *name;    /* of the rule or provider, as it may be shown; "" not known yet */
 	struct buf *errors;
 	size_t faults;
 };
 
-/* Something is wrong at SETTING (NULL: at the rule). */
+/* Something is wrong at SETTING (NULL: with the file). */
 void reading_fault(struct reading *r, const config_setting_t *setting, const char *format, ...)
     ATTR_PRINTF(3, 4);
 
 /* The string of SETTING, an empty span and a fault when it is none. */
 struct span reading_text(struct reading *r, const config_setting_t *setting);
-bool reading_id(struct reading *r, const config_setting_t *setting, char **to);
-void reading_plain(struct reading *r, const config_setting_t *setting, char **to);
-void reading_duration(struct reading *r, const config_setting_t *setting, int64_t *ms);
-void reading_count(struct reading *r, const config_setting_t *setting, int64_t *to);
-void reading_names(
-    struct reading *r, const config_setting_t *setting, char ***names, size_t *count);
-void reading_phrases(
-    struct reading *r, const config_setting_t *setting, struct rule_group *group);
 
-/* Call TAKE for SETTING itself when it is a string, else for each of its items. */
-void reading_each(struct reading *r, const config_setting_t *setting,
-    void (*take)(struct reading *r, const config_setting_t *item));
+/* Read SETTING into what TO points to. */
+typedef void reading_take(struct reading *r, const config_setting_t *setting, void *to);
+reading_take reading_id;       /* char ** */
+reading_take reading_plain;    /* char **, NULL for "" */
+reading_take reading_duration; /* int64_t *, ms */
+reading_take reading_count;    /* int64_t * */
+reading_take reading_names;    /* struct texts */
+reading_take reading_phrases;  /* struct rule_group */
+
+/* TAKE for each item of SETTING; for SETTING itself when it is a single value. */
+void reading_each(struct reading *r, const config_setting_t *setting, reading_take *take,
+    void *to);
 
 struct reading_key {
 	const char *name;
-	void (*take)(struct reading *r, const config_setting_t *setting); /* NULL: the id */
-	bool needed;
+	reading_take *take;
+	size_t offset; /* of what it is read into, in the struct of the group */
+	unsigned flags;
 };
+enum { READING_NEEDED = 1, READING_EACH = 2 };
 
-/* Read GROUP, of a kind that people call WHAT ("a rule"), by its COUNT keys, in their
- * order; its id comes before all else, for the faults of the others. A key that is
- * missing or not known is a fault. */
+/* Read GROUP, of a kind that people call WHAT ("a rule"), into the struct at BASE by its
+ * COUNT keys, in their order. The first is its id, named in the faults of the others. A
+ * key that is missing or not known is a fault. */
 void reading_group(struct reading *r, const config_setting_t *group,
-    const struct reading_key *keys, size_t count, const char *what, char **id);
+    const struct reading_key *keys, size_t count, const char *what, void *base);
 
 /* "550", "55x", "5xx" / "5.7.1", "x.7.26", "5.7.606-649", "5.1.*". */
 bool rule_code_parse(struct span text, struct rule_code *code);

@@ -79,8 +79,8 @@ static json_t *filled(const struct delist_facts *facts, const char *template)
 static json_t *steps_json(const struct delist_facts *facts, const struct delist_words *words)
 {
 	json_t *list = json_array();
-	for (size_t i = 0; i < words->step_count; i++)
-		json_array_append_new(list, filled(facts, words->steps[i]));
+	for (size_t i = 0; i < words->steps.count; i++)
+		json_array_append_new(list, filled(facts, words->steps.list[i]));
 	return list;
 }
 

@@ -7,30 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "relayd/base/mem.h"
+#include "relayd/base/texts.h"
 
 #ifndef RELAYD_RULES
 #define RELAYD_RULES "/usr/share/relayd/replies.conf"
 #endif
 #define USER_FILES_MAX 200
-
-struct files {
-	char **names;
-	size_t count;
-};
-
-static void add_file(struct files *files, struct buf *name)
-{
-	files->names = mem_resize(files->names, files->count + 1, sizeof(*files->names));
-	files->names[files->count++] = buf_take(name, NULL);
-}
-
-static void files_clear(struct files *files)
-{
-	for (size_t i = 0; i < files->count; i++)
-		mem_free(files->names[i]);
-	mem_free(files->names);
-}
 
 static int by_name(const void *a, const void *b)
 {
@@ -38,7 +20,7 @@ static int by_name(const void *a, const void *b)
 }
 
 /* No folder is no user's rules; one that can not be read is a fault. */
-static int add_user_files(struct files *files, const char *configuration, struct buf *errors)
+static int add_user_files(struct texts *files, const char *configuration, struct buf *errors)
 {
 	const char *slash = strrchr(configuration, '/');
 	struct buf folder = {0};
@@ -57,12 +39,12 @@ static int add_user_files(struct files *files, const char *configuration, struct
 		if (e->d_name[0] == '.' || n < 6 || strcmp(e->d_name + n - 5, ".conf") != 0)
 			continue;
 		buf_addf(&name, "%s/%s", buf_text(&folder), e->d_name);
-		add_file(files, &name);
+		texts_add(files, buf_take(&name, NULL));
 	}
 	if (dir)
 		closedir(dir);
 	if (files->count)
-		qsort(files->names, files->count, sizeof(*files->names), by_name);
+		qsort(files->list, files->count, sizeof(*files->list), by_name);
 	buf_free(&folder);
 	return result;
 }
@@ -90,21 +72,21 @@ static bool built_here(struct buf *name)
 
 /* NAME in the folder of FILE. It may be left out: `relayctl delist` says so then. It
  * stands before FILE, which changes nothing: entries and rules have nothing in common. */
-static void add_beside(struct files *files, const char *file, const char *name)
+static void add_beside(struct texts *files, const char *file, const char *name)
 {
 	const char *slash = strrchr(file, '/');
 	struct buf beside = {0};
 	buf_add(&beside, file, slash ? (size_t)(slash - file) + 1 : 0);
 	buf_add_text(&beside, name);
 	if (access(buf_text(&beside), F_OK) == 0)
-		add_file(files, &beside);
+		texts_add(files, buf_take(&beside, NULL));
 	else
 		buf_free(&beside);
 }
 
 struct verdict_rules *rules_load(const char *configuration, struct buf *errors)
 {
-	struct files files = {0};
+	struct texts files = {0};
 	struct buf ours = {0};
 	struct verdict_rules *rules = NULL;
 	int result = add_user_files(&files, configuration, errors);
@@ -116,9 +98,9 @@ struct verdict_rules *rules_load(const char *configuration, struct buf *errors)
 		buf_add_text(&ours, RELAYD_RULES);
 	}
 	add_beside(&files, buf_text(&ours), "delist.conf");
-	add_file(&files, &ours);
-	rules = verdict_load((const char *const *)files.names, files.count, errors);
-	files_clear(&files);
+	texts_add(&files, buf_take(&ours, NULL));
+	rules = verdict_load((const char *const *)files.list, files.count, errors);
+	texts_clear(&files);
 	if (result < 0) {
 		verdict_free(rules);
 		return NULL;

@@ -93,7 +93,7 @@ static void test_shipped_texts(void **state)
 		const struct delist *d = delist_find(rules, &about);
 		for (int l = 0; l < DELIST_LANGUAGES; l++) {
 			struct buf text = {0};
-			assert_true(d->words[l].step_count > 0);
+			assert_true(d->words[l].steps.count > 0);
 			delist_fill(&text, delist_text(rules, d, (enum delist_language)l), values);
 			assert_non_null(strstr(buf_text(&text), "VALUE"));
 			assert_null(strchr(buf_text(&text), '{'));
