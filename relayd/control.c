@@ -172,6 +172,20 @@ void request_pages(struct request *r, bool (*page)(struct request *request))
 	timer_start(&r->timer, 0);
 }
 
+static bool list_page(struct request *r)
+{
+	if (r->row_at == json_array_size(r->list))
+		return false;
+	request_row(r, json_incref(json_array_get(r->list, r->row_at++)));
+	return true;
+}
+
+void request_list(struct request *r)
+{
+	request_ok(r);
+	request_pages(r, list_page);
+}
+
 bool request_has_room(const struct request *r)
 {
 	return conn_unsent(r->conn) < UNSENT_MAX;

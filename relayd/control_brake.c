@@ -39,20 +39,11 @@ static void add_sender(void *arg, const struct brake_view *view)
 		"since", view->since_ms ? json_integer(held > 0 ? held : 0) : json_null()));
 }
 
-static bool next_sender(struct request *r)
-{
-	if (r->row_at == json_array_size(r->list))
-		return false;
-	request_row(r, json_incref(json_array_get(r->list, r->row_at++)));
-	return true;
-}
-
 void control_brake(struct request *r)
 {
 	r->list = json_array();
 	brake_watch_each(r->daemon->brake, add_sender, r->list);
-	request_ok(r);
-	request_pages(r, next_sender);
+	request_list(r);
 }
 
 void control_brake_release(struct request *r)

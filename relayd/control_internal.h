@@ -35,7 +35,7 @@ struct request {
 	struct spool_reader *reader; /* queue cat */
 	uint64_t read_to;
 	struct destination_row *rows; /* destinations: a copy, since they come and go */
-	json_t *list;       /* reputation, incidents: likewise */
+	json_t *list;       /* reputation, incidents, brake: likewise */
 	struct delisting *delisting;
 	size_t row_count;
 	size_t row_at;
@@ -59,6 +59,9 @@ void request_misused(struct request *request, const char *format, ...) ATTR_PRIN
  * reader has taken enough, until it says that there is no more. A reader that
  * takes nothing for ten minutes is left alone. */
 void request_pages(struct request *request, bool (*page)(struct request *request));
+
+/* The rows of request->list, as a long answer. */
+void request_list(struct request *request);
 
 /* More rows may be written now. */
 bool request_has_room(const struct request *request);

@@ -27,14 +27,6 @@ static json_int_t seconds_to(int64_t at_ms)
 	return at_ms && left > 0 ? (json_int_t)left : 0;
 }
 
-static bool list_page(struct request *r)
-{
-	if (r->row_at == json_array_size(r->list))
-		return false;
-	request_row(r, json_incref(json_array_get(r->list, r->row_at++)));
-	return true;
-}
-
 /* ---- paths ---- */
 
 static json_t *budget_json(const struct path_view *view)
@@ -84,8 +76,7 @@ void control_reputation(struct request *r)
 	r->list = json_array();
 	reputation_each(reputation_of(r), clock_steady_ms(), add_path, r);
 	reputation_each_domain(reputation_of(r), add_domain, r);
-	request_ok(r);
-	request_pages(r, list_page);
+	request_list(r);
 }
 
 static void add_unknown(void *arg, const struct unknown *u)
@@ -106,8 +97,7 @@ void control_unknown(struct request *r)
 {
 	r->list = json_array();
 	reputation_each_unknown(reputation_of(r), add_unknown, r->list);
-	request_ok(r);
-	request_pages(r, list_page);
+	request_list(r);
 }
 
 void control_path_change(struct request *r)
@@ -159,8 +149,7 @@ void control_incidents(struct request *r)
 {
 	r->list = json_array();
 	incident_each(reputation_of(r), add_incident, r->list);
-	request_ok(r);
-	request_pages(r, list_page);
+	request_list(r);
 }
 
 /* What only the daemon as a whole knows: how much waits, and where removal is asked. */
