@@ -130,16 +130,10 @@ static void evict(struct reputation *r)
 	path_free(victim);
 }
 
-struct path_provider *reputation_find_provider(const struct reputation *r, const char *name)
+static struct path_provider *get_provider(struct reputation *r, const char *name)
 {
 	struct path_provider *group;
 	HASH_FIND_STR(r->providers, name, group);
-	return group;
-}
-
-static struct path_provider *get_provider(struct reputation *r, const char *name)
-{
-	struct path_provider *group = reputation_find_provider(r, name);
 	if (group)
 		return group;
 	group = mem_zero(sizeof(*group));

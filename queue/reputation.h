@@ -60,7 +60,7 @@ void reputation_free(struct reputation *reputation);
 /* Reload. What is held already keeps its ladder; event and arg stay as well. */
 void reputation_set_options(struct reputation *reputation,
     const struct reputation_options *options);
-/* One stored line. False: not one of ours (it is skipped and counted). */
+/* One stored line. False: not one of ours (it is skipped). */
 bool reputation_replay(struct reputation *reputation, struct span line);
 /* The whole state as lines, to begin a new store file with. */
 void reputation_dump(const struct reputation *reputation,

@@ -45,7 +45,6 @@ struct reputation {
 	struct incident_entry *by_number;
 	struct incident_entry *by_key;
 	unsigned last_number;
-	uint64_t skipped; /* lines that were not ours */
 	void (*on_incident)(void *arg, const struct incident *incident);
 	void *on_incident_arg;
 	void (*on_opened)(void *arg, unsigned number);
@@ -58,7 +57,6 @@ struct path *reputation_find_path(struct reputation *r, const char *source,
     const char *provider);
 struct path *reputation_get_path(struct reputation *r, const char *source,
     const char *provider); /* made if need be */
-struct path_provider *reputation_find_provider(const struct reputation *r, const char *name);
 struct sender_hold *reputation_find_hold(const struct reputation *r, const char *domain,
     const char *provider);
 struct sender_hold *reputation_get_hold(struct reputation *r, const char *domain,

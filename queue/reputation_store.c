@@ -418,7 +418,5 @@ bool reputation_replay(struct reputation *r, struct span line)
 	mem_free(names.provider);
 	mem_free(names.domain);
 	incident_reply_clear(&names.reply);
-	if (!well)
-		r->skipped++;
 	return well;
 }

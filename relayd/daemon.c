@@ -60,8 +60,7 @@ static void spool_damage(void *arg, const char *name, const char *text)
 
 static void spool_full(void *arg, bool full)
 {
-	struct daemon *d = arg;
-	d->spool_full = full;
+	(void)arg;
 	log_text(full ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, "%s",
 	    full ? "the spool's disk is full: clients get 452, delivery goes on"
 		 : "the spool's disk has room again");

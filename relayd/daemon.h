@@ -37,7 +37,6 @@ struct daemon {
 	struct timer patience; /* of a shutdown */
 	struct timer daily;
 	bool stopping;
-	bool spool_full;
 };
 
 /* Bring everything up, and give up all privileges on the way. SETTINGS and HELPER

@@ -42,8 +42,7 @@ struct dns_record {
 struct dns_answer {
 	enum dns_status status;
 	bool secure;   /* validated */
-	bool canonical_differs; /* a CNAME was followed */
-	const char *canonical;  /* then: to which name, lower case, no trailing dot */
+	const char *canonical; /* where a CNAME led, lower case, no trailing dot; NULL: none */
 	uint32_t ttl;
 	const char *text; /* for a failure: what to tell people, "example.jp MX: SERVFAIL" */
 	const struct dns_record *records;

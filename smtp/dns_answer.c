@@ -231,7 +231,6 @@ static void read_canonical(struct dns_reading *reading, const char *name, const 
 	buf_add(&reading->canonical, to.p, to.n);
 	text_lower(reading->canonical.data, to.n);
 	reading->answer.canonical = buf_text(&reading->canonical);
-	reading->answer.canonical_differs = true;
 }
 
 static const char *rcode_name(int rcode)

@@ -187,7 +187,7 @@ static void on_answer(const struct dns_answer *answer, void *arg)
 	got.calls++;
 	got.good += answer->status == DNS_OK;
 	got.status = answer->status;
-	got.canonical_differs = answer->canonical_differs;
+	got.canonical_differs = answer->canonical != NULL;
 	got.ttl = answer->ttl;
 	got.count = answer->count;
 	snprintf(got.text, sizeof(got.text), "%s", answer->text ? answer->text : "");

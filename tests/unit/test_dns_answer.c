@@ -216,7 +216,7 @@ static void test_status(void **state)
 	dns_read(&reading, "a.org", DNS_A, 0, &r);
 	assert_int_equal(reading.answer.ttl, 0);
 	assert_true(reading.answer.secure);
-	assert_false(reading.answer.canonical_differs);
+	assert_null(reading.answer.canonical);
 	dns_reading_free(&reading);
 	r.rcode = 77;
 	dns_read(&reading, "a.org", DNS_A, 0, &r);
