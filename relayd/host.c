@@ -88,21 +88,23 @@ static void bind_address(const struct attempt *a, int family, struct conn_addres
 		bug("a source address that the configuration has checked");
 }
 
+/* NULL without WHY: none is needed. */
 static SSL_CTX *context_for(struct attempt *a, enum client_tls tls, struct why *why)
 {
 	switch (tls) {
+	case CLIENT_TLS_NONE:
+		return NULL;
 	case CLIENT_TLS_MAY:
 		if (a->level.observed)
 			return settings_client_verify(a->settings, why);
-		return a->settings->client_tls;
-	case CLIENT_TLS_NONE:
+		return settings_client_may(a->settings, why);
 	case CLIENT_TLS_ENCRYPT:
-		return a->settings->client_tls;
+		return settings_client_may(a->settings, why);
 	case CLIENT_TLS_VERIFY:
 	case CLIENT_TLS_IMPLICIT:
 		return settings_client_verify(a->settings, why);
 	case CLIENT_TLS_DANE:
-		return a->settings->client_tls_dane;
+		return settings_client_dane(a->settings, why);
 	}
 	return NULL;
 }
@@ -127,7 +129,7 @@ static void connect_host(struct attempt *a, const char *key)
 	    .sessions = a->deliver->sessions,
 	    .session_key = key,
 	};
-	if (!options.ctx) {
+	if (why.kind != WHY_NONE) {
 		attempt_host_failed(a, &why);
 		return;
 	}

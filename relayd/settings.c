@@ -88,12 +88,7 @@ static void load_parts(struct settings *s, struct conf_errors *errors)
 	check_users(conf, errors);
 	s->rules = rules_load(conf->file, &errors->text);
 	errors->count += s->rules == NULL;
-	s->client_tls = tls_client_new(0, &why);
-	/* the system's CAs are a megabyte: only for who asks for them */
-	if (needs_verification(conf))
-		s->client_tls_verify = tls_client_new(1, &why);
-	s->client_tls_dane = tls_dane_new(&why);
-	if (!s->client_tls || !s->client_tls_dane || (needs_verification(conf) && !s->client_tls_verify))
+	if (needs_verification(conf) && !settings_client_verify(s, &why))
 		add_error(errors, conf, "tls", &why);
 }
 
@@ -196,9 +191,23 @@ void settings_unref(struct settings *s)
 	mem_free(s);
 }
 
+SSL_CTX *settings_client_may(struct settings *s, struct why *why)
+{
+	if (!s->client_tls)
+		s->client_tls = tls_client_new(0, why);
+	return s->client_tls;
+}
+
 SSL_CTX *settings_client_verify(struct settings *s, struct why *why)
 {
 	if (!s->client_tls_verify)
 		s->client_tls_verify = tls_client_new(1, why);
 	return s->client_tls_verify;
+}
+
+SSL_CTX *settings_client_dane(struct settings *s, struct why *why)
+{
+	if (!s->client_tls_dane)
+		s->client_tls_dane = tls_dane_new(why);
+	return s->client_tls_dane;
 }

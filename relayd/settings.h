@@ -17,9 +17,9 @@ struct settings {
 	struct conf *conf;
 	struct dkim_keys *keys;
 	struct verdict_rules *rules;
-	SSL_CTX *server_tls;        /* NULL: no certificate */
-	SSL_CTX *client_tls;        /* opportunistic */
-	SSL_CTX *client_tls_verify; /* certificate checked; NULL: not wanted so far */
+	SSL_CTX *server_tls; /* NULL: no certificate */
+	SSL_CTX *client_tls; /* opportunistic; these three NULL: not wanted so far */
+	SSL_CTX *client_tls_verify;
 	SSL_CTX *client_tls_dane;
 	unsigned refs;
 };
@@ -32,9 +32,12 @@ void settings_log_errors(enum log_level level, const char *what,
 struct settings *settings_ref(struct settings *settings);
 void settings_unref(struct settings *settings); /* NULL is fine */
 
-/* The context for certificates of known authorities. Loaded when first wanted,
- * since they take a megabyte. NULL: WHY says what is wrong. */
+/* The context for a delivery: opportunistic, for certificates of known authorities, for
+ * DANE. Made when first wanted: OpenSSL takes two megabytes before its first
+ * connection, the authorities another one. NULL: WHY says what is wrong. */
+SSL_CTX *settings_client_may(struct settings *settings, struct why *why);
 SSL_CTX *settings_client_verify(struct settings *settings, struct why *why);
+SSL_CTX *settings_client_dane(struct settings *settings, struct why *why);
 
 /* What works, but soon will not: a certificate that ends within three weeks. One
  * line of text each, for people. */
