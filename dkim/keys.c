@@ -97,6 +97,11 @@ bool dkim_keys_has(const struct dkim_keys *keys, const char *domain)
 	return count != 0;
 }
 
+bool dkim_keys_any(const struct dkim_keys *keys)
+{
+	return keys->count != 0;
+}
+
 static int key_load(struct dkim_keys *keys, const struct conf_domain *domain,
     const struct conf_dkim_key *from, struct why *why)
 {

@@ -29,8 +29,9 @@ void dkim_keys_free(struct dkim_keys *keys); /* wipes the PEM text; NULL is fine
 
 /* Has the domain (exact name) any key? */
 bool dkim_keys_has(const struct dkim_keys *keys, const char *domain);
+bool dkim_keys_any(const struct dkim_keys *keys); /* or does none at all have one? */
 
-/* Once, before any worker: initialise libopendkim and test the shortcut by
+/* Once, before any worker has signed: initialise libopendkim and test the shortcut by
  * signing and verifying with OpenSSL, reference counts included. Result: true
  * when the shortcut is in use; false: the plain way, WHY says why. */
 bool dkim_start(struct why *why);

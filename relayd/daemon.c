@@ -174,12 +174,21 @@ static unsigned signer_count(const struct conf *conf)
 	return n < 1 ? 1 : n > SIGNERS_MAX ? SIGNERS_MAX : (unsigned)n;
 }
 
-static void start_signers(struct daemon *d)
+/* With the first keys there are: until then nothing is signed. */
+static void prepare_signing(struct daemon *d, const struct settings *settings)
 {
 	struct why why = {0};
+	if (d->can_sign || !dkim_keys_any(settings->keys))
+		return;
+	d->can_sign = true;
 	if (!dkim_start(&why))
 		log_text(LOG_LEVEL_WARN, "dkim: keys are decoded for each message (slower): %s",
 		    why.text);
+}
+
+static void start_signers(struct daemon *d)
+{
+	prepare_signing(d, d->settings);
 	struct pool_options options = {
 	    .name = "sign",
 	    .threads = signer_count(d->settings->conf),
@@ -384,6 +393,7 @@ static int load_anew(struct daemon *d, struct conf_errors *errors)
 	}
 	bounds_apply(fresh->conf);
 	warn_of_fixed(d->settings->conf, fresh->conf);
+	prepare_signing(d, fresh);
 	login_set_settings(d->login, fresh);
 	intake_set_settings(d->intake, fresh);
 	paths_set_settings(d->paths, fresh);

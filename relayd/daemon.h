@@ -36,6 +36,7 @@ struct daemon {
 	struct stats stats;
 	struct timer patience; /* of a shutdown */
 	struct timer daily;
+	bool can_sign; /* libopendkim has been tried out */
 	bool stopping;
 };
 

@@ -145,17 +145,21 @@ static void *thread_main(void *arg)
 {
 	struct pool *pool = arg;
 	const struct pool_options *options = &pool->options;
-	void *state = options->begin ? options->begin(options->arg) : NULL;
+	void *state = NULL;
+	bool begun = false;
 	struct job *job;
 	set_name(options->name);
 	while (wait_for_work(pool, &job)) {
+		if (!begun && options->begin)
+			state = options->begin(options->arg);
+		begun = true;
 		if (options->run_batch)
 			job = options->run_batch(job, state);
 		else
 			job->run(job, state);
 		hand_back(pool, job);
 	}
-	if (options->end)
+	if (begun && options->end)
 		options->end(state);
 	return NULL;
 }

@@ -31,8 +31,10 @@ struct job {
 struct pool_options {
 	const char *name;  /* of the threads, at most 15 characters */
 	unsigned threads;  /* 1 to 64; 1 for a batch pool */
-	void *(*begin)(void *arg); /* in each thread, first; its result is thread_state */
-	void (*end)(void *thread_state);
+	/* In each thread, before its first job, so that a thread that never gets one costs
+	 * nothing; its result is thread_state. */
+	void *(*begin)(void *arg);
+	void (*end)(void *thread_state); /* where begin was called */
 	/* batch pool: all jobs that waited, a list by next in the order of adding
 	 * (NULL: only a side thread has ended its call). The result is such a list
 	 * of those that are done, which are reported in its order; others are kept
