@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "relayd/daemon.h"
 
-#include <malloc.h>
 #include <pwd.h>
 #include <string.h>
 #include <unistd.h>
@@ -328,8 +327,7 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings,
 		return -1;
 	control_start(d->control);
 	listen_start(d->listen, d->intake, settings);
-	/* reading rules, keys and the spool has left holes */
-	malloc_trim(0);
+	mem_trim(); /* reading rules, keys and the spool has left holes */
 	settings_warn(settings, log_warning, NULL);
 	settings_warn_of_logins(settings, log_warning, NULL);
 	timer_init(&d->daily, d->loop, look_daily, d);

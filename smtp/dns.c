@@ -12,6 +12,9 @@
  * name would be bogus. So a context with an anchor is used only when it can
  * validate the root; else one without, and the other is tried again later.
  * The same way a changed resolv.conf is taken up.
+ *
+ * A context takes megabytes. What is tried out while nobody asks, as at the start,
+ * goes again, and its outcome stays: the first question makes a context of that kind.
  */
 #include "smtp/dns.h"
 
@@ -38,8 +41,10 @@ struct dns {
 	size_t server_count;
 	int64_t timeout;
 	char *anchor; /* the trust anchor's file; NULL: no validation is wanted */
-	struct dns_context *context; /* NULL while the first one is tried out */
+	struct dns_context *context; /* NULL: nobody has asked, or it is tried out */
 	struct dns_context *probed;  /* one with an anchor that is tried out */
+	bool known;      /* which kind these servers want; else the context has old ones */
+	bool validating; /* that kind: with an anchor */
 	int probe_id;
 	struct timer probe_timer;
 	int64_t probe_after;         /* not before that time (monotonic) */
@@ -50,7 +55,6 @@ struct dns {
 	size_t asked_count;      /* those that have a context */
 	bool said;               /* whether answers are validated has been logged */
 	bool said_validating;
-	bool stale; /* the context has an old resolv.conf */
 	bool freed;
 };
 
@@ -175,25 +179,34 @@ static void say_validating(struct dns *dns, bool validating, const char *reason)
 					 " used: %s", reason);
 }
 
-static void use_context(struct dns *dns, struct dns_context *context)
+static void settle(struct dns *dns, bool validating)
 {
 	dns_context_retire(dns->context);
-	dns->context = context;
-	dns->stale = false;
+	dns->context = NULL;
+	dns->known = true;
+	dns->validating = validating;
+}
+
+static void use_context(struct dns *dns, struct dns_context *context)
+{
+	settle(dns, context->has_anchor);
+	if (dns->waiting)
+		dns->context = context;
+	else
+		dns_context_retire(context);
 	pump(dns);
 }
 
-/* Without an anchor; nothing that can be set has failed before, so a failure
+/* Of the kind that is known. Nothing that can be set has failed before, so a failure
  * here is a lack of descriptors or memory: the next question tries again. */
-static void use_plain(struct dns *dns)
+static void open_context(struct dns *dns)
 {
 	struct why why = {0};
-	struct dns_context *context =
-	    dns_context_new(dns->loop, dns->servers, dns->server_count, NULL, &why);
-	if (context)
-		use_context(dns, context);
-	else
+	dns->context = dns_context_new(dns->loop, dns->servers, dns->server_count,
+	    dns->validating ? dns->anchor : NULL, &why);
+	if (!dns->context)
 		log_text(LOG_LEVEL_ERROR, "dns: %s", why.text);
+	pump(dns);
 }
 
 enum probe_end { PROBE_SECURE, PROBE_STRIPPED, PROBE_SILENT };
@@ -213,8 +226,10 @@ static void end_probe(struct dns *dns, enum probe_end end)
 		return;
 	}
 	dns_context_retire(probed);
-	if (!dns->context || dns->context->has_anchor || dns->stale)
-		use_plain(dns);
+	if (!dns->known || dns->validating)
+		settle(dns, false);
+	if (!dns->context && dns->waiting)
+		open_context(dns);
 }
 
 static void on_probe(void *arg, int error, struct ub_result *result)
@@ -298,16 +313,15 @@ static void keep_up(struct dns *dns)
 	struct why why = {0};
 	if (dns->probed)
 		return;
-	bool changed = resolv_has_changed(dns);
-	bool again = dns->context && !dns->context->has_anchor &&
-		     has_anchor_file(dns) && clock_mono_ms() >= dns->probe_after;
-	if (!changed && !again && dns->context)
-		return;
-	dns->stale |= changed;
-	if (changed)
+	if (resolv_has_changed(dns)) {
+		dns->known = false;
 		log_text(LOG_LEVEL_INFO, "dns: %s has changed, reading it again", RESOLV_CONF);
-	if (start_context(dns, &why) != 0)
+	}
+	bool again = !dns->validating && has_anchor_file(dns) && clock_mono_ms() >= dns->probe_after;
+	if ((!dns->known || again) && start_context(dns, &why) != 0)
 		log_text(LOG_LEVEL_ERROR, "dns: %s", why.text);
+	if (dns->known && !dns->context)
+		open_context(dns);
 }
 
 struct dns *dns_new(struct loop *loop, const struct conf_dns *conf, struct why *why)
@@ -384,5 +398,5 @@ void dns_cancel(struct dns_query *q)
 
 bool dns_is_validating(const struct dns *dns)
 {
-	return dns->context && dns->context->has_anchor;
+	return dns->validating;
 }

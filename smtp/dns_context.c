@@ -106,6 +106,7 @@ static void free_context(void *arg)
 		event_free(context->readable);
 	ub_ctx_delete(context->ub); /* ends its thread and waits for that */
 	mem_free(context);
+	mem_trim();
 }
 
 struct dns_context *dns_context_new(struct loop *loop, char *const *servers, size_t server_count,

@@ -3,6 +3,7 @@
  */
 #include "relayd/base/mem.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +60,11 @@ char *mem_text(const char *text)
 void mem_free(void *p)
 {
 	free(p);
+}
+
+void mem_trim(void)
+{
+	malloc_trim(0);
 }
 
 void mem_wipe(void *p, size_t n)

@@ -26,6 +26,10 @@ char *mem_text(const char *text);
 
 void mem_free(void *p);
 
+/* Something big and rare has gone: what it leaves between the rest goes back to the
+ * system. */
+void mem_trim(void);
+
 /* Overwrite a secret; the compiler can not leave it out. */
 void mem_wipe(void *p, size_t n);
 

@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ static int server_fd = -1;
 static struct event *server_event;
 static char server_name[80];
 static size_t server_questions;
+static char anchor_file[] = "/tmp/test-dns-anchor-XXXXXX";
 
 /* What the server knows: rdata of ANSWERS records, for names that start so. */
 struct reply {
@@ -159,8 +161,8 @@ static int end(void **state)
 static struct dns *make_dns(int64_t timeout, bool dnssec)
 {
 	char *servers[] = {server_name};
-	struct conf_dns conf = {
-	    .servers = servers, .server_count = 1, .timeout = timeout, .dnssec = dnssec};
+	struct conf_dns conf = {.servers = servers, .server_count = 1, .timeout = timeout,
+	    .dnssec = dnssec, .trust_anchor_file = anchor_file};
 	struct why why = {0};
 	struct dns *dns = dns_new(loop, &conf, &why);
 	if (!dns)
@@ -321,6 +323,55 @@ static void test_stripped(void **state)
 	dns_free(dns); /* while it is tried out */
 }
 
+static size_t descriptors(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	size_t n = 0;
+	assert_non_null(folder);
+	while (readdir(folder))
+		n++;
+	closedir(folder);
+	return n;
+}
+
+static void on_patience(void *arg)
+{
+	(void)arg;
+	fail_msg("a context is still there");
+}
+
+static void wait_for_descriptors(size_t count)
+{
+	struct timer patience;
+	timer_init(&patience, loop, on_patience, NULL);
+	timer_start(&patience, 20000);
+	while (descriptors() != count)
+		loop_turn(loop, true);
+	timer_stop(&patience);
+}
+
+/* A context is a thread, descriptors and megabytes: what only tries out the servers
+ * does not leave one, and the first question makes one without another trial. */
+static void test_nobody_asks(void **state)
+{
+	(void)state;
+	size_t before = descriptors();
+	for (int dnssec = 0; dnssec < 2; dnssec++) {
+		server_questions = 0;
+		struct dns *dns = make_dns(10000, dnssec);
+		wait_for_descriptors(before);
+		assert_int_equal(server_questions > 0, dnssec);
+		size_t tried = server_questions;
+		ask(dns, "one.test", DNS_A, DNS_OK);
+		assert_int_equal(server_questions, tried + 1);
+		assert_true(descriptors() > before);
+		ask(dns, "one.test", DNS_A, DNS_OK); /* the context has stayed, and knows it */
+		assert_int_equal(server_questions, tried + 1);
+		dns_free(dns);
+		wait_for_descriptors(before);
+	}
+}
+
 static void test_many(void **state)
 {
 	(void)state;
@@ -420,6 +471,25 @@ static void test_bad_server(void **state)
 	assert_null(dns_new(loop, &conf, &why));
 }
 
+/* The root's, so that our server is one that strips signatures. */
+static int write_anchor(void **state)
+{
+	static const char anchor[] = ". IN DS 20326 8 2 "
+	    "E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\n";
+	(void)state;
+	int fd = mkstemp(anchor_file);
+	if (fd < 0)
+		return -1;
+	ssize_t n = write(fd, anchor, sizeof(anchor) - 1);
+	return close(fd) == 0 && n == sizeof(anchor) - 1 ? 0 : -1;
+}
+
+static int remove_anchor(void **state)
+{
+	(void)state;
+	return unlink(anchor_file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +498,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_bad_names, begin, end),
 	    cmocka_unit_test_setup_teardown(test_silence, begin, end),
 	    cmocka_unit_test_setup_teardown(test_stripped, begin, end),
+	    cmocka_unit_test_setup_teardown(test_nobody_asks, begin, end),
 	    cmocka_unit_test_setup_teardown(test_many, begin, end),
 	    cmocka_unit_test_setup_teardown(test_many_silent, begin, end),
 	    cmocka_unit_test_setup_teardown(test_cancel, begin, end),
@@ -435,5 +506,5 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_ipv6_server, begin, end),
 	    cmocka_unit_test_setup_teardown(test_bad_server, begin, end),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, write_anchor, remove_anchor);
 }
