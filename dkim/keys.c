@@ -135,6 +135,19 @@ static int counts_check(const struct dkim_keys *keys, struct why *why)
 	return 0;
 }
 
+static int keys_load(struct dkim_keys *keys, const struct conf_domain *domains,
+    size_t count, struct why *why)
+{
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < domains[i].dkim_count; j++)
+			if (key_load(keys, &domains[i], &domains[i].dkim[j], why))
+				return -1;
+	qsort(keys->key, keys->count, sizeof(*keys->key), compare);
+	return counts_check(keys, why);
+}
+
+/* Only text stays, so all that OpenSSL fetches and keeps to read keys goes with a
+ * library context of its own. */
 struct dkim_keys *dkim_keys_load(
     const struct conf_domain *domains, size_t count, struct why *why)
 {
@@ -146,15 +159,17 @@ struct dkim_keys *dkim_keys_load(
 		return NULL;
 	}
 	struct dkim_keys *keys = dkim_keys_new(total);
-	for (size_t i = 0; i < count; i++)
-		for (size_t j = 0; j < domains[i].dkim_count; j++)
-			if (key_load(keys, &domains[i], &domains[i].dkim[j], why))
-				goto bad;
-	qsort(keys->key, keys->count, sizeof(*keys->key), compare);
-	if (counts_check(keys, why))
-		goto bad;
-	return keys;
-bad:
+	if (total == 0)
+		return keys;
+	OSSL_LIB_CTX *context = OSSL_LIB_CTX_new();
+	if (!context)
+		bug("no OpenSSL library context");
+	OSSL_LIB_CTX *before = OSSL_LIB_CTX_set0_default(context);
+	int result = keys_load(keys, domains, count, why);
+	OSSL_LIB_CTX_set0_default(before);
+	OSSL_LIB_CTX_free(context);
+	if (result == 0)
+		return keys;
 	dkim_keys_free(keys);
 	return NULL;
 }
