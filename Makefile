@@ -22,8 +22,10 @@ say = $(if $(V),,@echo "  $(1) $@")
 PKGS := libevent_core libevent_pthreads libssl libcrypto libconfig libunbound libpcre2-8 \
 	jansson libidn2 libseccomp libgsasl libxcrypt zlib
 # asked for when first needed, and once: `make deps all` installs pkg-config before
-PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
-PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(call pkg,--cflags))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $(call pkg,--libs))$(PKG_LIBS)
+pkg = $(shell pkg-config $(1) $(PKGS))$(if $(filter-out 0,$(.SHELLSTATUS)),$(error \
+	libraries are missing; make deps installs them))
 # and with -j too the packages come before what needs them
 ifneq ($(filter deps test-deps,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
@@ -58,7 +60,7 @@ CFLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-
 LDHARDEN += -fsanitize=address,undefined
 endif
 
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -DRELAYD_RULES='"$(PREFIX)/share/relayd/replies.conf"' -DRELAYD_VERSION='"$(VERSION)"' $(WARN) $(HARDEN) \
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -DRELAYD_VERSION='"$(VERSION)"' $(WARN) $(HARDEN) \
 	$(CFLAGS) $(PKG_CFLAGS) -MMD -MP
 LIBS = $(PKG_LIBS) -lopendkim -lpthread
 # libopendkim's call of this function must find ours (dkim/keys.h)
@@ -200,7 +202,8 @@ run: deps
 
 # ---- installing ----
 
-ETC := $(if $(filter /usr/local /usr,$(PREFIX)),/etc,$(PREFIX)/etc)/relayd
+# where the programs, the units and the manual look for it, whatever PREFIX is
+ETC := /etc/relayd
 man: $(B)/man/relayctl.8 $(B)/man/relayd.conf.5 $(B)/man/relayd.8 $(B)/man/relay-sendmail.1
 $(B)/man/relayctl.8: $(B)/relayctl relayd/man/relayctl.8.head relayd/man/relayctl.8.tail
 	@mkdir -p $(@D)
@@ -219,16 +222,20 @@ install: all man
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
 		$(DESTDIR)$(PREFIX)/lib/tmpfiles.d
-	install -d -m 0700 $(DESTDIR)$(ETC)/dkim
+	# one that is there has been opened to the daemon's group (relayd.tmpfiles)
+	[ -d $(DESTDIR)$(ETC)/dkim ] || install -d -m 0700 $(DESTDIR)$(ETC)/dkim
 	install $(B)/relayd $(B)/relayctl $(B)/relay-sendmail $(DESTDIR)$(PREFIX)/sbin/
 	install -m 0644 $(B)/man/relay-sendmail.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 0644 $(B)/man/relayd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 0644 $(B)/man/relayd.8 $(B)/man/relayctl.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 0644 conf/relayd.conf conf/replies.conf conf/delist.conf $(DESTDIR)$(PREFIX)/share/relayd/
 	install -m 0644 conf/examples/* $(DESTDIR)$(PREFIX)/share/relayd/examples/
-	$(B)/relayctl completion >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/relayctl
-	sed 's,/usr/local/sbin,$(PREFIX)/sbin,' relayd/relayd.service \
-		>$(DESTDIR)$(PREFIX)/lib/systemd/system/relayd.service
+	$(B)/relayctl completion >$(B)/relayctl.completion
+	install -m 0644 $(B)/relayctl.completion \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/relayctl
+	install -m 0644 relayd/relayd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	sed -i 's,/usr/local/sbin,$(PREFIX)/sbin,' $(DESTDIR)$(PREFIX)/lib/systemd/system/relayd.service \
+		$(DESTDIR)$(PREFIX)/share/relayd/examples/*
 	install -m 0644 relayd/relayd.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
 	install -m 0644 relayd/relayd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/relayd.conf
 	install -m 0644 relayd/relayd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/relayd.conf

@@ -9,9 +9,8 @@
 
 #include "relayd/base/texts.h"
 
-#ifndef RELAYD_RULES
-#define RELAYD_RULES "/usr/share/relayd/replies.conf"
-#endif
+/* where they are when the program can not tell its own place */
+#define RULES_FALLBACK "/usr/share/relayd/replies.conf"
 #define USER_FILES_MAX 200
 
 static int by_name(const void *a, const void *b)
@@ -49,25 +48,31 @@ static int add_user_files(struct texts *files, const char *configuration, struct
 	return result;
 }
 
-/* conf/replies.conf in one of the folders over the program's own: it runs from where
- * it was built, and takes the rules that belong to it. */
-static bool built_here(struct buf *name)
+/* The rules that belong to this program, by its own place: conf/replies.conf in one of
+ * the folders over it where it was built, else share/relayd/ beside its folder, so that
+ * an installation may be anywhere. */
+static void own_rules(struct buf *name)
 {
+	static const char *const places[] = {"/conf/replies.conf", "/share/relayd/replies.conf"};
 	char program[1024];
-	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
-	for (int up = 0; n > 0 && up < 3; up++) {
-		while (n > 0 && program[n - 1] != '/')
+	ssize_t end = readlink("/proc/self/exe", program, sizeof(program) - 1);
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		ssize_t n = end;
+		for (int up = 0; n > 0 && up < 3; up++) {
+			while (n > 0 && program[n - 1] != '/')
+				n--;
+			if (n <= 1) /* never /conf */
+				break;
 			n--;
-		if (n <= 1) /* never /conf */
-			return false;
-		n--;
-		buf_clear(name);
-		buf_add(name, program, (size_t)n);
-		buf_add_text(name, "/conf/replies.conf");
-		if (access(buf_text(name), R_OK) == 0)
-			return true;
+			buf_clear(name);
+			buf_add(name, program, (size_t)n);
+			buf_add_text(name, places[i]);
+			if (access(buf_text(name), R_OK) == 0)
+				return;
+		}
 	}
-	return false;
+	buf_clear(name);
+	buf_add_text(name, RULES_FALLBACK);
 }
 
 /* NAME in the folder of FILE. It may be left out: `relayctl delist` says so then. It
@@ -91,12 +96,10 @@ struct verdict_rules *rules_load(const char *configuration, struct buf *errors)
 	struct verdict_rules *rules = NULL;
 	int result = add_user_files(&files, configuration, errors);
 	const char *named = secure_getenv("RELAYD_REPLIES");
-	if (named) {
+	if (named)
 		buf_add_text(&ours, named);
-	} else if (!built_here(&ours)) {
-		buf_clear(&ours);
-		buf_add_text(&ours, RELAYD_RULES);
-	}
+	else
+		own_rules(&ours);
 	add_beside(&files, buf_text(&ours), "delist.conf");
 	texts_add(&files, buf_take(&ours, NULL));
 	rules = verdict_load((const char *const *)files.list, files.count, errors);

@@ -4,8 +4,9 @@
 # nor root.
 set -eu
 
+# nettle-dev: libunbound.pc names it, and without it pkg-config gives nothing
 build="gcc make pkg-config libevent-dev libssl-dev libopendkim-dev libconfig-dev
-libunbound-dev libpcre2-dev libjansson-dev libidn2-dev libgsasl-dev libcrypt-dev libseccomp-dev libcurl4-openssl-dev zlib1g-dev uthash-dev dns-root-data"
+libunbound-dev nettle-dev libpcre2-dev libjansson-dev libidn2-dev libgsasl-dev libcrypt-dev libseccomp-dev libcurl4-openssl-dev zlib1g-dev uthash-dev dns-root-data"
 test="$build clang cppcheck libclang-rt-14-dev clang-format libcmocka-dev python3 python3-dkim
 python3-dnspython python3-cryptography nsd php-cli php-mbstring swaks libnet-ssleay-perl postfix libsasl2-modules strace e2fsprogs opendkim
 universal-ctags faketime openssl util-linux systemd"
