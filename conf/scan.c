@@ -56,6 +56,13 @@ static size_t gap(struct span s)
 	return strchr(" \t\r\n\f\v", s.p[0]) && s.p[0] != '\0';
 }
 
+/* A quotation mark of a word processor, as texts copied from a page have them. */
+static bool is_curly(struct span s)
+{
+	return span_starts_nocase(s, "\xe2\x80") && s.n > 2 && (unsigned char)s.p[2] >= 0x98 &&
+	       (unsigned char)s.p[2] <= 0x9f;
+}
+
 static struct token next_token(struct scan *s)
 {
 	size_t n;
@@ -80,6 +87,8 @@ static struct token next_token(struct scan *s)
 		t.text.n = n;
 	} else {
 		t.kind = KIND_MARK;
+		n = is_curly(s->rest) ? 3 : 1;
+		t.text.n = n;
 	}
 	skip(s, n);
 	t.last = s->line;
@@ -106,6 +115,16 @@ static bool is_plain_value(struct span word)
 	strtod(copy, &end);
 	return end != copy &&
 	       (*end == '\0' || strcmp(end, "L") == 0 || strcmp(end, "LL") == 0);
+}
+
+/* What other programs take for true and false. */
+static bool is_yes_or_no(struct span word)
+{
+	static const char *const words[] = {"yes", "no", "on", "off"};
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (span_is_nocase(word, words[i]))
+			return true;
+	return false;
 }
 
 struct brackets {
@@ -170,10 +189,14 @@ static bool oddity(struct token last, struct token t, bool list, struct buf *out
 		    t.line, t.last);
 	} else if (is_mark(t, "'")) {
 		buf_add_text(out, "expected double quotes (\") around texts");
+	} else if (is_curly(t.text)) {
+		buf_add_text(out, "expected straight double quotes (\") around texts, not those of a "
+				  "word processor");
 	} else if (value && t.kind == KIND_WORD && !is_plain_value(t.text)) {
 		add_quoted(out, t.text);
-		buf_add_text(
-		    out, " needs quotes around it, as all texts, sizes and durations do");
+		buf_add_text(out, is_yes_or_no(t.text)
+			? " is not a value here, expected true or false"
+			: " needs quotes around it, as all texts, sizes and durations do");
 	} else if (list && is_mark(last, ",") && is_mark(t, ")]")) {
 		buf_addf(out, "there is a comma too many before \"%c\"", t.text.p[0]);
 	} else if (list && is_mark(t, ";")) {

@@ -211,6 +211,13 @@ static const char *const mistakes[][2] = {
     {"dns = { timeout = 5m; };", "t:1: syntax error: \"5m\" needs quotes around it, as all "
 				 "texts, sizes and durations do\n"},
     {"hostname = 'a';", "t:1: syntax error: expected double quotes (\") around texts\n"},
+    {"hostname = \xe2\x80\x9c" "a.test\xe2\x80\x9d;", "t:1: syntax error: expected straight double "
+     "quotes (\") around texts, not those of a word processor\n"},
+    {"hostname = \xe2\x80", "t:1: syntax error: expected key = value; with texts in quotes\n"},
+    {"dns = { dnssec = off; };", "t:1: syntax error: \"off\" is not a value here, expected true or "
+     "false\n"},
+    {"dns = { dnssec = Yes; };", "t:1: syntax error: \"Yes\" is not a value here, expected true or "
+     "false\n"},
     {"hostname \"a\";", "t:1: syntax error: there is no \"=\" behind \"hostname\"\n"},
     {"hostname = ;", "t:1: syntax error: there is no value behind \"=\"\n"},
     {"user = \"a;\nlog = \"stderr\";",
