@@ -37,17 +37,23 @@ static const char *user_text(uid_t uid, char *buf, size_t size)
 	return buf;
 }
 
-/* The usual reason on a reload: root could read it at the start, and the daemon has
- * left root behind since. */
+/* Of root's the usual reason is a reload: root could read it at the start, and the daemon
+ * has left root behind since. One of another user is right as it is, and who checks is
+ * not who will read it. */
 static int not_ours(const char *path, const struct stat *st, struct why *why)
 {
 	char owner[40];
 	char us[40];
+	unsigned mode = st->st_mode & 07777;
 	user_text(st->st_uid, owner, sizeof(owner));
 	user_text(geteuid(), us, sizeof(us));
+	if (st->st_uid != 0)
+		return why_set(why, WHY_LOCAL,
+		    "belongs to %s (mode %04o), %s can not read it; check as %s: sudo -u %s ...",
+		    owner, mode, us, owner, owner);
 	return why_set(why, WHY_LOCAL,
-	    "belongs to %s (mode %04o), %s can not read it; do: chown %s %s", owner,
-	    (unsigned)(st->st_mode & 07777), us, us, path);
+	    "belongs to %s (mode %04o), %s can not read it; do: chown %s %s", owner, mode, us, us,
+	    path);
 }
 
 static int not_found(int error, struct why *why)

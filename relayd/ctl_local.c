@@ -55,12 +55,25 @@ static void print_mistakes(const char *file, struct span lines)
 	ctl_print_json(json_pack("{s:s,s:b,s:o}", "file", file, "good", 0, "mistakes", mistakes));
 }
 
-static void print_good(const struct ctl *ctl, const char *file)
+static void keep_warning(void *arg, const char *text)
 {
-	if (ctl->json)
-		ctl_print_json(json_pack("{s:s,s:b}", "file", file, "good", 1));
-	else
-		printf("%s: the configuration is good\n", file);
+	json_array_append_new(arg, json_string(text));
+}
+
+static void print_good(const struct ctl *ctl, const char *file, const struct settings *settings)
+{
+	json_t *warnings = json_array();
+	settings_warn(settings, keep_warning, warnings);
+	settings_warn_of_logins(settings, keep_warning, warnings);
+	settings_warn_of_machine(settings, keep_warning, warnings);
+	if (ctl->json) {
+		ctl_print_json(json_pack("{s:s,s:b,s:o}", "file", file, "good", 1, "warnings", warnings));
+		return;
+	}
+	for (size_t i = 0; i < json_array_size(warnings); i++)
+		fprintf(stderr, "warning: %s\n", json_string_value(json_array_get(warnings, i)));
+	printf("%s: the configuration is good\n", file);
+	json_decref(warnings);
 }
 
 static void print_configuration(const struct ctl *ctl, const char *file, const struct conf *conf)
@@ -92,7 +105,7 @@ static int config(const struct ctl *ctl)
 	if (ctl->command == CMD_CONFIG_SHOW)
 		print_configuration(ctl, file, settings->conf);
 	else
-		print_good(ctl, file);
+		print_good(ctl, file, settings);
 	settings_unref(settings);
 	return CTL_OK;
 }

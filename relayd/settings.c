@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "relayd/settings.h"
 
+#include <grp.h>
 #include <inttypes.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 #include "relayd/rules.h"
 #include "relayd/users.h"
+#include "smtp/address.h"
 #include "smtp/tls.h"
 #include "smtp/tls_server.h"
 
@@ -136,9 +141,47 @@ static void look_at_certificate(void *arg, const char *name, int64_t until_s)
 	buf_free(&text);
 }
 
+static void ATTR_PRINTF(2, 3) warn(const struct warning *warning, const char *format, ...)
+{
+	char text[1024]; /* one name of the configuration at most */
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	warning->fn(warning->arg, text);
+}
+
+/* What an untouched configuration on a machine without a full name comes to. */
+static void look_at_names(const struct conf *conf, const struct warning *warning)
+{
+	if (domain_is_broken(span_text(conf->hostname)))
+		warn(warning, "hostname: \"%s\" is not a name that others can look up, and many refuse "
+			      "mail from a host that greets with it; expected one like "
+			      "\"relay.example.jp\"", conf->hostname);
+	if (conf->domain_count == 0)
+		warn(warning, "domains: there are none, so no mail is signed and no envelope sender is "
+			      "mended");
+}
+
+/* The first route that fits is taken. */
+static void look_at_routes(const struct conf *conf, const struct warning *warning)
+{
+	bool all = false;
+	for (size_t i = 0; i < conf->route_count; i++) {
+		const struct conf_route *route = &conf->routes[i];
+		if (all)
+			warn(warning, "routes: the one with match = \"%s\" is never taken, since one for all "
+				      "mail stands before it; the first that fits counts", route->match);
+		else if (strcmp(route->match, "*") == 0 && strcmp(route->sender, "*") == 0)
+			all = true;
+	}
+}
+
 void settings_warn(const struct settings *s, void (*fn)(void *arg, const char *text), void *arg)
 {
 	struct warning warning = {fn, arg};
+	look_at_names(s->conf, &warning);
+	look_at_routes(s->conf, &warning);
 	if (s->server_tls)
 		tls_server_each(s->server_tls, look_at_certificate, &warning);
 }
@@ -161,6 +204,25 @@ void settings_warn_of_logins(const struct settings *s, void (*fn)(void *arg, con
 	}
 	users_free(users);
 	buf_free(&text);
+}
+
+static void look_for_group(const char *key, const char *name, const struct warning *warning)
+{
+	if (name[0] && !getgrnam(name))
+		warn(warning, "%s: there is no group \"%s\" on this machine, and relayd will not start; do: "
+			      "groupadd %s", key, name, name);
+}
+
+void settings_warn_of_machine(const struct settings *s, void (*fn)(void *arg, const char *text),
+    void *arg)
+{
+	const struct conf *conf = s->conf;
+	struct warning warning = {fn, arg};
+	if (conf->user[0] && !getpwnam(conf->user))
+		warn(&warning, "user: there is no user \"%s\" on this machine, and relayd will not start as "
+			       "root; do: systemd-sysusers, for \"relayd\", or useradd", conf->user);
+	look_for_group("control_group", conf->control_group, &warning);
+	look_for_group("control_look_group", conf->control_look_group, &warning);
 }
 
 void settings_renew(const struct settings *s, void (*fn)(void *arg, const char *text), void *arg)

@@ -39,14 +39,19 @@ SSL_CTX *settings_client_may(struct settings *settings, struct why *why);
 SSL_CTX *settings_client_verify(struct settings *settings, struct why *why);
 SSL_CTX *settings_client_dane(struct settings *settings, struct why *why);
 
-/* What works, but soon will not: a certificate that ends within three weeks. One
- * line of text each, for people. */
+/* What works, but not well or not for long: a name that receivers refuse, no domains, a
+ * route that is never taken, a certificate that ends within three weeks. One line of text
+ * each, for people. */
 void settings_warn(const struct settings *settings, void (*fn)(void *arg, const char *text),
     void *arg);
 
 /* The same of what is only looked at when the configuration is loaded: entries of
  * clients whose login is not in the users' file. Reads that file. */
 void settings_warn_of_logins(const struct settings *settings,
+    void (*fn)(void *arg, const char *text), void *arg);
+
+/* What only a start would find: a user or group that this machine does not have. */
+void settings_warn_of_machine(const struct settings *settings,
     void (*fn)(void *arg, const char *text), void *arg);
 
 /* What a long life asks for, once a day: settings_warn, and new keys for tickets. */

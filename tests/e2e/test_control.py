@@ -13,7 +13,7 @@ import threading
 import unittest
 
 from harness import Behaviour, build_dir, wait_until
-from harness.case import TEXT, Case
+from harness.case import TEXT, Case, needs_open_tree
 from harness.relay import ROOT, free_port
 
 ID = r"^[0-9a-f]{16}$"
@@ -638,11 +638,60 @@ class Local(Control):
         self.assertEqual(len(row["mistakes"]), 2)
         self.assertIn("lisen", row["mistakes"][0] + row["mistakes"][1])
         self.assertEqual(json.loads(self.local("--json", "config", "check", again).stdout),
-                         {"file": again, "good": True})
+                         {"file": again, "good": True, "warnings": []})
         self.assertEqual(json.loads(self.local("--json", "config", "show", again).stdout),
                          {"file": again, "text": shown.stdout})
         self.assertEqual(self.local("config", "check", "/nonexistent.conf").returncode, 1)
         self.assertEqual(self.local("config", "check", "a", "b").returncode, 2)
+
+    def test_what_works_but_badly_is_warned_of(self):
+        """An empty file on a machine without a full name, and what only a start would find."""
+        relay = self.relay()
+        relay.change(hostname="web01", domains=(), return_path={"default_domain": ""},
+                     control_group="nosuchgroup", user="nosuchuser", routes=(
+                         {"match": "a.test", "via": ["default"]}, {"match": "*", "via": ["default"]},
+                         {"match": "b.test", "via": ["default"]}))
+        del relay.settings["return_path"]
+        relay.write_conf()
+        expected = [r"hostname: \"web01\" .*expected one like", "domains: there are none, so no mail is signed",
+                    r"routes: the one with match = \"b\.test\" is never taken",
+                    r"user: there is no user \"nosuchuser\"", r"control_group: .* groupadd nosuchgroup"]
+        done = self.local("config", "check", relay.conf)
+        warnings = done.stderr.splitlines()
+        self.assertEqual((done.returncode, done.stdout),
+                         (0, f"{relay.conf}: the configuration is good\n"))
+        for pattern, line in zip(expected, warnings, strict=True):
+            self.assertRegex(line, "^warning: " + pattern)
+        done = subprocess.run([relay.program("relayd"), "-t", "-f", relay.conf], env=relay.env,
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stderr.splitlines()), (0, warnings))
+        done = json.loads(self.local("--json", "config", "check", relay.conf).stdout)
+        self.assertEqual([f"warning: {line}" for line in done["warnings"]], warnings)
+        for key in ("user", "control_group"):
+            relay.change(**{key: ""})
+        relay.start()
+        said = [row["value"] for row in relay.ctl("status") if row["what"] == "warning"]
+        self.assertEqual([f"warning: {line}" for line in said], warnings[:3])
+
+    @unittest.skipIf(os.geteuid(), "needs root, to ask as somebody else")
+    def test_who_checks_is_not_who_reads(self):
+        """The key of another user is not to be given to whoever checks."""
+        needs_open_tree(self)
+        relay = self.relay()
+        os.chmod(relay.folder, 0o755)
+        key = self.key(relay)
+        relay.change(domains=({"name": "example.jp", "dkim": (key,)},))
+        relay.write_conf()
+        os.chmod(relay.conf, 0o644)
+        nobody = pwd.getpwnam("nobody")
+        for owner, advice in ((pwd.getpwnam("daemon").pw_uid, "check as daemon: sudo -u daemon"),
+                              (0, f"do: chown nobody {key['key']}")):
+            os.chown(key["key"], owner, -1)
+            done = subprocess.run([relay.program("relayd"), "-t", "-f", relay.conf], env=relay.env,
+                                  capture_output=True, text=True, timeout=60, user=nobody.pw_uid,
+                                  group=nobody.pw_gid, extra_groups=[])
+            self.assertEqual(done.returncode, 78)
+            self.assertIn(advice, done.stderr)
 
     def test_dkim(self):
         folder = self.folder()
