@@ -123,17 +123,24 @@ static bool holds_nul(struct report *report, struct span text)
 	return true;
 }
 
+/* TEXT as libconfig's tree, which is to be destroyed in any case. False: reported. */
+static bool read_tree(struct report *report, struct span text, config_t *settings)
+{
+	config_init(settings);
+	if (holds_nul(report, text))
+		return false;
+	set_include_dir(settings, report->file);
+	if (config_read_string(settings, text.p) == CONFIG_TRUE)
+		return true;
+	add_syntax_error(report, settings, text);
+	return false;
+}
+
 static void build(struct report *report, struct span text, struct conf *conf)
 {
 	config_t settings;
 
-	if (holds_nul(report, text))
-		return;
-	config_init(&settings);
-	set_include_dir(&settings, report->file);
-	if (config_read_string(&settings, text.p) != CONFIG_TRUE) {
-		add_syntax_error(report, &settings, text);
-	} else {
+	if (read_tree(report, text, &settings)) {
 		read_settings(report, config_root_setting(&settings), conf);
 		check_numbers(report, &settings, text);
 		check_settings(report, &settings, conf);
@@ -161,21 +168,48 @@ struct conf *conf_parse(const char *text, const char *file, struct conf_errors *
 	return make(span_text(text), file, errors);
 }
 
+/* FILE into OUT; -1: ERRORS says why not. */
+static int load_text(const char *file, struct buf *out, struct conf_errors *errors)
+{
+	struct why why = {0};
+	if (read_file(file, out, &why) == 0)
+		return 0;
+	struct report report = {.file = file};
+	report_add_line(&report, NULL, 0, NULL, "%s", why.text);
+	report_finish(&report, errors);
+	return -1;
+}
+
 struct conf *conf_load(const char *file, struct conf_errors *errors)
 {
 	struct buf text = {0};
-	struct why why = {0};
 	struct conf *conf = NULL;
 
-	if (read_file(file, &text, &why) < 0) {
-		struct report report = {.file = file};
-		report_add_line(&report, NULL, 0, NULL, "%s", why.text);
-		report_finish(&report, errors);
-	} else {
+	if (load_text(file, &text, errors) == 0)
 		conf = make((struct span){buf_text(&text), text.len}, file, errors);
-	}
 	buf_free(&text);
 	return conf;
+}
+
+char *conf_find_control(const char *file, struct conf_errors *errors)
+{
+	struct report report = {.file = file};
+	struct buf text = {0};
+	config_t settings;
+	const char *control = CONF_CONTROL;
+
+	if (load_text(file, &text, errors) < 0) {
+		buf_free(&text);
+		return NULL;
+	}
+	bool good = read_tree(&report, (struct span){buf_text(&text), text.len}, &settings);
+	if (good)
+		config_lookup_string(&settings, "control", &control);
+	char *found = good ? mem_text(control) : NULL;
+	config_destroy(&settings);
+	report_finish(&report, errors);
+	buf_free(&text);
+	return found;
 }
 
 void conf_free(struct conf *conf)

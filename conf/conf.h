@@ -324,6 +324,12 @@ struct conf *conf_load(const char *file, struct conf_errors *errors);
  * Used by tests and fuzz. */
 struct conf *conf_parse(const char *text, const char *file, struct conf_errors *errors);
 
+/* The control socket that FILE names, whatever else is wrong in it or may not be read by
+ * who asks; free with mem_free. NULL: FILE itself is not to be read, ERRORS says why. */
+char *conf_find_control(const char *file, struct conf_errors *errors);
+
+#define CONF_CONTROL "/run/relayd/control.sock" /* the default of it */
+
 void conf_free(struct conf *conf);
 
 /* The effective configuration, every key, in the syntax of the file: what

@@ -47,7 +47,7 @@ const struct table_row table_rows[] = {
 		    "for: it ends; the audit log tells (to find out what is missing); or nothing, "
 		    "and it may write anywhere, too."},
     {"control", TABLE_TEXT, AT(control), .syntax = &syntax_socket,
-	.standard = "/run/relayd/control.sock",
+	.standard = CONF_CONTROL,
 	.sentence = "The Unix socket that relayctl talks to."},
     {"control_group", TABLE_TEXT, TABLE_EMPTY, AT(control_group), .syntax = &syntax_name,
 	.standard = "", .standard_says = "none", .sample = "mailadmin",

@@ -94,6 +94,19 @@ static size_t fits(const char *words, const char *const *argv, size_t argc)
 	return n;
 }
 
+bool command_begins(const struct command_row *row, const char *const *words, size_t count)
+{
+	const char *rest = row->words;
+	for (size_t i = 0; i < count; i++) {
+		size_t len = strcspn(rest, " ");
+		if (!len || strlen(words[i]) != len || memcmp(words[i], rest, len) != 0)
+			return false;
+		rest += len;
+		rest += *rest == ' ';
+	}
+	return true;
+}
+
 int command_find(const char *const *argv, size_t argc, size_t *used)
 {
 	for (int i = 0; i < CMD_COUNT; i++) {

@@ -64,6 +64,9 @@ struct command_row {
 
 extern const struct command_row command_table[CMD_COUNT];
 
+/* Are these the first words of the command's? None are those of every command. */
+bool command_begins(const struct command_row *row, const char *const *words, size_t count);
+
 /* Rows with more words stand before those that begin with the same, fewer ones. The
  * command that the words at the start of ARGV name, and how many words that
  * is. -1: none. */

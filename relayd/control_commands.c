@@ -80,8 +80,8 @@ void control_reload(struct request *r)
 	if (daemon_reload(r->daemon, &errors) == 0) {
 		request_ok(r);
 	} else {
-		log_text(LOG_LEVEL_ERROR, "reload failed, the old configuration stays in force: %s",
-		    buf_text(&errors.text));
+		settings_log_errors(LOG_LEVEL_ERROR,
+		    "reload failed, the old configuration stays in force", &errors);
 		r->answered = true;
 		request_row(r, json_pack("{s:b,s:s}", "ok", 0, "error",
 				   "the old configuration stays in force"));

@@ -17,9 +17,12 @@ struct control_log {
 	uint64_t count; /* ever; the line with number N is at N % KEPT */
 };
 
+/* As it stands in the log: printable, and what is escaped in it is so once. */
 static void send_line(struct request *r, const char *line)
 {
-	request_row(r, json_pack("{s:o}", "line", json_safe(span_text(line))));
+	json_t *value = json_string(line);
+	/* a long one may have been cut within a character */
+	request_row(r, json_pack("{s:o}", "line", value ? value : json_safe(span_text(line))));
 }
 
 static void send_newest(struct request *r)

@@ -17,6 +17,7 @@ enum { CTL_OK = 0, CTL_PROBLEM = 1, CTL_USAGE = 2 };
 struct ctl {
 	const char *socket; /* NULL: from the configuration */
 	const char *file;   /* of the configuration */
+	bool file_given;    /* by -f: no other daemon than that of this file is meant */
 	bool json;
 	enum command_id command;
 	const char *const *words; /* the whole request */

@@ -26,16 +26,28 @@ struct output {
 	bool ended;  /* the answer's last line has come */
 };
 
+/* Without a file the default one; but who names a file must not be taken to another
+ * daemon because of a mistake in it. NULL: it was said why. */
 static char *socket_path(const struct ctl *ctl)
 {
 	struct conf_errors errors = {0};
 	if (ctl->socket)
 		return mem_text(ctl->socket);
-	struct conf *conf = conf_load(ctl->file, &errors);
-	char *path = mem_text(conf ? conf->control : "/run/relayd/control.sock");
+	char *path = conf_find_control(ctl->file, &errors);
+	if (!path && ctl->file_given)
+		fprintf(stderr, "%srelayctl: so its daemon's socket is not known; give it with -s\n",
+		    buf_text(&errors.text));
+	else if (!path)
+		path = mem_text(CONF_CONTROL);
 	conf_errors_free(&errors);
-	conf_free(conf);
 	return path;
+}
+
+static const char *advice(int error)
+{
+	return error == EACCES || error == EPERM
+	    ? "root may ask, and the groups that control_group and control_look_group name"
+	    : "is relayd running, and with this socket? (-f, -s)";
 }
 
 static FILE *connect_daemon(const char *path)
@@ -49,8 +61,7 @@ static FILE *connect_daemon(const char *path)
 		if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
 			return fdopen(fd, "r+");
 	}
-	fprintf(stderr, "relayctl: %s: %s; is relayd running, and may you ask it?\n", path,
-	    strerror(errno));
+	fprintf(stderr, "relayctl: %s: %s; %s\n", path, strerror(errno), advice(errno));
 	if (fd >= 0)
 		close(fd);
 	return NULL;
@@ -152,16 +163,27 @@ static void read_answer(struct output *out, FILE *daemon)
 	out->status = CTL_PROBLEM;
 }
 
-/* `why` and `queue list` with nothing to show say so instead of an empty table. */
+/* Commands with nothing to show say so instead of an empty table. */
 static void print_nothing(const struct ctl *ctl)
 {
-	if (ctl->command == CMD_WHY)
-		puts("Nothing of it is in the queue: it was delivered, returned or never came in.\n"
-		     "The log has a line for each attempt.");
-	else if (ctl->command == CMD_QUEUE_LIST)
-		puts(ctl->argc ? "No message fits." : "The queue is empty.");
-	else if (ctl->command >= CMD_QUEUE_HOLD && ctl->command <= CMD_QUEUE_DELETE)
-		puts("No message fits.");
+	static const char *const said[CMD_COUNT] = {
+	    [CMD_WHY] = "Nothing of it is in the queue: it was delivered, returned or never came in.\n"
+			"The log has a line for each attempt.",
+	    [CMD_QUEUE_LIST] = "The queue is empty.",
+	    [CMD_QUEUE_HOLD] = "No message fits.",
+	    [CMD_QUEUE_RELEASE] = "No message fits.",
+	    [CMD_QUEUE_RETRY] = "No message fits.",
+	    [CMD_QUEUE_DELETE] = "No message fits.",
+	    [CMD_DESTINATIONS] = "No mail waits for a destination.",
+	    [CMD_REPUTATION] = "Nothing was sent by any path so far.",
+	    [CMD_REPUTATION_UNKNOWN] = "Rules knew every reply so far.",
+	    [CMD_INCIDENTS] = "There is no incident.",
+	    [CMD_BRAKE] = "Nobody has sent anything within a day.",
+	};
+	if (ctl->command == CMD_QUEUE_LIST && ctl->argc)
+		puts(said[CMD_QUEUE_HOLD]);
+	else if (said[ctl->command])
+		puts(said[ctl->command]);
 }
 
 static void print_more(const struct output *out)
@@ -175,7 +197,7 @@ static void print_more(const struct output *out)
 int ctl_ask(const struct ctl *ctl)
 {
 	char *path = socket_path(ctl);
-	FILE *daemon = connect_daemon(path);
+	FILE *daemon = path ? connect_daemon(path) : NULL;
 	mem_free(path);
 	if (!daemon)
 		return CTL_PROBLEM;

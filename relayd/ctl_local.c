@@ -128,6 +128,9 @@ static void print_record(const char *selector, const char *domain, const char *r
 static int write_key(const char *path, const struct buf *pem, const char *user, struct why *why)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 && errno == EEXIST)
+		return why_set(why, WHY_LOCAL, "%s is there already; a new key takes another selector, and "
+					       "relayctl dkim record prints the record of this one", path);
 	if (fd < 0)
 		return why_errno(why, WHY_LOCAL, errno, "%s", path);
 	const struct passwd *owner = geteuid() == 0 ? getpwnam(user) : NULL;
@@ -237,8 +240,14 @@ static int dkim_new(const struct ctl *ctl)
 	struct buf record = {0};
 	struct buf path = {0};
 	struct why why = {0};
-	if (parse_new_key(ctl, &key) < 0 || !is_name(key.domain) || !is_name(key.selector))
+	if (parse_new_key(ctl, &key) < 0)
 		return ctl_usage(ctl);
+	const char *odd = !is_name(key.domain) ? key.domain : !is_name(key.selector) ? key.selector : NULL;
+	if (odd) {
+		fprintf(stderr, "relayctl: \"%s\": expected a name of letters, digits, hyphens and dots "
+				"(one in other letters as xn--...)\n", odd);
+		return ctl_usage(ctl);
+	}
 	char *user = daemon_user(ctl);
 	buf_addf(&path, "%s/%s.%s.key", key.folder, key.domain, key.selector);
 	int result = dkim_key_new((unsigned)key.bits, &pem, &record, &why);

@@ -19,50 +19,98 @@ static void print_command(FILE *to, const struct command_row *row)
 
 #define USAGE "usage: relayctl [--json] [-f CONFIGURATION] [-s SOCKET] COMMAND"
 
+/* Print the commands that begin with these words. Result: how many there are. */
+static size_t print_commands(FILE *to, const char *const *words, size_t count)
+{
+	size_t found = 0;
+	for (int i = 0; i < CMD_COUNT; i++) {
+		if (!command_begins(&command_table[i], words, count))
+			continue;
+		print_command(to, &command_table[i]);
+		found++;
+	}
+	return found;
+}
+
 static void help(FILE *to)
 {
 	fputs(USAGE "\n\n", to);
-	for (int i = 0; i < CMD_COUNT; i++)
-		print_command(to, &command_table[i]);
+	print_commands(to, NULL, 0);
 	fputs("\nexit status: 0 done, 1 found a problem, 2 wrong usage\n", to);
+}
+
+static bool is_help(const char *word)
+{
+	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+static int misused(const char *what, const char *option)
+{
+	fprintf(stderr, "relayctl: %s %s; relayctl --help shows what there is\n" USAGE "\n", what, option);
+	return -1;
 }
 
 /* Options stand before the command; --json also behind it. */
 static int take_options(struct ctl *ctl, int argc, char **argv)
 {
 	int i = 1;
-	for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
+	for (; i < argc && argv[i][0] == '-' && argv[i][1] && !is_help(argv[i]); i++) {
+		bool socket = strcmp(argv[i], "-s") == 0;
+		bool file = strcmp(argv[i], "-f") == 0;
 		if (strcmp(argv[i], "--json") == 0)
 			ctl->json = true;
-		else if (strcmp(argv[i], "-s") == 0 && i + 1 < argc)
+		else if (!socket && !file)
+			return misused("there is no option", argv[i]);
+		else if (i + 1 == argc)
+			return misused("a path is missing behind", argv[i]);
+		else if (socket)
 			ctl->socket = argv[++i];
-		else if (strcmp(argv[i], "-f") == 0 && i + 1 < argc)
-			ctl->file = argv[++i];
 		else
-			return -1;
+			ctl->file = argv[++i], ctl->file_given = true;
 	}
 	if (argc > i && strcmp(argv[argc - 1], "--json") == 0)
 		ctl->json = true, argc--;
 	ctl->words = (const char *const *)argv + i;
 	ctl->word_count = (size_t)(argc - i);
-	return ctl->word_count ? 0 : -1;
+	if (ctl->word_count)
+		return 0;
+	help(stderr);
+	return -1;
 }
 
 /* "queue" alone: what can follow it. */
 static int unknown(const struct ctl *ctl)
 {
-	size_t n = strlen(ctl->words[0]);
 	bool begun = false;
 	for (int i = 0; i < CMD_COUNT; i++)
-		begun = begun || (strncmp(command_table[i].words, ctl->words[0], n) == 0 &&
-				     command_table[i].words[n] == ' ');
+		begun = begun || command_begins(&command_table[i], ctl->words, 1);
 	fprintf(stderr, "relayctl: there is no command \"%s%s%s\"; %s\n", ctl->words[0],
 	    begun && ctl->word_count > 1 ? " " : "", begun && ctl->word_count > 1 ? ctl->words[1] : "",
 	    begun ? "there are:" : "relayctl --help shows them\n" USAGE);
-	for (int i = 0; begun && i < CMD_COUNT; i++)
-		if (strncmp(command_table[i].words, ctl->words[0], n) == 0)
-			print_command(stderr, &command_table[i]);
+	if (begun)
+		print_commands(stderr, ctl->words, 1);
 	return CTL_USAGE;
+}
+
+/* `help` or --help before a command, or --help behind one. */
+static bool asks_for_help(struct ctl *ctl)
+{
+	bool before = is_help(ctl->words[0]) || strcmp(ctl->words[0], "help") == 0;
+	if (before)
+		ctl->words++;
+	else if (!is_help(ctl->words[ctl->word_count - 1]))
+		return false;
+	ctl->word_count--;
+	return true;
+}
+
+static int help_with(const struct ctl *ctl)
+{
+	if (ctl->word_count == 0)
+		help(stdout);
+	else if (print_commands(stdout, ctl->words, ctl->word_count) == 0)
+		return unknown(ctl);
+	return CTL_OK;
 }
 
 /* What was printed must have arrived: a copy of a message on a full disk is none. */
@@ -78,14 +126,10 @@ int main(int argc, char **argv)
 {
 	struct ctl ctl = {.file = RELAYD_CONF};
 	size_t used = 0;
-	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
-		help(stdout);
-		return CTL_OK;
-	}
-	if (take_options(&ctl, argc, argv) < 0) {
-		help(stderr);
+	if (take_options(&ctl, argc, argv) < 0)
 		return CTL_USAGE;
-	}
+	if (asks_for_help(&ctl))
+		return finish(help_with(&ctl));
 	int command = command_find(ctl.words, ctl.word_count, &used);
 	if (command < 0)
 		return unknown(&ctl);

@@ -29,17 +29,25 @@ bool selection_is_empty(const struct selection *s)
 	return !s->named && !s->all && !s->domain && !s->sender && !s->who && !s->older_ms;
 }
 
+/* VALUE: NULL when there is none. Twice the same would be one of two things, too. */
 static int take_option(struct selection *s, const char *option, const char *value,
     struct why *why)
 {
-	if (strcmp(option, "--domain") == 0)
-		s->domain = value;
-	else if (strcmp(option, "--sender") == 0)
-		s->sender = value;
-	else if (strcmp(option, "--who") == 0)
-		s->who = value;
-	else if (strcmp(option, "--older") != 0)
-		return why_set(why, WHY_PERM, "%s is not known here", option);
+	bool older = strcmp(option, "--older") == 0;
+	const char **text = strcmp(option, "--domain") == 0 ? &s->domain
+			    : strcmp(option, "--sender") == 0 ? &s->sender
+			    : strcmp(option, "--who") == 0    ? &s->who
+							      : NULL;
+	if (!older && !text)
+		return why_set(why, WHY_PERM,
+		    "%s is not known here; there are --domain, --sender, --who, --older and --all",
+		    option);
+	if (!value)
+		return why_set(why, WHY_PERM, "%s needs a value", option);
+	if (older ? s->older_ms != 0 : *text != NULL)
+		return why_set(why, WHY_PERM, "%s can be given once only", option);
+	if (!older)
+		*text = value;
 	else if (!units_parse_duration(span_text(value), &s->older_ms) || s->older_ms <= 0)
 		return why_set(why, WHY_PERM, "--older takes a duration like 2h, not \"%s\"", value);
 	return 0;
@@ -67,10 +75,8 @@ int selection_parse(struct selection *s, const char *const *argv, size_t argc, s
 		}
 		if (strncmp(word, "--", 2) != 0)
 			result = take_id(s, word, why);
-		else if (i + 1 == argc)
-			result = why_set(why, WHY_PERM, "%s needs a value", word);
 		else
-			result = take_option(s, word, argv[++i], why);
+			result = take_option(s, word, i + 1 < argc ? argv[i + 1] : NULL, why), i++;
 		if (result < 0)
 			return -1;
 	}

@@ -58,6 +58,11 @@ class Queue(Control):
         relay = self.relay().start()
         self.assertEqual(relay.ctl("queue", "list"), [])
         self.assertEqual(relay.ctl("destinations"), [])
+        for words in (["destinations"], ["reputation"], ["reputation", "unknown"], ["incidents"], ["brake"],
+                      ["queue", "list"]):
+            done = relay.run_ctl(*words)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertRegex(done.stdout, r"^[A-Z].*\.\n$", words)
         self.assertEqual(relay.run_ctl("queue", "list").stdout, "The queue is empty.\n")
         self.assertEqual(relay.run_ctl("queue", "delete", "--all").stdout, "No message fits.\n")
 
@@ -175,7 +180,15 @@ class Queue(Control):
             self.fails(relay, "queue", command, status=2, says="which messages?")
         self.fails(relay, "queue", "list", "--older", "soon", status=2, says="duration")
         self.fails(relay, "queue", "list", "--domain", status=2, says="needs a value")
-        self.fails(relay, "queue", "list", "--what", "x", status=2, says="not known")
+        for words in (["--what", "x"], ["--what"]):
+            self.fails(relay, "queue", "list", *words, status=2, says="--what is not known")
+        self.fails(relay, "queue", "delete", "--domain", "a.test", "--domain", "b.test", status=2,
+                   says="--domain can be given once only")
+        self.fails(relay, "queue", "list", "--older", "1h", "--older", "2h", status=2,
+                   says="--older can be given once only")
+        for words, says in ((["-x", "status"], "there is no option -x"), (["-s"], "is missing behind -s"),
+                            (["--jsn", "status"], "there is no option --jsn")):
+            self.fails(relay, *words, status=2, says=says)
         self.fails(relay, "queue", "delete", "--all", ids[0], status=2, says="not both")
         self.fails(relay, "queue", "show", status=2, says="give one queue id")
         self.fails(relay, "queue", "show", "x", status=2, says="give one queue id")
@@ -368,10 +381,15 @@ class Daemon(Control):
 
     def test_log(self):
         relay = self.relay().start()
+        relay.send("a@example.jp", '"a\\\\b"@dest.test', TEXT)
         relay.send("a@example.jp", "user@dest.test", TEXT)
-        relay.wait_log("result=delivered")
+        relay.wait_log("result=delivered", 2)
         done = relay.run_ctl("log")
         self.assertEqual(done.returncode, 0)
+        # each line as it was written, escapes too
+        self.assertTrue([line for line in done.stdout.splitlines() if "\\" in line])
+        for line in done.stdout.splitlines():
+            self.assertIn(line, [said.split(" ", 1)[1] for said in relay.lines])
         self.assertIn("is ready", done.stdout)
         self.assertIn("result=delivered", done.stdout)
         follower = subprocess.Popen([relay.program("relayctl"), "-s", relay.control, "log", "-f"],
@@ -711,7 +729,7 @@ class Local(Control):
             before = open(key).read()
             again = self.local("dkim", "new", "example.jp", selector, "--dir", folder, *options)
             self.assertEqual(again.returncode, 1)
-            self.assertIn("File exists", again.stderr)
+            self.assertIn("is there already", again.stderr)
             self.assertEqual(open(key).read(), before)
         for words in (["new"], ["new", "example.jp"], ["new", "../x", "s"], ["new", "a", "-s"],
                       ["new", "a", "b", "c"], ["new", "a", "b", "--bits", "0"],
@@ -762,6 +780,52 @@ class Local(Control):
         self.assertEqual(complete("relayctl", "queue", "re"), ["release", "retry"])
         self.assertEqual(sorted(complete("relayctl", "dkim", "")), ["new", "record", "test"])
         self.assertEqual(sorted(complete("relayctl", "config", "")), ["check", "show"])
+
+    def test_names_that_can_not_be(self):
+        folder = self.folder()
+        for words in (["bad domain", "s1"], ["日本.jp", "s1"], ["example.jp", "s/1"]):
+            done = self.local("dkim", "new", *words, "--dir", folder)
+            self.assertEqual(done.returncode, 2)
+            self.assertRegex(done.stderr, "^relayctl: \".*\": expected a name of letters")
+        self.assertEqual(os.listdir(folder), [])
+        self.local("dkim", "new", "example.jp", "s1", "--ed25519", "--dir", folder)
+        done = self.local("dkim", "new", "example.jp", "s1", "--dir", folder)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"{folder}/example.jp.s1.key is there already; a new key takes another selector",
+                      done.stderr)
+
+    def test_help_with_one_command(self):
+        for words in (["help", "queue"], ["--help", "queue"], ["queue", "--help"]):
+            done = self.local(*words)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertEqual(len(done.stdout.splitlines()), 14)
+        for words in (["help", "queue", "list"], ["queue", "list", "-h"]):
+            done = self.local(*words)
+            self.assertEqual((done.returncode, len(done.stdout.splitlines())), (0, 2))
+        for words in (["help", "frob"], ["queue", "frob", "--help"]):
+            done = self.local(*words)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("there is no command", done.stderr)
+
+    def test_a_file_with_mistakes_does_not_lead_to_another_daemon(self):
+        relay = self.relay().start()
+        with open(relay.conf, "a") as f:
+            f.write("hostnam = 1;\n")
+        # a mistake of another key: the socket is still found, and the daemon says what is wrong
+        done = self.local("-f", relay.conf, "reload")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("the old configuration stays in force", done.stderr)
+        self.assertIn("hostnam: is not known", done.stdout)
+        # as a signal has it: a line for each mistake
+        relay.wait_log('error reload failed.*:\\d+: hostnam: is not known, did you mean "hostname"\\?$')
+        self.assertEqual(self.local("-f", relay.conf, "status").returncode, 0)
+        with open(relay.conf, "a") as f:
+            f.write("nonsense\n")
+        for file, says in ((relay.conf, "syntax error"), ("/nonexistent", "can not be opened")):
+            done = self.local("-f", file, "queue", "delete", "--all")
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn(says, done.stderr)
+            self.assertIn("its daemon's socket is not known; give it with -s", done.stderr)
 
     def test_help(self):
         done = self.local("--help")
