@@ -63,7 +63,10 @@ static int make_in(int parent, const char *path, mode_t mode, const struct passw
 {
 	if (mkdirat(parent, name_of(path), 0700) == 0)
 		return give(parent, path, mode, user, why);
-	return errno == EEXIST ? 0 : why_errno(why, WHY_LOCAL, errno, "%s", path);
+	if (errno == EEXIST)
+		return 0;
+	return why_errno(why, WHY_LOCAL, errno,
+	    "the folder %s can not be made here; make it, and give it to who runs relayd", path);
 }
 
 static int make(const char *path, mode_t mode, bool check, const struct passwd *user,

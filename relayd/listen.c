@@ -295,12 +295,16 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 
 /* ---- opening ---- */
 
-/* On a reload this is the usual reason: ports under 1024 and sockets in other
- * folders need what was given up at the start. */
-static const char *locked_out(int error)
+/* Ports under 1024 and sockets in other folders need what was given up at the start, or
+ * what a service manager never gave. */
+static const char *locked_out(int error, int64_t port)
 {
-	return error == EACCES || error == EPERM
-	    ? " (no rights to it; if it is new in the configuration: restart relayd)" : "";
+	if (error != EACCES && error != EPERM)
+		return "";
+	return port > 0 && port < 1024
+	    ? " (no rights to it: a port under 1024 needs a line in relayd.socket, or a start as root; "
+	      "then restart relayd)"
+	    : " (no rights to it; if it is new in the configuration: restart relayd)";
 }
 
 static int open_unix(const char *path, struct why *why)
@@ -321,7 +325,7 @@ static int open_unix(const char *path, struct why *why)
 	int result = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
 	umask(mask);
 	if (result < 0 || listen(fd, BACKLOG) < 0) {
-		why_errno(why, WHY_LOCAL, errno, "listen: %s%s", path, locked_out(errno));
+		why_errno(why, WHY_LOCAL, errno, "listen: %s%s", path, locked_out(errno, 0));
 		close(fd);
 		return -1;
 	}
@@ -342,7 +346,7 @@ static int open_inet(const struct conf_listen *conf, struct why *why)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&a.addr, a.len) < 0 || listen(fd, BACKLOG) < 0) {
 		why_errno(why, WHY_LOCAL, errno, "listen: %s port %d%s", conf->address,
-		    (int)conf->port, locked_out(errno));
+		    (int)conf->port, locked_out(errno, conf->port));
 		close(fd);
 		return -1;
 	}

@@ -232,6 +232,11 @@ class Spool(Case):
         relay.wait_log(says)
         self.assertNotEqual(relay.process.wait(30), 0)
 
+    def test_a_folder_that_can_not_be_made(self):
+        """As /run/relayd, where no service manager has made it."""
+        self.refused(self.relay(control="/proc/none/control.sock"),
+                     "the folder /proc/none can not be made here; make it, and give it to who runs relayd")
+
     def test_modes_and_owners(self):
         relay = self.relay()
         os.mkdir(relay.spool)

@@ -189,7 +189,7 @@ class Privileges(Root):
                              {"address": "127.0.0.1", "port": 26}))
         relay.write_conf()
         relay.process.send_signal(signal.SIGHUP)
-        relay.wait_log("127.0.0.1 port 26 .*restart relayd.*Permission denied")
+        relay.wait_log("127.0.0.1 port 26 .*relayd.socket.*restart relayd.*Permission denied")
         relay.send("a@example.jp", "user@dest.test", TEXT)
 
 
