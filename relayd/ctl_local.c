@@ -320,11 +320,25 @@ static int dkim_test(const struct ctl *ctl)
 static int completion(void)
 {
 	puts("_relayctl() {\n"
-	     "\tlocal words=\"${COMP_WORDS[*]:1:COMP_CWORD-1}\" cur=\"${COMP_WORDS[COMP_CWORD]}\"\n"
-	     "\tcase \"$words\" in");
+	     "\tlocal words=() i cur=\"${COMP_WORDS[COMP_CWORD]}\"\n"
+	     "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+	     "\t\tcase \"${COMP_WORDS[i]}\" in\n"
+	     "\t\t-f | -s) i=$((i + 1)) ;;\n"
+	     "\t\t--json) ;;\n"
+	     "\t\t*) words+=(\"${COMP_WORDS[i]}\") ;;\n"
+	     "\t\tesac\n"
+	     "\tdone\n"
+	     "\tCOMPREPLY=()\n"
+	     "\t((i > COMP_CWORD)) && return\n"
+	     "\tcase \"${words[*]}\" in");
 	puts("\t'') COMPREPLY=($(compgen -W '");
-	for (int i = 0; i < CMD_COUNT; i++)
-		printf("%.*s ", (int)strcspn(command_table[i].words, " "), command_table[i].words);
+	for (int i = 0; i < CMD_COUNT; i++) {
+		const char *words = command_table[i].words;
+		size_t first = strcspn(words, " ");
+		/* those that begin alike stand together */
+		if (!i || strncmp(words, command_table[i - 1].words, first) != 0)
+			printf("%.*s ", (int)first, words);
+	}
 	puts("' -- \"$cur\"));;");
 	for (int i = 0; i < CMD_COUNT; i++) {
 		const char *words = command_table[i].words;
@@ -337,7 +351,8 @@ static int completion(void)
 				printf("%s ", command_table[k].words + first + 1);
 		puts("' -- \"$cur\"));;");
 	}
-	puts("\tesac\n}\ncomplete -F _relayctl relayctl");
+	/* files where nothing else fits: of -f, of config check */
+	puts("\tesac\n}\ncomplete -o default -F _relayctl relayctl");
 	return CTL_OK;
 }
 

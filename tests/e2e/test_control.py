@@ -778,6 +778,8 @@ class Local(Control):
                                   check=True).stdout.split()
         self.assertIn("reload", complete("relayctl", "re"))
         self.assertEqual(complete("relayctl", "queue", "re"), ["release", "retry"])
+        self.assertEqual(complete("relayctl", "--json", "-s", "/x", "queue", "re"), ["release", "retry"])
+        self.assertEqual(complete("relayctl", "-f", "re"), [])
         self.assertEqual(sorted(complete("relayctl", "dkim", "")), ["new", "record", "test"])
         self.assertEqual(sorted(complete("relayctl", "config", "")), ["check", "show"])
 
