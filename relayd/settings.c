@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "queue/warmup.h"
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 #include "relayd/rules.h"
@@ -163,6 +164,18 @@ static void look_at_names(const struct conf *conf, const struct warning *warning
 			      "mended");
 }
 
+/* A slip in the year would keep it at the pace of the first day for ever. */
+static void look_at_sources(const struct conf *conf, const struct warning *warning)
+{
+	int64_t from;
+	for (size_t i = 0; i < conf->source_count; i++) {
+		const struct conf_source *source = &conf->sources[i];
+		if (source->since[0] && warmup_parse_date(source->since, &from) && from > clock_wall_ms())
+			warn(warning, "sources: \"%s\" begins to send on %s only (since); till then its pace is "
+				      "that of the first day of warm-up", source->name, source->since);
+	}
+}
+
 /* The first route that fits is taken. */
 static void look_at_routes(const struct conf *conf, const struct warning *warning)
 {
@@ -181,6 +194,7 @@ void settings_warn(const struct settings *s, void (*fn)(void *arg, const char *t
 {
 	struct warning warning = {fn, arg};
 	look_at_names(s->conf, &warning);
+	look_at_sources(s->conf, &warning);
 	look_at_routes(s->conf, &warning);
 	if (s->server_tls)
 		tls_server_each(s->server_tls, look_at_certificate, &warning);

@@ -666,12 +666,14 @@ class Local(Control):
         """An empty file on a machine without a full name, and what only a start would find."""
         relay = self.relay()
         relay.change(hostname="web01", domains=(), return_path={"default_domain": ""},
-                     control_group="nosuchgroup", user="nosuchuser", routes=(
+                     control_group="nosuchgroup", user="nosuchuser",
+                     sources=({"name": "default", "since": "2962-11-01"},), routes=(
                          {"match": "a.test", "via": ["default"]}, {"match": "*", "via": ["default"]},
                          {"match": "b.test", "via": ["default"]}))
         del relay.settings["return_path"]
         relay.write_conf()
         expected = [r"hostname: \"web01\" .*expected one like", "domains: there are none, so no mail is signed",
+                    r"sources: \"default\" begins to send on 2962-11-01 only",
                     r"routes: the one with match = \"b\.test\" is never taken",
                     r"user: there is no user \"nosuchuser\"", r"control_group: .* groupadd nosuchgroup"]
         done = self.local("config", "check", relay.conf)
@@ -689,7 +691,7 @@ class Local(Control):
             relay.change(**{key: ""})
         relay.start()
         said = [row["value"] for row in relay.ctl("status") if row["what"] == "warning"]
-        self.assertEqual([f"warning: {line}" for line in said], warnings[:3])
+        self.assertEqual([f"warning: {line}" for line in said], warnings[:4])
 
     @unittest.skipIf(os.geteuid(), "needs root, to ask as somebody else")
     def test_who_checks_is_not_who_reads(self):
