@@ -80,6 +80,10 @@ class Way(Case):
                             "user@relay.example.jp", "postmaster", "Postmaster@dest.test"):
                 code, text = client.docmd("RCPT", f"TO:<{address}>")
                 self.assertEqual((code, text[:6]), (554, b"5.7.1 "), address)
+            self.assertEqual(client.docmd("DATA")[0], 554)
+        with relay.smtp() as client:
+            client.ehlo()
+            client.mail("a@example.jp")
             for address in ("user%dest.test@", "user@dest.test@example.jp",
                             "user@dest.test,user@example.jp", "<user@dest.test>"):
                 code, text = client.docmd("RCPT", f"TO:<{address}>")
