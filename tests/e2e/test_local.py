@@ -25,10 +25,13 @@ class Drop(Case):
         os.chmod(self.drop, 0o1733)
 
     def put(self, name, text=TRANSACTION, mode=0o644):
-        with open(os.path.join(self.drop, name), "wb") as f:
+        """As relay-sendmail does it: it is complete when its name says that it may be taken."""
+        path = os.path.join(self.drop, name)
+        with open(os.path.join(self.drop, "tmp." + name), "wb") as f:
             f.write(text)
         os.chmod(f.name, mode)
-        return f.name
+        os.rename(f.name, path)
+        return path
 
     def relay(self, **settings):
         return super().relay(drop=self.drop, **settings)
