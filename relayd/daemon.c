@@ -18,6 +18,8 @@
 #include "relayd/privileges.h"
 #include "relayd/sandbox.h"
 #include "relayd/service.h"
+#include "smtp/https.h"
+#include "smtp/tls.h"
 
 #define PATIENCE_MS 4000 /* of a shutdown */
 #define CHECK_MS 50
@@ -114,6 +116,16 @@ static int raise_fence(const struct conf *conf, struct why *why)
 		log_text(LOG_LEVEL_INFO,
 		    "sandbox: this kernel has no Landlock; writing is bounded by file modes only");
 	return result == FENCE_FAILED ? -1 : 0;
+}
+
+/* What comes with code of its own, while code can be loaded. */
+static void load_code(const struct settings *settings)
+{
+	struct why why = {0};
+	tls_begin();
+	if (settings_want_https(settings) && https_load(&why) < 0)
+		log_text(LOG_LEVEL_WARN, "delivery: MTA-STS policies can not be fetched, nor TLS reports be"
+					 " posted: %s", why.text);
 }
 
 /* The last step before anything from outside is read: no thread exists yet. */
@@ -314,6 +326,7 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings,
 	if (open_and_drop(d, why) < 0)
 		return -1;
 	d->control = control_new(d, why);
+	load_code(settings);
 	if (!d->control || shut_in(conf, why) < 0 || start_spool(d, why) < 0)
 		return -1;
 	d->dns = dns_new(d->loop, &conf->dns, why);
@@ -391,6 +404,9 @@ static int load_anew(struct daemon *d, struct conf_errors *errors)
 	}
 	bounds_apply(fresh->conf);
 	warn_of_fixed(d->settings->conf, fresh->conf);
+	if (settings_want_https(fresh) && https_load(&why) < 0)
+		log_text(LOG_LEVEL_WARN, "reload: MTA-STS policies can be fetched, and TLS reports"
+					 " be posted, with the next start only: %s", why.text);
 	prepare_signing(d, fresh);
 	login_set_settings(d->login, fresh);
 	intake_set_settings(d->intake, fresh);

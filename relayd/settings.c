@@ -40,6 +40,29 @@ static bool needs_verification(const struct conf *conf)
 	return false;
 }
 
+static bool has_source(const struct conf_via *via, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (via[i].source)
+			return true;
+	return false;
+}
+
+bool settings_want_https(const struct settings *s)
+{
+	const struct conf *conf = s->conf;
+	for (size_t i = 0; i < conf->route_count; i++)
+		if (has_source(conf->routes[i].via, conf->routes[i].via_count) &&
+		    (conf->delivery.mta_sts || conf->delivery.tls_reports ||
+			conf->routes[i].tls == CONF_LEVEL_STS))
+			return true;
+	for (size_t i = 0; i < conf->client_count; i++)
+		if (has_source(conf->clients[i].via, conf->clients[i].via_count) &&
+		    (conf->delivery.mta_sts || conf->delivery.tls_reports))
+			return true;
+	return false;
+}
+
 static bool knows_certificates(const struct conf *conf)
 {
 	for (size_t i = 0; i < conf->client_count; i++)

@@ -32,6 +32,10 @@ void settings_log_errors(enum log_level level, const char *what,
 struct settings *settings_ref(struct settings *settings);
 void settings_unref(struct settings *settings); /* NULL is fine */
 
+/* May a policy be fetched, or a report be posted? Both are about hosts that DNS names, so
+ * not where all mail goes to smarthosts. */
+bool settings_want_https(const struct settings *settings);
+
 /* The context for a delivery: opportunistic, for certificates of known authorities, for
  * DANE. Made when first wanted: OpenSSL takes two megabytes before its first
  * connection, the authorities another one. NULL: WHY says what is wrong. */

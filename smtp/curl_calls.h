@@ -31,7 +31,7 @@ struct curl_calls {
 	__typeof__(curl_slist_free_all) *slist_free_all;
 };
 
-/* Loaded at the first call, which must be the loop's, and kept. NULL: WHY. */
+/* Loaded at the first call that can, by the thread of the loop, and kept. NULL: WHY. */
 const struct curl_calls *curl_calls(struct why *why);
 
 #endif

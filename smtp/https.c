@@ -99,6 +99,11 @@ static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *watche
 	return 0;
 }
 
+int https_load(struct why *why)
+{
+	return curl_calls(why) ? 0 : -1;
+}
+
 struct https *https_new(struct loop *loop)
 {
 	struct https *https = mem_zero(sizeof(*https));

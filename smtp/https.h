@@ -42,6 +42,10 @@ struct https_answer {
 };
 typedef void https_done(const struct https_answer *answer, void *arg);
 
+/* Load libcurl, which takes three megabytes: only where it may be wanted, and before the
+ * filter of system calls, which lets no code in. -1: WHY, and no request will do better. */
+int https_load(struct why *why) ATTR_MUST_CHECK;
+
 /* Authorities: those of the system, or of the file that SSL_CERT_FILE names, as
  * everywhere with OpenSSL. */
 struct https *https_new(struct loop *loop);

@@ -10,6 +10,11 @@
 
 #include "smtp/tls_session.h"
 
+void tls_begin(void)
+{
+	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
+}
+
 /* Peers often close without a close_notify, which is no loss where the
  * protocol says by itself what was complete (a reply, the final dot). */
 SSL_CTX *tls_context(const SSL_METHOD *method, int lowest, struct why *why)

@@ -8,6 +8,10 @@
 
 #include "relayd/base/why.h"
 
+/* Load the modules that the machine's openssl.cnf names (FIPS, hardware), while code can
+ * still be loaded: the contexts are made later, behind the filter of system calls. */
+void tls_begin(void);
+
 /* Delivery: VERIFY loads the system's CAs and fails the handshake when the chain
  * does not hold (the name is set per connection, SSL_set1_host); else
  * opportunistic: nothing is checked, and old receivers are taken too. */

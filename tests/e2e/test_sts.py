@@ -7,6 +7,7 @@ import unittest
 from harness import Behaviour, SignedServer, wait_until
 from harness.case import TEXT, Case
 from harness.policy import Authority, PolicyServer
+from harness.relay import release_dir
 
 
 class Base(Case):
@@ -63,6 +64,28 @@ class Sts(Base):
         relay = self.goes("tls_level=sts ", "verified=authority")
         self.goes("tls_level=sts ", relay=relay)
         self.assertEqual(self.policies.asked, [("mta-sts.dest.test", "/.well-known/mta-sts.txt")])
+
+    def test_behind_the_filter(self):
+        """That of the release build lets no code in, so libcurl is there before; not where
+        all mail goes to a smarthost, which has no policy."""
+        self.announce()
+        self.policies.policy("enforce", "mx.dest.test")
+        relay = self.relay()
+        relay.program = lambda name: os.path.join(release_dir(), name)
+        relay.change(smarthosts=({"name": "up", "host": "127.0.0.1"},),
+                     routes=({"match": "*", "via": ["up"]},))
+        self.assertFalse(self.has_libcurl(relay.start()))
+        relay.change(routes=({"match": "*", "via": ["default"]},))
+        relay.write_conf()
+        relay.ctl("reload")
+        relay.wait_log("warn reload: MTA-STS .* next start")
+        relay.stop()
+        self.assertTrue(self.has_libcurl(relay.start()))
+        self.goes("tls_level=sts ", "verified=authority", relay=relay)
+
+    def has_libcurl(self, relay):
+        with open(f"/proc/{relay.process.pid}/maps") as maps:
+            return "libcurl" in maps.read()
 
     def test_wildcard(self):
         for pattern, fits in (("*.dest.test", True), ("*.test", False), ("*.mx.dest.test", False)):

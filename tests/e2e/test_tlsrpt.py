@@ -9,6 +9,7 @@ import unittest
 from harness import Behaviour, wait_until
 from harness.case import TEXT, Case
 from harness.policy import Authority, PolicyServer
+from harness.relay import release_dir
 
 
 class Reports(Case):
@@ -99,10 +100,18 @@ class Reports(Case):
                 relay.stop()
 
     def test_by_https(self):
+        self.post_from(self.relay())
+
+    def test_by_https_behind_the_filter(self):
+        relay = self.relay()
+        relay.program = lambda name: os.path.join(release_dir(), name)
+        self.post_from(relay)
+
+    def post_from(self, relay):
         self.policies.context = self.authority.context("collect.dest.test")
         self.names.add("collect.dest.test", "A", "127.0.0.1")
         self.ask(f"v=TLSRPTv1; rua=https://collect.dest.test:{self.policies.port}/v1/tls")
-        relay = self.relay().start()
+        relay.start()
         relay.send("a@example.jp", "user@dest.test", TEXT)
         wait_until(lambda: self.policies.posted, what="a report")
         path, kind, body = self.policies.posted[0]
