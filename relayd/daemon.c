@@ -420,6 +420,7 @@ static int load_anew(struct daemon *d, struct conf_errors *errors)
 	d->settings = fresh;
 	settings_warn(fresh, log_warning, NULL);
 	settings_warn_of_logins(fresh, log_warning, NULL);
+	mem_trim(); /* as at the start, and the old settings have gone */
 	log_text(LOG_LEVEL_INFO, "reload: %s is in force", d->file);
 	return 0;
 }
