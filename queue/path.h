@@ -124,6 +124,7 @@ struct path {
 	int64_t v6_trial_ms;
 	struct path_turns turns[TURN_RANKS]; /* of those who wait, by rank */
 	struct turn_claim claim;
+	int64_t crowd_ms; /* when the last of those who wait for a moment asks again */
 	int64_t saved_ms; /* when its line was last written */
 	uint64_t saved_mark;
 };

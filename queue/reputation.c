@@ -11,6 +11,8 @@
 #include "queue/warmup.h"
 #include "relayd/base/mem.h"
 
+#define CROWD_STEP_MS 10
+#define CROWD_MS 9000
 #define EVICT_LOOK 64
 #define FORGET_MS (2 * PATH_DAY)
 
@@ -292,6 +294,23 @@ static void ask_claim(const struct path *p, const struct reputation_way *way, in
 	permit->at_ms = now_ms + 1000;
 }
 
+/* Who has to wait for a moment asks again some milliseconds behind the one before him: a
+ * thousand domains at one provider would all ask each second, for a few places. A crowd
+ * so large that it would take longer asks more often, since longer waits are another
+ * matter (they send mail the next way). What is urgent does not stand in that line. */
+static void ask_behind_others(struct path *p, const struct reputation_way *way, int64_t now_ms,
+    struct permit *permit)
+{
+	if (rank_of(way) == 0 || permit->at_ms - now_ms >= CROWD_MS)
+		return;
+	int64_t at_ms = p->crowd_ms + CROWD_STEP_MS;
+	if (at_ms > now_ms + CROWD_MS)
+		at_ms = now_ms + CROWD_MS;
+	if (permit->at_ms < at_ms)
+		permit->at_ms = at_ms;
+	p->crowd_ms = permit->at_ms;
+}
+
 static void ask_family(struct path *p, const struct reputation_way *way, int64_t now_ms,
     struct permit *permit)
 {
@@ -354,8 +373,10 @@ struct permit reputation_ask(struct reputation *r, const struct reputation_way *
 		ask_claim(p, way, now_ms, &permit);
 	if (is_yes(&permit))
 		ask_family(p, way, now_ms, &permit);
-	if (permit.answer == PERMIT_WAIT)
+	if (permit.answer == PERMIT_WAIT) {
+		ask_behind_others(p, way, now_ms, &permit);
 		turn_claim_wait(&p->claim, rank_of(way), permit.at_ms, now_ms);
+	}
 	if (!is_yes(&permit))
 		return permit;
 	turn_claim_went(&p->claim, rank_of(way));
