@@ -29,6 +29,7 @@
 #define STARTS_PER_TURN 256        /* then the loop does I/O first */
 #define LOOKS_PER_TURN 256
 #define LOOK_UPS_MAX 4000 /* at a time, under 1 KB each while nobody answers */
+#define LOOK_UPS_AGAIN_MAX 200 /* of names that nobody answered for the last time */
 #define EXPIRING_MAX 32 /* reports of expired batches under way at a time */
 #define LAST_CHANCE_MS (3600 * 1000) /* for what ran out of time while we were down */
 #define NOTICE_PATIENCE_MS (10 * 60 * 1000) /* first the attempt that is due, then the notice */
@@ -98,13 +99,32 @@ static bool may_try_bulk(const struct schedule *s)
 	return s->bulk_running < (size_t)s->conf.connections - (size_t)s->conf.connections / 8;
 }
 
-/* The ranks of destinations that may be looked up, a bit each. */
-static unsigned ranks_unknown(const struct schedule *s)
+static unsigned ranks_of(struct destination *const rings[TURN_RANKS])
 {
 	unsigned waiting = 0;
 	for (unsigned rank = 0; rank < TURN_RANKS; rank++)
-		waiting |= s->unknown[rank] ? 1u << rank : 0;
-	return s->looking < LOOK_UPS_MAX ? waiting : 0;
+		waiting |= rings[rank] ? 1u << rank : 0;
+	return waiting;
+}
+
+/* The rings of destinations that may be looked up, a bit for each rank in WAITING. What
+ * was in vain the last time has a few places only: thousands of domains that nobody
+ * answers for would take all that there is, and new ones would wait behind them. */
+static struct destination **look_up_rings(struct schedule *s, unsigned *waiting)
+{
+	struct destination **rings = s->unknown;
+	*waiting = s->looking < LOOK_UPS_MAX ? ranks_of(s->unknown) : 0;
+	if (!*waiting && s->looking_again < LOOK_UPS_AGAIN_MAX) {
+		rings = s->failed;
+		*waiting = ranks_of(s->failed);
+	}
+	return *waiting ? rings : NULL;
+}
+
+static bool may_look_up(struct schedule *s)
+{
+	unsigned waiting;
+	return look_up_rings(s, &waiting) != NULL;
 }
 
 /* The ranks of which something may start, a bit each. */
@@ -131,7 +151,7 @@ void schedule_arm(struct schedule *s)
 	const struct heap_node *wake = heap_first(&s->wake);
 	if (s->stopped)
 		timer_stop(&s->timer);
-	else if (may_expire(s) || ranks_unknown(s) || may_start(s))
+	else if (may_expire(s) || may_look_up(s) || may_start(s))
 		timer_start(&s->timer, 0);
 	else if (due && (!wake || due->key <= wake->key))
 		timer_start(&s->timer, due->key - now);
@@ -150,7 +170,7 @@ static struct destination **ring_of(struct schedule *s, const struct destination
 	if (!destination_may_start(d) || d->hosts == HOSTS_ASKED)
 		return NULL;
 	if (d->hosts == HOSTS_UNKNOWN)
-		return &s->unknown[rank];
+		return d->failure ? &s->failed[rank] : &s->unknown[rank];
 	return d->answers ? &s->answering[rank] : &s->doubtful[rank];
 }
 
@@ -327,6 +347,7 @@ static void feed_back(struct schedule *s, struct destination *d, enum schedule_f
 void schedule_known(struct schedule *s, struct destination *d, const char *failure)
 {
 	s->looking--;
+	s->looking_again -= d->failure != NULL;
 	mem_free(d->failure);
 	d->failure = mem_text(failure);
 	d->hosts = HOSTS_KNOWN;
@@ -381,10 +402,13 @@ static void expire_one(struct schedule *s)
 
 static void look_up_one(struct schedule *s)
 {
-	struct destination *d = s->unknown[turn_take(&s->look_up_turn, ranks_unknown(s))];
+	unsigned waiting;
+	struct destination **rings = look_up_rings(s, &waiting);
+	struct destination *d = rings[turn_take(&s->look_up_turn, waiting)];
 	d->hosts = HOSTS_ASKED;
 	schedule_update_turn(s, d);
 	s->looking++;
+	s->looking_again += d->failure != NULL;
 	if (!s->handler.look_up(s->handler.arg, d))
 		schedule_known(s, d, NULL);
 }
@@ -418,7 +442,7 @@ static void run(void *arg)
 	for (int n = 0; n < STARTS_PER_TURN && !s->stopped; n++) {
 		if (may_expire(s))
 			expire_one(s);
-		else if (ranks_unknown(s))
+		else if (may_look_up(s))
 			look_up_one(s);
 		else if (may_start(s))
 			start_one(s);

@@ -13,7 +13,7 @@
  * and shrinks with failures of the destination itself; a dead one waits as a
  * whole and costs the others nothing. Where the mail of one goes that is new, or did
  * not answer the last time, is looked up first: names that nobody answers for take no
- * connection away.
+ * connection away, and once that is known, few of the look-ups.
  */
 #ifndef QUEUE_SCHEDULE_H
 #define QUEUE_SCHEDULE_H

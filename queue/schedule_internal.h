@@ -16,11 +16,13 @@ struct schedule {
 	struct destination *destinations; /* uthash */
 	/* rings (utlist), by the rank of the best that is ready */
 	struct destination *unknown[TURN_RANKS];   /* to be looked up first */
+	struct destination *failed[TURN_RANKS];    /* the same, and in vain the last time */
 	struct destination *answering[TURN_RANKS]; /* may start something, and answers */
 	struct destination *doubtful[TURN_RANKS];  /* the same, new or silent */
 	struct turn turn;
 	struct turn look_up_turn;
-	size_t looking;                   /* look-ups under way */
+	size_t looking;                   /* look-ups under way, */
+	size_t looking_again;             /* and those of them that were in vain */
 	size_t bulk_running;              /* attempts at bulk mail */
 	size_t doubtful_running;          /* attempts at such */
 	bool doubtful_turn;

@@ -6,7 +6,9 @@
  *
  * Waiting is short: while the first context is tried out, and while ASKED_MAX
  * questions are under way. Names without an answer keep libunbound busy for
- * half a minute, so each question has a deadline of its own.
+ * half a minute, so each question has a deadline of its own, from when it is
+ * asked; until then it has waited for others, and WAITS_MAX of these deadlines
+ * are the most.
  *
  * Validation: with a trust anchor and a server that strips signatures every
  * name would be bogus. So a context with an anchor is used only when it can
@@ -28,7 +30,8 @@
 #include "relayd/base/mem.h"
 #include "smtp/dns_internal.h"
 
-#define ASKED_MAX 500
+#define ASKED_MAX 1000 /* each needs one of the sockets of dns_context.c */
+#define WAITS_MAX 4
 #define PROBE_TIMEOUT_MS 5000
 #define PROBE_AGAIN_MS (10 * 60 * 1000)
 #define PROBE_SOON_MS (60 * 1000) /* when nobody answered: we may be up before the network */
@@ -135,7 +138,8 @@ static void on_timer(void *arg)
 	if (q->failure != DNS_OK)
 		dns_read_failure(&reading, q->name, q->type, q->failure, q->failure_text);
 	else
-		dns_read_failure(&reading, q->name, q->type, DNS_TEMP, "no answer in time");
+		dns_read_failure(&reading, q->name, q->type, DNS_TEMP,
+		    q->is_waiting ? "too many others are asked for" : "no answer in time");
 	report(q, &reading);
 }
 
@@ -151,6 +155,7 @@ static void send_query(struct dns *dns, struct dns_query *q)
 	DL_DELETE(dns->waiting, q);
 	q->is_waiting = false;
 	DL_APPEND(dns->asked, q);
+	timer_start(&q->timer, dns->timeout);
 	int error = dns_context_ask(dns->context, q->name, q->type, on_result, q, &q->id);
 	if (error != 0) {
 		fail_soon(q, error == UB_SYNTAX ? DNS_BAD_NAME : DNS_TEMP, ub_strerror(error));
@@ -179,6 +184,12 @@ static void say_validating(struct dns *dns, bool validating, const char *reason)
 					 " used: %s", reason);
 }
 
+static struct dns_context *new_context(const struct dns *dns, const char *anchor, struct why *why)
+{
+	const struct dns_servers servers = {dns->servers, dns->server_count, dns->timeout};
+	return dns_context_new(dns->loop, &servers, anchor, why);
+}
+
 static void settle(struct dns *dns, bool validating)
 {
 	dns_context_retire(dns->context);
@@ -202,8 +213,7 @@ static void use_context(struct dns *dns, struct dns_context *context)
 static void open_context(struct dns *dns)
 {
 	struct why why = {0};
-	dns->context = dns_context_new(dns->loop, dns->servers, dns->server_count,
-	    dns->validating ? dns->anchor : NULL, &why);
+	dns->context = new_context(dns, dns->validating ? dns->anchor : NULL, &why);
 	if (!dns->context)
 		log_text(LOG_LEVEL_ERROR, "dns: %s", why.text);
 	pump(dns);
@@ -257,7 +267,7 @@ static int start_probe(struct dns *dns, struct why *why)
 {
 	dns->probe_after = clock_mono_ms() + PROBE_AGAIN_MS;
 	struct dns_context *probed =
-	    dns_context_new(dns->loop, dns->servers, dns->server_count, dns->anchor, why);
+	    new_context(dns, dns->anchor, why);
 	if (!probed)
 		return -1;
 	int error = dns_context_ask(probed, ".", (enum dns_type)6 /* SOA */, on_probe, dns,
@@ -286,7 +296,7 @@ static int start_context(struct dns *dns, struct why *why)
 	if (dns->anchor)
 		say_validating(dns, false, "there is no trust anchor, install dns-root-data");
 	struct dns_context *context =
-	    dns_context_new(dns->loop, dns->servers, dns->server_count, NULL, why);
+	    new_context(dns, NULL, why);
 	if (!context)
 		return -1;
 	use_context(dns, context);
@@ -378,7 +388,7 @@ struct dns_query *dns_ask(struct dns *dns, const char *name, enum dns_type type,
 	}
 	q->is_waiting = true;
 	DL_APPEND(dns->waiting, q);
-	timer_start(&q->timer, dns->timeout);
+	timer_start(&q->timer, WAITS_MAX * dns->timeout);
 	keep_up(dns);
 	pump(dns);
 	return q;

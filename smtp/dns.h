@@ -2,7 +2,7 @@
  * DNS look-ups in the loop, by libunbound: parsed answers with TTL and whether
  * they were validated. A fake of the same interface stands in for it in tests.
  * Names are asked in A-label form. Every look-up ends: after the timeout with
- * DNS_TEMP.
+ * DNS_TEMP; that begins when its turn has come, where there are very many.
  */
 #ifndef SMTP_DNS_H
 #define SMTP_DNS_H

@@ -17,24 +17,29 @@
 #include "relayd/base/mem.h"
 #include "smtp/dns_internal.h"
 
+#define TRY_MS 1300 /* the first one; each is twice as long as the one before */
+#define TRIES_MAX 9
+
 /* 16 ports and 1 MB are the defaults in library mode: sixteen dead names
- * would hold up all others. A forwarder that was down is tried again after a
- * minute, not after a quarter of an hour, and a name that did not exist may
- * have been put right. The server is a resolver, at once with what it knows and
- * seconds later with what it has to find: judged by its quick answers (50 ms and
- * five tries) it would never be waited for. */
+ * would hold up all others, since each holds a port until the library has given
+ * it up (900 bytes of memory are the price of one). A forwarder that says nothing
+ * about dead names is waited for longer each time, and at last not asked for others
+ * either: what is thought of it is forgotten after a quarter of a minute, not of an
+ * hour. A name that did not exist may have been put right. The server is a
+ * resolver, at once with what it knows and seconds later with what it has to find:
+ * judged by its quick answers (50 ms and five tries) it would never be waited for. */
 static const struct {
 	const char *option;
 	const char *value;
 } settings[] = {
-    {"outgoing-range:", "256"},
+    {"outgoing-range:", "1024"},
     {"num-queries-per-thread:", "1024"},
     {"outgoing-num-tcp:", "16"},
     {"msg-cache-size:", "4m"},
     {"rrset-cache-size:", "4m"},
     {"key-cache-size:", "4m"},
-    {"infra-host-ttl:", "60"},
-    {"infra-cache-min-rtt:", "1300"},
+    {"infra-host-ttl:", "15"},
+    {"infra-cache-min-rtt:", "1300"}, /* TRY_MS */
     {"cache-max-negative-ttl:", "300"},
 };
 
@@ -70,7 +75,21 @@ static int set_servers(struct ub_ctx *ub, char *const *servers, size_t count, st
 	return 0;
 }
 
-static int set_up(struct dns_context *context, char *const *servers, size_t server_count,
+/* As many tries (1.3 s, 2.6, 5.2, ...) as our own patience lasts: five would keep a dead
+ * name's port for most of a minute. Libraries before 1.14 can not be told. */
+static void set_tries(struct ub_ctx *ub, int64_t patience_ms)
+{
+	int64_t spent = TRY_MS;
+	int64_t next = 2 * TRY_MS;
+	char text[16];
+	int tries = 1;
+	for (; spent < patience_ms - TRY_MS && tries < TRIES_MAX; tries++, next *= 2)
+		spent += next;
+	snprintf(text, sizeof(text), "%d", tries);
+	(void)ub_ctx_set_option(ub, "outbound-msg-retry:", text);
+}
+
+static int set_up(struct dns_context *context, const struct dns_servers *servers,
     const char *anchor, struct why *why)
 {
 	struct ub_ctx *ub = context->ub;
@@ -78,12 +97,13 @@ static int set_up(struct dns_context *context, char *const *servers, size_t serv
 	ub_ctx_debugout(ub, NULL);
 	for (size_t i = 0; error == 0 && i < sizeof(settings) / sizeof(settings[0]); i++)
 		error = ub_ctx_set_option(ub, settings[i].option, settings[i].value);
+	set_tries(ub, servers->patience_ms);
 	if (error == 0 && anchor)
 		error = ub_ctx_add_ta_file(ub, anchor);
 	if (error != 0)
 		return why_set(why, WHY_LOCAL, "libunbound can not be set up: %s",
 		    ub_strerror(error));
-	if (set_servers(ub, servers, server_count, why) != 0)
+	if (set_servers(ub, servers->names, servers->count, why) != 0)
 		return -1;
 	/* these calls finish the configuration: nothing can be set behind them */
 	for (size_t i = 0; error == 0 && i < sizeof(unblocked) / sizeof(unblocked[0]); i++)
@@ -109,7 +129,7 @@ static void free_context(void *arg)
 	mem_trim();
 }
 
-struct dns_context *dns_context_new(struct loop *loop, char *const *servers, size_t server_count,
+struct dns_context *dns_context_new(struct loop *loop, const struct dns_servers *servers,
     const char *anchor, struct why *why)
 {
 	struct ub_ctx *ub = ub_ctx_create();
@@ -122,7 +142,7 @@ struct dns_context *dns_context_new(struct loop *loop, char *const *servers, siz
 	context->ub = ub;
 	context->loop = loop;
 	context->has_anchor = anchor != NULL;
-	if (set_up(context, servers, server_count, anchor, why) != 0) {
+	if (set_up(context, servers, anchor, why) != 0) {
 		free_context(context);
 		return NULL;
 	}

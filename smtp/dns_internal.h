@@ -22,9 +22,15 @@ struct dns_context {
 	bool retired;    /* goes with the last question */
 };
 
-/* SERVERS as in conf_dns; none: those of resolv.conf. ANCHOR: the file with the
- * trust anchor, NULL for none. NULL: WHY says what is wrong. */
-struct dns_context *dns_context_new(struct loop *loop, char *const *servers, size_t server_count,
+/* Who is asked, and how long a question may take. */
+struct dns_servers {
+	char *const *names; /* as in conf_dns; none: those of resolv.conf */
+	size_t count;
+	int64_t patience_ms;
+};
+
+/* ANCHOR: the file with the trust anchor, NULL for none. NULL: WHY says what is wrong. */
+struct dns_context *dns_context_new(struct loop *loop, const struct dns_servers *servers,
     const char *anchor, struct why *why);
 
 /* Take no more questions; the context goes when the last one under way has

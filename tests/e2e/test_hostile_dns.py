@@ -451,6 +451,15 @@ class Weather(HostileDns):
     def test_storm_of_silence(self):
         self.storm(lambda query, reply: None, dns={"timeout": "3s"})
 
+    def test_storm_of_silence_that_lasts(self):
+        """Hundreds of questions are under way, and there is room for one more."""
+        self.names.odd["storm.test"] = lambda query, reply: None
+        relay = self.start(dns={"timeout": "5m"})
+        for start in range(0, 700, 100):
+            relay.send("a@example.jp", [f"user@d{i}.storm.test" for i in range(start, start + 100)], TEXT)
+        wait_until(lambda: self.names.asked["udp"] >= 700, what="a question for each")
+        self.deliver(relay, "dest.test")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -388,20 +388,51 @@ static void test_many(void **state)
 	dns_free(dns);
 }
 
-/* Dead names, more than may be under way at a time: all end, and a name that
- * works is answered behind them. */
+static void ask_the_silent(struct dns *dns, int count)
+{
+	for (int i = 0; i < count; i++) {
+		char name[40];
+		snprintf(name, sizeof(name), "silent%d.test", i);
+		dns_ask(dns, name, DNS_A, on_answer, NULL);
+	}
+}
+
+/* Dead names, more than may be under way at a time: all end. */
 static void test_many_silent(void **state)
 {
 	(void)state;
 	struct dns *dns = make_dns(500, false);
 	memset(&got, 0, sizeof(got));
-	for (int i = 0; i < 700; i++) {
-		char name[40];
-		snprintf(name, sizeof(name), "silent%d.test", i);
-		dns_ask(dns, name, DNS_A, on_answer, NULL);
-	}
-	run_until(700);
+	ask_the_silent(dns, 1400);
+	run_until(1400);
 	assert_int_equal(got.good, 0);
+	dns_free(dns);
+}
+
+/* Hundreds of them leave room for one that works, and its socket. */
+static void test_one_behind_many_silent(void **state)
+{
+	(void)state;
+	struct dns *dns = make_dns(20000, false);
+	memset(&got, 0, sizeof(got));
+	ask_the_silent(dns, 900);
+	dns_ask(dns, "one.test", DNS_A, on_answer, NULL);
+	run_until(1);
+	assert_int_equal(got.good, 1);
+	dns_free(dns);
+}
+
+/* What waits for others has its own time still before it when its turn comes. */
+static void test_waits_for_its_turn(void **state)
+{
+	(void)state;
+	struct dns *dns = make_dns(1500, false);
+	memset(&got, 0, sizeof(got));
+	ask_the_silent(dns, 1010);
+	run_until(1000);
+	/* more than the first ones' time has passed, and there is no answer to the last */
+	assert_int_equal(got.calls, 1000);
+	run_until(1010);
 	dns_free(dns);
 }
 
@@ -501,6 +532,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_nobody_asks, begin, end),
 	    cmocka_unit_test_setup_teardown(test_many, begin, end),
 	    cmocka_unit_test_setup_teardown(test_many_silent, begin, end),
+	    cmocka_unit_test_setup_teardown(test_one_behind_many_silent, begin, end),
+	    cmocka_unit_test_setup_teardown(test_waits_for_its_turn, begin, end),
 	    cmocka_unit_test_setup_teardown(test_cancel, begin, end),
 	    cmocka_unit_test_setup_teardown(test_free_inside, begin, end),
 	    cmocka_unit_test_setup_teardown(test_ipv6_server, begin, end),

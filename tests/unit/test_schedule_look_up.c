@@ -139,6 +139,35 @@ static void test_are_limited(void **state)
 	assert_string_equal(destination_name(asked[4000]), "urgent.test");
 }
 
+/* What was in vain the last time gives way to what is new. */
+static void test_in_vain(void **state)
+{
+	struct kit *kit = *state;
+	kit->answer = kit_is_dead;
+	for (uint64_t i = 1; i <= 1000; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "dead%d.test", (int)i);
+		kit_add_one(kit, i, name);
+	}
+	kit_run(kit, 0);
+	assert_int_equal(asked_count, 1000);
+	for (size_t i = 0; i < 1000; i++)
+		answer(kit, i, "nobody answers");
+	kit_run(kit, KIT_HOUR);
+	assert_int_equal(kit->count[KIT_STARTED], 1000);
+	assert_int_equal(asked_count, 1200);
+	kit_add_one(kit, 1001, "new.test");
+	kit_run(kit, 0);
+	assert_int_equal(asked_count, 1201);
+	assert_string_equal(destination_name(asked[1200]), "new.test");
+	/* one after the other they all have their turn */
+	for (size_t i = 1000; i < asked_count; i++) {
+		answer(kit, i, "nobody answers");
+		kit_run(kit, 0);
+	}
+	assert_true(asked_count >= 2001);
+}
+
 /* The mail goes while its destination is looked up, and later the destination does. */
 static void test_deleted_meanwhile(void **state)
 {
@@ -182,6 +211,7 @@ int main(void)
 	    T(test_a_failure_is_an_attempt),
 	    T(test_takes_no_connection),
 	    T(test_are_limited),
+	    T(test_in_vain),
 	    T(test_deleted_meanwhile),
 	    T(test_expired_and_held_meanwhile),
 	};
