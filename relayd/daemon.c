@@ -361,6 +361,16 @@ static bool is_same_spool(const struct conf_spool *a, const struct conf_spool *b
 	    a->free_space == b->free_space && a->memory == b->memory;
 }
 
+static bool is_same_dns(const struct conf_dns *a, const struct conf_dns *b)
+{
+	bool same = a->timeout == b->timeout && a->dnssec == b->dnssec &&
+		    strcmp(a->trust_anchor_file, b->trust_anchor_file) == 0 &&
+		    a->server_count == b->server_count;
+	for (size_t i = 0; same && i < a->server_count; i++)
+		same = strcmp(a->servers[i], b->servers[i]) == 0;
+	return same;
+}
+
 /* What is bound to the process keeps its value until the next start. */
 static void warn_of_fixed(const struct conf *old, const struct conf *fresh)
 {
@@ -380,9 +390,7 @@ static void warn_of_fixed(const struct conf *old, const struct conf *fresh)
 	    {"sandbox", old->sandbox == fresh->sandbox},
 	    {"notify.command", strcmp(old->notify.command, fresh->notify.command) == 0},
 	    {"auth.workers", old->auth.workers == fresh->auth.workers},
-	    {"dns", old->dns.timeout == fresh->dns.timeout &&
-			old->dns.dnssec == fresh->dns.dnssec &&
-			old->dns.server_count == fresh->dns.server_count},
+	    {"dns", is_same_dns(&old->dns, &fresh->dns)},
 	};
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		if (!fixed[i].same)

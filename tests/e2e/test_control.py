@@ -341,6 +341,13 @@ class Daemon(Control):
             self.assertIn(b"again.example.jp", client.ehlo()[1])
         self.assertEqual(len(relay.ctl("queue", "list")), 1)
 
+    def test_what_a_reload_leaves_as_it_was_is_said(self):
+        relay = self.relay().start()
+        relay.change(dns={"servers": ["127.0.0.1@9"]})  # another one, and as many
+        relay.write_conf()
+        self.assertEqual(relay.ctl("reload"), [])
+        relay.wait_log("dns changes with the next start only")
+
     def test_bad_reload_keeps_the_old_one(self):
         relay = self.relay().start()
         with open(relay.conf, "a") as f:
