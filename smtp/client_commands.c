@@ -101,13 +101,16 @@ static int set_up(struct client *c, SSL *ssl)
 	struct conn_address a;
 	if (c->tls == CLIENT_TLS_DANE)
 		return demand_dane(c, ssl);
-	bool is_address = conn_address_parse(&a, c->name, 0) == 0;
-	if (!is_address && SSL_set_tlsext_host_name(ssl, c->name) != 1)
+	/* "[192.0.2.1]" of a recipient's domain is no name (RFC 6066 section 3): strict
+	 * receivers refuse the handshake for it */
+	const char *name = c->name[0] == '[' ? c->address : c->name;
+	bool is_address = conn_address_parse(&a, name, 0) == 0;
+	if (!is_address && SSL_set_tlsext_host_name(ssl, name) != 1)
 		return -1;
 	bool checked = client_tls_is_checked(c);
 	SSL_set_verify(ssl, checked ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
 	if (checked || c->observe)
-		return demand_name(ssl, c->name, is_address) == 1 ? 0 : -1;
+		return demand_name(ssl, name, is_address) == 1 ? 0 : -1;
 	return 0;
 }
 
