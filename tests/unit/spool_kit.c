@@ -110,6 +110,8 @@ static void on_found(void *arg, uint64_t id, struct spool_place place,
 	(void)content_size;
 	m->found = true;
 	m->place = place;
+	if (!m->live)
+		m->state = *state;
 	if (m->live && !kit->lenient) {
 		assert_int_equal(m->done, done[0]);
 		assert_int_equal(m->state.attempts, state->attempts);

@@ -60,6 +60,7 @@ struct image {
 	struct left_file files[FILES_MAX];
 	size_t count;
 	bool must[IDS]; /* was DONE and not ended */
+	bool held[IDS]; /* that was noted, and a message was DONE after it */
 };
 
 static struct {
@@ -71,6 +72,7 @@ static struct {
 	int change_count;
 	int synced_changes;
 	bool must[IDS];
+	bool held[IDS];
 	size_t sizes[IDS];
 	int calls;
 	int crash_at; /* the call of that number */
@@ -198,6 +200,7 @@ static void crash(void)
 			leave(image, c);
 	}
 	memcpy(image->must, disk.must, sizeof(image->must));
+	memcpy(image->held, disk.held, sizeof(image->held));
 	disk.image = image;
 }
 
@@ -346,17 +349,19 @@ static struct kit *disk_begin(const struct image *image)
 		memcpy(disk.files[file].safe, f->safe, f->safe_size);
 	}
 	disk.synced_changes = disk.change_count;
-	if (image)
+	memset(disk.must, 0, sizeof(disk.must));
+	memset(disk.held, 0, sizeof(disk.held));
+	if (image) {
 		memcpy(disk.must, image->must, sizeof(disk.must));
-	else
-		memset(disk.must, 0, sizeof(disk.must));
+		memcpy(disk.held, image->held, sizeof(disk.held));
+	}
 	return kit;
 }
 
-static void set_must(uint64_t id, bool must)
+static void set(bool *flags, uint64_t id, bool value)
 {
 	pthread_mutex_lock(&disk.lock);
-	disk.must[id] = must;
+	flags[id] = value;
 	pthread_mutex_unlock(&disk.lock);
 }
 
@@ -370,14 +375,26 @@ static void append(struct kit *kit, size_t count, size_t size)
 		disk.sizes[next_id + i] = size;
 	assert_int_equal(kit_append_many(kit, next_id, count, size, NULL), count);
 	for (size_t i = 0; i < count; i++)
-		set_must(next_id + i, true);
+		set(disk.must, next_id + i, true);
 	next_id += count;
 }
 
 static void end(struct kit *kit, struct kit_message *m)
 {
-	set_must(m->id, false);
+	set(disk.must, m->id, false);
+	set(disk.held, m->id, false);
 	kit_end(kit, m->id);
+}
+
+/* What is DONE behind it has brought it to disk. */
+static void hold(struct kit *kit, uint64_t id)
+{
+	struct kit_message *m = kit_find(kit, id);
+	m->state.held = true;
+	m->state.attempts++;
+	spool_note_state(kit->spool, id, &m->state);
+	append(kit, 1, 100);
+	set(disk.held, id, true);
 }
 
 /* What was found lives on. */
@@ -390,6 +407,7 @@ static void open_again(struct kit *kit, const char *when)
 	for (size_t i = 0; i < kit->count; i++) {
 		kit->messages[i].live = true;
 		kit->messages[i].size = disk.sizes[kit->messages[i].id];
+		kit->messages[i].put_off_ms = 50; /* as a start does with what is due */
 	}
 	for (uint64_t id = 0; id < next_id; id++) {
 		struct kit_message *m = kit_find(kit, id);
@@ -397,6 +415,8 @@ static void open_again(struct kit *kit, const char *when)
 			fail_msg("%s: message %d is lost", when, (int)id);
 		if (disk.must[id] && !kit_is_readable(kit, m))
 			fail_msg("%s: message %d can not be read", when, (int)id);
+		if (disk.held[id] && !m->state.held)
+			fail_msg("%s: message %d is not held any more", when, (int)id);
 	}
 }
 
@@ -414,8 +434,8 @@ static void work(struct kit *kit, int steps)
 			end(kit, m);
 		else if (what < 85 && m && m->live)
 			kit_result(kit, m->id, (unsigned)random() % 2);
-		else if (what < 90 && m && m->live)
-			spool_note_state(kit->spool, m->id, &(struct spool_state){.due_ms = i});
+		else if (what < 90 && m && m->live && next_id < IDS - 10)
+			hold(kit, m->id);
 		else
 			kit_settle(kit);
 	}
