@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "conf/table.h"
-#include "relayd/base/mem.h"
 
 /* Names longer than this are no misspelling of any key. */
 #define GUESS_MAX 40

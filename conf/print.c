@@ -7,7 +7,6 @@
 #include "conf/conf.h"
 #include "conf/table.h"
 #include "conf/value.h"
-#include "relayd/base/mem.h"
 
 #define COLUMNS 78
 

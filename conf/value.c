@@ -5,7 +5,6 @@
 #include "conf/value.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "relayd/base/mem.h"
 #include "conf/units.h"

@@ -2,7 +2,6 @@
  * How values, types, ranges and defaults are written for people and for
  * libconfig.
  */
-#include <string.h>
 
 #include "conf/units.h"
 #include "conf/value.h"

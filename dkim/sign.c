@@ -9,7 +9,6 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "dkim/internal.h"
 #include "relayd/base/mem.h"

@@ -2,7 +2,6 @@
  * Reads rule files: libconfig's tree against a table of keys. All faults of a file
  * are told, not only the first; a file with a fault is of no use as a whole.
  */
-#include <string.h>
 #include <sys/socket.h>
 
 #include "queue/rules_values.h"

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "queue/verdict_text.h"
 
-#include <string.h>
-
 #include "queue/plain.h"
 
 static bool is_digit(char c)

@@ -18,7 +18,6 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "smtp/server.h"
 

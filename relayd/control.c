@@ -17,7 +17,6 @@
 #include <utlist.h>
 
 #include "relayd/base/clock.h"
-#include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/control_internal.h"
 #include "relayd/service.h"

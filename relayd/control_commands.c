@@ -2,7 +2,6 @@
  * Commands about the daemon as a whole: status, reload, destinations.
  */
 #include <stdio.h>
-#include <string.h>
 
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"

@@ -9,7 +9,6 @@
 
 #include "relayd/base/clock.h"
 #include "relayd/base/conn.h"
-#include "relayd/base/mem.h"
 #include "relayd/base/random.h"
 #include "smtp/header.h"
 #include "smtp/mx.h"

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "relayd/base/clock.h"
-#include "relayd/base/mem.h"
 #include "relayd/helper_internal.h"
 #include "relayd/privileges.h"
 #include "relayd/sandbox.h"

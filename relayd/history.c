@@ -5,7 +5,6 @@
  */
 #include "relayd/history.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <utlist.h>
 

@@ -10,7 +10,6 @@
  * one, and when there is none the message waits. Nothing here makes it bounce.
  */
 #include <stdio.h>
-#include <string.h>
 
 #include "relayd/base/mem.h"
 #include "relayd/deliver_internal.h"

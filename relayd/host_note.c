@@ -2,10 +2,8 @@
  * What a connection, or a host that was not connected to, means for the TLS report of
  * the recipients' domain (RFC 8460 section 4.3).
  */
-#include <stdio.h>
 #include <string.h>
 
-#include "relayd/base/mem.h"
 #include "relayd/deliver_internal.h"
 
 #define RECORDS_SHOWN 10

@@ -13,8 +13,6 @@
  */
 #include "relayd/intake_internal.h"
 
-#include <string.h>
-
 #include "dkim/sign.h"
 #include "queue/message.h"
 #include "relayd/base/clock.h"

@@ -15,7 +15,6 @@
 #include <utlist.h>
 
 #include "relayd/base/clock.h"
-#include "relayd/base/hash.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/clients.h"

@@ -13,7 +13,6 @@
 #include "relayd/login.h"
 
 #include <crypt.h>
-#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <utlist.h>
@@ -373,7 +372,6 @@ static void wake(void *arg)
 		begin(try);
 	}
 }
-
 
 struct login_try *login_begin(struct login *login, const struct server_claim *claim,
     const char *client, login_done *done, void *arg)

@@ -5,13 +5,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "relayd/base/log.h"
-#include "relayd/base/mem.h"
 #include "relayd/bounds.h"
 #include "relayd/daemon.h"
 #include "relayd/helper.h"

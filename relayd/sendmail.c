@@ -4,7 +4,6 @@
  * is down, to the drop folder. It needs no rights and gives up those it is started
  * with. Exit status 0 means that the message is on disk, at relayd or in the folder.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <nss.h>
 #include <pwd.h>

@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #include "relayd/base/clock.h"
-#include "relayd/base/mem.h"
 #include "smtp/reply.h"
 #include "smtp/tls.h"
 

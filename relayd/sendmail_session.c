@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "relayd/base/clock.h"
-#include "relayd/base/mem.h"
 #include "relayd/sendmail_submit.h"
 #include "smtp/auth.h"
 

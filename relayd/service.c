@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "relayd/service.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,7 +12,6 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/conn.h"
 #include "relayd/base/log.h"
-#include "relayd/base/mem.h"
 
 #define FIRST_FD 3 /* SD_LISTEN_FDS_START */
 #define SOCKETS_MAX 64

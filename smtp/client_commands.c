@@ -3,7 +3,6 @@
  * through write_line, which lets no argument carry a line end; only the text of
  * a message goes past it, through the dot-stuffing encoder.
  */
-#include <arpa/inet.h>
 #include <openssl/x509v3.h>
 #include <stdarg.h>
 #include <stdio.h>

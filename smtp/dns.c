@@ -20,7 +20,6 @@
  */
 #include "smtp/dns.h"
 
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utlist.h>

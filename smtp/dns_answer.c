@@ -4,7 +4,6 @@
  * what a host name can, and a record that breaks a rule is left out.
  */
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "relayd/base/mem.h"

@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"

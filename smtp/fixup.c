@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "relayd/base/conn.h"
-#include "relayd/base/mem.h"
 #include "relayd/base/random.h"
 
 #define LINE_SOFT 78

@@ -7,7 +7,6 @@
 
 #include <event2/event.h>
 #include <stdlib.h>
-#include <string.h>
 #include <utlist.h>
 
 #include "relayd/base/mem.h"

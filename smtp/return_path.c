@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-#include "relayd/base/mem.h"
-
 #define WORD_MAX 900 /* of a mended From:; a line has room for 998 */
 #define FROM_MAILBOXES_MAX 100 /* more in one From: are refused */
 #define SHOWN_VALUE_MAX 56     /* bytes of a field shown in a refusal */

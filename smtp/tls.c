@@ -4,9 +4,7 @@
  */
 #include "smtp/tls.h"
 
-#include <errno.h>
 #include <openssl/err.h>
-#include <string.h>
 
 #include "smtp/tls_session.h"
 

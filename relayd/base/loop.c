@@ -11,7 +11,6 @@
 
 #include <event2/event.h>
 #include <signal.h>
-#include <string.h>
 #include <unistd.h>
 #include <utlist.h>
 
