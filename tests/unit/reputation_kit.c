@@ -92,6 +92,20 @@ void paths_close(struct paths *kit)
 	buf_free(&kit->lines);
 }
 
+int paths_setup(void **state)
+{
+	*state = mem_zero(sizeof(struct paths));
+	paths_open(*state);
+	return 0;
+}
+
+int paths_teardown(void **state)
+{
+	paths_close(*state);
+	mem_free(*state);
+	return 0;
+}
+
 void paths_dump(const struct paths *kit, struct buf *out)
 {
 	reputation_dump(kit->r, keep_line, out);

@@ -29,6 +29,9 @@ struct paths {
 
 void paths_open(struct paths *kit);
 void paths_close(struct paths *kit);
+/* The same for cmocka: one on the heap for each test. */
+int paths_setup(void **state);
+int paths_teardown(void **state);
 
 /* Throw it away and build it anew: from its dump / from its events. */
 void paths_restart(struct paths *kit);

@@ -171,6 +171,20 @@ void kit_clear(struct kit *kit)
 	loop_free(kit->loop);
 }
 
+int kit_setup(void **state)
+{
+	*state = mem_zero(sizeof(struct kit));
+	kit_init(*state);
+	return 0;
+}
+
+int kit_teardown(void **state)
+{
+	kit_clear(*state);
+	mem_free(*state);
+	return 0;
+}
+
 int64_t kit_now(const struct kit *kit)
 {
 	return clock_steady_ms() - kit->began;

@@ -53,6 +53,9 @@ struct kit {
 
 void kit_init(struct kit *kit);
 void kit_clear(struct kit *kit);
+/* The same for cmocka: one on the heap for each test. */
+int kit_setup(void **state);
+int kit_teardown(void **state);
 
 int64_t kit_now(const struct kit *kit); /* ms since kit_init */
 void kit_run(struct kit *kit, int64_t ms);

@@ -7,24 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "relayd/base/mem.h"
-
-static int setup(void **state)
-{
-	struct paths *kit = mem_zero(sizeof(*kit));
-	paths_open(kit);
-	*state = kit;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct paths *kit = *state;
-	paths_close(kit);
-	mem_free(kit);
-	return 0;
-}
-
 static void report(struct paths *kit, const struct reputation_way *way, const struct verdict *v,
     uint64_t message, const char *reply, int64_t now_ms)
 {
@@ -306,7 +288,7 @@ static void test_bounded(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, paths_setup, paths_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_what_it_holds),
 	    TEST(test_one_per_matter),

@@ -11,25 +11,9 @@
 
 #include "queue/turn.h"
 #include "relayd/base/clock.h"
-#include "relayd/base/mem.h"
 #include "schedule_kit.h"
 
 #define URGENT 900000u
-
-static int start(void **state)
-{
-	struct kit *kit = mem_zero(sizeof(*kit));
-	kit_init(kit);
-	*state = kit;
-	return 0;
-}
-
-static int end(void **state)
-{
-	kit_clear(*state);
-	mem_free(*state);
-	return 0;
-}
 
 static void one_at_a_time(struct kit *kit)
 {
@@ -251,7 +235,7 @@ static void test_state_of_the_brake(void **state)
 	assert_int_equal(kit->count[KIT_ENDED], 1);
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, start, end)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, kit_setup, kit_teardown)
 
 int main(void)
 {

@@ -8,25 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "relayd/base/mem.h"
-
 static const char banned[] = "550 5.7.606 Access denied, banned sending IP [192.0.2.10]";
-
-static int setup(void **state)
-{
-	struct paths *kit = mem_zero(sizeof(*kit));
-	paths_open(kit);
-	*state = kit;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct paths *kit = *state;
-	paths_close(kit);
-	mem_free(kit);
-	return 0;
-}
 
 static void test_new_path_is_open(void **state)
 {
@@ -620,7 +602,7 @@ static void test_bad_lines(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, paths_setup, paths_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_new_path_is_open),
 	    TEST(test_ip_verdict_holds_at_once),

@@ -7,24 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "relayd/base/mem.h"
-
-static int setup(void **state)
-{
-	struct paths *kit = mem_zero(sizeof(*kit));
-	paths_open(kit);
-	*state = kit;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct paths *kit = *state;
-	paths_close(kit);
-	mem_free(kit);
-	return 0;
-}
-
 static const struct verdict unknown_retry = {.klass = VERDICT_SERVER_BUSY,
     .scope = VERDICT_SCOPE_DESTINATION,
     .action = VERDICT_RETRY,
@@ -330,7 +312,7 @@ static void test_by_hand(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, paths_setup, paths_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_named_waits),
 	    TEST(test_late_reports),

@@ -15,21 +15,6 @@
 #include "relayd/base/mem.h"
 #include "schedule_kit.h"
 
-static int start(void **state)
-{
-	struct kit *kit = mem_zero(sizeof(*kit));
-	kit_init(kit);
-	*state = kit;
-	return 0;
-}
-
-static int end(void **state)
-{
-	kit_clear(*state);
-	mem_free(*state);
-	return 0;
-}
-
 /* ---- when ---- */
 
 static void test_first_attempt_is_at_once(void **state)
@@ -609,7 +594,7 @@ static void test_equal_destinations_are_one_batch(void **state)
 	assert_int_equal(kit->count[KIT_STARTED], 2);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define T(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
 
 int main(void)
 {

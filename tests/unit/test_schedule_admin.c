@@ -13,21 +13,6 @@
 #include "relayd/base/mem.h"
 #include "schedule_kit.h"
 
-static int start(void **state)
-{
-	struct kit *kit = mem_zero(sizeof(*kit));
-	kit_init(kit);
-	*state = kit;
-	return 0;
-}
-
-static int end(void **state)
-{
-	kit_clear(*state);
-	mem_free(*state);
-	return 0;
-}
-
 /* Message 1 in the state that is wanted; attempts are ended by hand. */
 static struct message *bring_into(struct kit *kit, enum batch_state state)
 {
@@ -549,7 +534,7 @@ static void test_free_with_everything_in_flight(void **state)
 	assert_true(stats.running && stats.ready && stats.waiting && stats.held);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define T(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
 
 /* What goes elsewhere is due there at once, with the attempts it has had; deleted by
  * hand meanwhile it is gone. */

@@ -5,23 +5,6 @@
 #include "tests/unit/reputation_kit.h"
 
 #include "queue/warmup.h"
-#include "relayd/base/mem.h"
-
-static int setup(void **state)
-{
-	struct paths *kit = mem_zero(sizeof(*kit));
-	paths_open(kit);
-	*state = kit;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct paths *kit = *state;
-	paths_close(kit);
-	mem_free(kit);
-	return 0;
-}
 
 static const struct {
 	const char *text;
@@ -232,7 +215,7 @@ static void test_extreme_options(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, paths_setup, paths_teardown)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_dates),
 	    TEST(test_budgets),
