@@ -47,9 +47,8 @@ static int parse_peer(struct span text, struct buf *out, struct why *why)
 		return add(out, text);
 	if (text.p[0] == '[' || memchr(text.p, ':', text.n))
 		return why_set(why, WHY_PERM,
-		    "expected a host name or a numeric address without brackets; the "
-		    "port is a "
-		    "key of its own");
+		    "expected a host name or a numeric address without brackets; the port "
+		    "is a key of its own");
 	return syntax_host.parse(text, out, why);
 }
 
@@ -61,8 +60,7 @@ static int parse_listen(struct span text, struct buf *out, struct why *why)
 	if (parse_address(text, a))
 		return add(out, text);
 	return why_set(why, WHY_PERM,
-	    "expected a numeric IPv4 or IPv6 address without brackets and port "
-	    "(\"0.0.0.0\" and "
+	    "expected a numeric IPv4 or IPv6 address without brackets and port (\"0.0.0.0\" and "
 	    "\"::\" are all of them), or the absolute path of a Unix socket");
 }
 
@@ -143,8 +141,7 @@ int syntax_parse_network(struct span text, struct conf_network *n, struct why *w
 	n->family = parse_address(address, n->address);
 	if (!n->family)
 		return why_set(why, WHY_PERM,
-		    "expected a network like \"192.0.2.0/24\", \"2001:db8::/32\" or one "
-		    "address");
+		    "expected a network like \"192.0.2.0/24\", \"2001:db8::/32\" or one address");
 	unsigned size = n->family == AF_INET ? 32 : 128;
 	uint64_t bits = size;
 	if (slash &&
@@ -156,8 +153,7 @@ int syntax_parse_network(struct span text, struct conf_network *n, struct why *w
 		char right[INET6_ADDRSTRLEN];
 		inet_ntop(n->family, n->address, right, sizeof(right));
 		return why_set(why, WHY_PERM,
-		    "has bits set behind the first %u; the network is \"%s/%u\", the one "
-		    "address "
+		    "has bits set behind the first %u; the network is \"%s/%u\", the one address "
 		    "\"%.*s\"",
 		    n->bits, right, n->bits, (int)address.n, address.p);
 	}

@@ -155,10 +155,18 @@ static void report_file_why(const struct check *c, const config_setting_t *at,
 	report_add(c->report, at, key, "\"%s\": %s", path, why->text);
 }
 
+/* The file PATH ("": none) that KEY names; SECRET: for its owner only. */
+static void check_named_file(const struct check *c, const config_setting_t *at, const char *key,
+    const char *path, bool secret)
+{
+	struct why why;
+	if (*path && check_file(path, secret, &why) < 0)
+		report_file_why(c, at, key, path, &why);
+}
+
 static void check_tls(const struct check *c)
 {
 	const struct conf_tls *tls = &c->conf->tls;
-	struct why why;
 
 	if (*tls->certificate && !*tls->key && !given(c, "tls.key"))
 		report_add(c->report, place(c, "tls.certificate"), "tls.key",
@@ -166,14 +174,9 @@ static void check_tls(const struct check *c)
 	if (*tls->key && !*tls->certificate && !given(c, "tls.certificate"))
 		report_add(c->report, place(c, "tls.key"), "tls.certificate",
 		    "is missing, a key is of no use without its certificate");
-	if (*tls->certificate && check_file(tls->certificate, false, &why) < 0)
-		report_file_why(c, place(c, "tls.certificate"), "tls.certificate",
-		    tls->certificate, &why);
-	if (*tls->key && check_file(tls->key, true, &why) < 0)
-		report_file_why(c, place(c, "tls.key"), "tls.key", tls->key, &why);
-	if (*tls->client_ca && check_file(tls->client_ca, false, &why) < 0)
-		report_file_why(c, place(c, "tls.client_ca"), "tls.client_ca", tls->client_ca,
-		    &why);
+	check_named_file(c, place(c, "tls.certificate"), "tls.certificate", tls->certificate, false);
+	check_named_file(c, place(c, "tls.key"), "tls.key", tls->key, true);
+	check_named_file(c, place(c, "tls.client_ca"), "tls.client_ca", tls->client_ca, false);
 	if (c->conf->certificate_count && !*tls->certificate && !given(c, "tls.certificate"))
 		report_add(c->report, place(c, "certificates"), "tls.certificate",
 		    "is missing; those in certificates stand beside it");
@@ -182,27 +185,22 @@ static void check_tls(const struct check *c)
 static void check_certificate(const struct check *c, size_t i)
 {
 	const struct conf_certificate *one = &c->conf->certificates[i];
-	struct why why;
 
-	if (*one->certificate && check_file(one->certificate, false, &why) < 0)
-		report_file_why(c, place(c, "certificates.[%zu].certificate", i),
-		    "certificates.certificate", one->certificate, &why);
-	if (*one->key && check_file(one->key, true, &why) < 0)
-		report_file_why(c, place(c, "certificates.[%zu].key", i), "certificates.key",
-		    one->key, &why);
+	check_named_file(c, place(c, "certificates.[%zu].certificate", i),
+	    "certificates.certificate", one->certificate, false);
+	check_named_file(c, place(c, "certificates.[%zu].key", i), "certificates.key", one->key,
+	    true);
 }
 
 static void check_dkim(const struct check *c, size_t i)
 {
 	const struct conf_domain *d = &c->conf->domains[i];
-	struct why why;
 
 	for (size_t k = 0; k < d->dkim_count; k++) {
 		const char *key = d->dkim[k].key;
 		const char *selector = d->dkim[k].selector;
-		if (*key && check_file(key, true, &why) < 0)
-			report_file_why(c, place(c, "domains.[%zu].dkim.[%zu].key", i, k),
-			    "domains.dkim.key", key, &why);
+		check_named_file(c, place(c, "domains.[%zu].dkim.[%zu].key", i, k),
+		    "domains.dkim.key", key, true);
 		for (size_t j = 0; *selector && j < k; j++)
 			if (strcmp(d->dkim[j].selector, selector) == 0)
 				report_add(c->report,
@@ -231,10 +229,8 @@ static void check_domain(const struct check *c, size_t i)
 	if (!conf_domain_of(conf->domains, conf->domain_count, of, strlen(of)))
 		report_add(c->report, place(c, "domains.[%zu].return_path", i),
 		    "domains.return_path",
-		    "\"%s\": \"%s\" is not in domains nor below one of them, so SPF "
-		    "would pass "
-		    "for a stranger's domain and not count for DMARC; expected an "
-		    "address like "
+		    "\"%s\": \"%s\" is not in domains nor below one of them, so SPF would pass "
+		    "for a stranger's domain and not count for DMARC; expected an address like "
 		    "\"bounce@%s\"",
 		    d->return_path, of, *d->name ? d->name : "example.org");
 }
@@ -342,8 +338,7 @@ static void check_smarthost(const struct check *c, size_t i)
 	if (*s->user && clear && !syntax_is_loopback(s->host))
 		report_add(c->report, place(c, "smarthosts.[%zu].tls", i),
 		    "smarthosts.tls",
-		    "the password could cross the network in the clear, expected "
-		    "\"verify\", "
+		    "the password could cross the network in the clear, expected \"verify\", "
 		    "\"implicit\" or \"encrypt\"");
 	load_password(c, i);
 }
@@ -399,8 +394,7 @@ static struct conf_via *check_via(const struct check *c, const char *list, size_
 			struct buf known = {0};
 			add_names(c->conf, &known);
 			report_add(c->report, at, buf_text(&key),
-			    "\"%s\" is neither a source nor a smarthost, expected one of "
-			    "%s",
+			    "\"%s\" is neither a source nor a smarthost, expected one of %s",
 			    names[k], buf_text(&known));
 			buf_free(&known);
 		}
@@ -491,8 +485,7 @@ static void check_rest(const struct check *c)
 		    "with ipv4 and ipv6 both false nothing can be delivered");
 	if (conf->spool.big_message > conf->spool.segment_size / 2)
 		report_add(c->report, place(c, "spool.big_message"), "spool.big_message",
-		    "is more than half of segment_size, which must hold smaller messages "
-		    "whole");
+		    "is more than half of segment_size, which must hold smaller messages whole");
 	if (*conf->notify.command && check_program(conf->notify.command, &why) < 0)
 		report_file_why(c, place(c, "notify.command"), "notify.command",
 		    conf->notify.command, &why);

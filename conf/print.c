@@ -165,16 +165,12 @@ static void sample_group(const struct table_row *parent, unsigned depth, struct 
 void conf_print_sample(struct buf *out)
 {
 	buf_add_text(out,
-	    "# The configuration of relayd, with every key there is. All of them may be "
-	    "left\n"
-	    "# out. What is shown is the default, or an example where the default is "
-	    "none or\n"
+	    "# The configuration of relayd, with every key there is. All of them may be left\n"
+	    "# out. What is shown is the default, or an example where the default is none or\n"
 	    "# depends on the machine.\n"
 	    "#\n"
-	    "# Texts, sizes and durations stand in quotes, numbers, true and false do "
-	    "not.\n"
-	    "# Sizes have one of the units K, M, G, T and B. Durations have the units w, "
-	    "d,\n"
+	    "# Texts, sizes and durations stand in quotes, numbers, true and false do not.\n"
+	    "# Sizes have one of the units K, M, G, T and B. Durations have the units w, d,\n"
 	    "# h, m, s and ms, and may have several: \"1h30m\".\n"
 	    "#\n"
 	    "# relayd -t checks the file and tells all that is wrong with it; relayd -T\n"

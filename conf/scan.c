@@ -184,8 +184,7 @@ static bool oddity(struct token last, struct token t, bool list, struct buf *out
 		    out, "the text that begins on line %u has no closing quote", t.line);
 	} else if (t.kind == KIND_TEXT && t.last > t.line) {
 		buf_addf(out,
-		    "the text that begins on line %u ends on line %u, a quote may be "
-		    "missing",
+		    "the text that begins on line %u ends on line %u, a quote may be missing",
 		    t.line, t.last);
 	} else if (is_mark(t, "'")) {
 		buf_add_text(out, "expected double quotes (\") around texts");

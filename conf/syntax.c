@@ -38,8 +38,7 @@ int syntax_clean(struct span text, struct why *why)
 		bool c1 = c == 0xc2 && (unsigned char)text.p[i + 1] < 0xa0;
 		if (c < 0x20 || c == 0x7f || c1)
 			return why_set(why, WHY_PERM,
-			    "holds a control character at byte %zu, expected a line of "
-			    "text",
+			    "holds a control character at byte %zu, expected a line of text",
 			    i + 1);
 	}
 	return 0;
@@ -76,8 +75,7 @@ static int check_label(struct span label, struct why *why)
 	for (size_t i = 0; i < label.n; i++)
 		if (!is_letter_digit(label.p[i]) && label.p[i] != '-')
 			return why_set(why, WHY_PERM,
-			    "is not a host name, expected letters, digits, hyphens and "
-			    "dots");
+			    "is not a host name, expected letters, digits, hyphens and dots");
 	if (label.p[0] == '-' || label.p[label.n - 1] == '-')
 		return why_set(why, WHY_PERM,
 		    "has a hyphen beside a dot or at an end, which no host name has");
@@ -170,13 +168,11 @@ static int parse_mail(struct span text, struct buf *out, struct why *why)
 	const char *at = memrchr(text.p, '@', text.n);
 	if (!at)
 		return why_set(why, WHY_PERM,
-		    "has no @, expected an address like "
-		    "\"bounce@example.org\"");
+		    "has no @, expected an address like \"bounce@example.org\"");
 	struct span local = {text.p, (size_t)(at - text.p)};
 	if (!is_local_part(local))
 		return why_set(why, WHY_PERM,
-		    "expected at most %d letters, digits, dots and hyphens before the @, "
-		    "without "
+		    "expected at most %d letters, digits, dots and hyphens before the @, without "
 		    "quotes and spaces",
 		    LOCAL_MAX);
 	struct span domain = {at + 1, text.n - local.n - 1};
@@ -200,8 +196,7 @@ static int parse_name(struct span text, struct buf *out, struct why *why)
 	if (!good)
 		return why_set(why, WHY_PERM,
 		    "expected up to %d letters, digits, \"-\", \"_\" and \".\", a letter "
-		    "or digit "
-		    "first",
+		    "or digit first",
 		    LABEL_MAX);
 	buf_add(out, text.p, text.n);
 	return 0;

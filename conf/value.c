@@ -80,8 +80,7 @@ static int parse_units(
 	if (size ? !units_parse_size(text, &parsed)
 		 : !units_parse_duration(text, &parsed)) {
 		const char *form =
-		    size ? "a size: a whole number and one of K, M, G, T or B, "
-			   "like \"25M\""
+		    size ? "a size: a whole number and one of K, M, G, T or B, like \"25M\""
 			 : "a duration: whole numbers, each with one of w, d, h, "
 			   "m, s or ms, like \"5m\" or \"1h30m\"";
 		return why_set(why, WHY_PERM, "%sexpected %s",
