@@ -8,6 +8,7 @@
 #include "dkim/sign.h"
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
+#include "relayd/base/mem.h"
 #include "relayd/bounds.h"
 #include "relayd/control.h"
 #include "relayd/drop.h"
