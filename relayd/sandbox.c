@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define NAME_MAX_BYTES 32
@@ -255,8 +257,20 @@ static uint32_t standard_action(const struct sandbox_options *options)
 	return options->log_only ? SCMP_ACT_LOG : SCMP_ACT_KILL_PROCESS;
 }
 
+/* libseccomp 2.5 does not tell of all memory that it did not get, and then may go round
+ * for ever. A start must not stand there: what takes so long is ended by the signal. */
+static void limit_time(bool on)
+{
+	struct itimerval most = {.it_value.tv_sec = 2}; /* of processor time; it takes 0.01 */
+	if (on)
+		setitimer(ITIMER_VIRTUAL, &most, NULL);
+	else
+		signal(SIGVTALRM, SIG_IGN); /* behind the filter no timer can be stopped */
+}
+
 int sandbox_enter(const struct sandbox_options *options, struct why *why)
 {
+	limit_time(true);
 	struct builder b = {.filter = seccomp_init(standard_action(options))};
 	if (!b.filter)
 		return why_set(why, WHY_LOCAL, "sandbox: libseccomp gives no filter");
@@ -268,6 +282,7 @@ int sandbox_enter(const struct sandbox_options *options, struct why *why)
 	if (!b.error)
 		b.error = seccomp_load(b.filter);
 	seccomp_release(b.filter);
+	limit_time(false);
 	if (!b.error)
 		return 0;
 	return why_errno(why, WHY_LOCAL, -b.error,
