@@ -15,7 +15,7 @@
 
 /* No further command is read while more output than this waits: a client that
  * never reads its replies costs no more. */
-#define OUTPUT_MAX (64 * 1024)
+#define OUTPUT_MAX (32 * 1024)
 
 /* So much text must come within limits->data_timeout; an octet now and then is
  * no progress. */

@@ -72,6 +72,8 @@ void receiver_close(struct receiver *r)
 void receiver_turn(struct receiver *r, int i)
 {
 	loop_turn(r->loop, false);
+	if (r->turned)
+		r->turned(r->arg);
 	if (i > 20) /* the kernel has put it off */
 		poll(NULL, 0, 1);
 }

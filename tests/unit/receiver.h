@@ -26,6 +26,8 @@ struct receiver {
 	SSL *ssl;
 	struct buf in; /* what has come and was not taken */
 	bool ended;    /* the client has closed */
+	void (*turned)(void *arg); /* called after each turn; NULL: nobody is */
+	void *arg;
 };
 
 /* Listen at ADDRESS, any port; TO becomes where to connect to. */

@@ -2,6 +2,7 @@
 #include "tests/unit/server_peer.h"
 
 #include <errno.h>
+#include <event2/buffer.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -13,7 +14,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "relayd/base/conn_internal.h"
 #include "relayd/base/mem.h"
+#include "smtp/server_internal.h"
 
 #define INPUT_MAX 65536
 #define SHOWN_TEXT 60 /* bytes of a long text that are noted */
@@ -298,6 +301,16 @@ static int in_flight(const struct peer *p)
 	return n;
 }
 
+static void count_held(struct peer *p)
+{
+	if (!p->server)
+		return;
+	size_t held = evbuffer_get_length(p->conn->in) + evbuffer_get_length(p->conn->out) +
+	    p->server->out.len + p->server->late.len;
+	if (held > p->held)
+		p->held = held;
+}
+
 void peer_settle(struct peer *p)
 {
 	int quiet = 0;
@@ -305,6 +318,7 @@ void peer_settle(struct peer *p)
 		size_t noted = p->events.len + p->text.len;
 		int flight = in_flight(p);
 		loop_turn(p->loop, false);
+		count_held(p);
 		bool moved = drain(p) || noted != p->events.len + p->text.len ||
 			     flight != in_flight(p);
 		quiet = moved ? 0 : quiet + 1;

@@ -29,6 +29,7 @@ struct peer {
 	bool bad_data;
 	bool hang_data;
 	int closed;
+	size_t held; /* bytes that the session held at most: come, or to be sent */
 	struct buf text;   /* pieces of text not yet noted */
 	struct buf events; /* one per line */
 	/* the client */

@@ -23,7 +23,8 @@
  *	   close
  *
  * No event may be left over at the end, each recipient gets its result exactly
- * once, and the handler is never called from within a call of the owner.
+ * once, the handler is never called from within a call of the owner, and whatever
+ * comes, the client holds no more than 128 KiB.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,13 +37,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/buffer.h>
+
 #include "relayd/base/clock.h"
+#include "relayd/base/conn_internal.h"
 #include "relayd/base/mem.h"
-#include "smtp/client.h"
+#include "smtp/client_internal.h"
 #include "tests/unit/receiver.h"
 
 #define SCRIPTS "tests/dialog/client"
 #define RECIPIENTS_MAX 300
+#define HELD_MAX (128 << 10)
 
 struct bench {
 	const char *file;
@@ -79,6 +84,18 @@ struct bench {
 			fail(); \
 		} \
 	} while (0)
+
+/* What has come, what waits to be sent, what is kept of a reply. */
+static void check_held(void *arg)
+{
+	struct bench *b = arg;
+	if (!b->client || !b->client->conn)
+		return;
+	const struct conn *conn = b->client->conn;
+	size_t held = evbuffer_get_length(conn->in) + evbuffer_get_length(conn->out) +
+	    b->client->reply.text.cap;
+	check(b, held <= HELD_MAX, "the client holds %zu bytes", held);
+}
 
 /* The owner */
 
@@ -235,6 +252,8 @@ static void make_context(struct bench *b)
 static void do_connect(struct bench *b)
 {
 	receiver_open(&b->receiver, b->loop, buf_text(&b->address), b->room, &b->options.to);
+	b->receiver.turned = check_held;
+	b->receiver.arg = b;
 	if (b->options.tls != CLIENT_TLS_NONE)
 		make_context(b);
 	b->options.name = buf_text(&b->name);

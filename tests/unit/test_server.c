@@ -45,6 +45,7 @@
 
 #define SCRIPTS "tests/dialog/server"
 #define SPLIT_MAX 3000 /* more bytes than this are not sent one by one */
+#define HELD_MAX (128 << 10)
 
 static SSL_CTX *server_ctx;
 
@@ -338,6 +339,8 @@ static void check_rest(struct script *s)
 {
 	char line[1024];
 	expect_silence(s);
+	if (s->peer.held > HELD_MAX)
+		fail_at(s, "the session held %zu bytes", s->peer.held);
 	peer_note_text(&s->peer);
 	while (take_line(&s->peer.events, line, sizeof(line)))
 		if (strcmp(line, "abort") != 0 && strcmp(line, "closed") != 0)
