@@ -131,13 +131,13 @@ static void want_copy(struct spool *spool, struct carry *carry, const struct car
 	carry->kept += seen->length;
 }
 
-/* Does a segment exist, other than OLD, with a record of a message that ended
- * when its latest record stood in NUMBER? */
+/* Does a segment exist, other than OLD, with a record of a message that ended when the
+ * record that counted stood in NUMBER? One that did not count may stand before it, or,
+ * when the copy was damaged, behind it. */
 static bool is_end_needed(const struct spool *spool, uint32_t old, uint32_t number)
 {
 	for (const struct segment *s = spool->segments; s; s = s->hh.next)
-		if (s->number != old &&
-		    (s->number == number || (s->shadows && s->number < number)))
+		if (s->number != old && (s->number == number || s->shadows))
 			return true;
 	return false;
 }

@@ -48,25 +48,33 @@ static struct entry *entry_of(struct recovery *r, uint64_t id)
 	return entry;
 }
 
+/* What a MESSAGE says beside its content. */
+static struct entry *take_meta(struct recovery *r, const struct log *log,
+    const struct walk *walk, const struct record_message *m)
+{
+	struct entry *entry = entry_of(r, walk->record.id);
+	struct segment *segment = segment_add(r->spool, log->number);
+	segment->messages++;
+	segment->bytes += walk->to - walk->from;
+	for (uint32_t i = 0; i < m->done.n * 8; i++)
+		if (record_bit(m->done, i))
+			record_set_bit(&entry->done, i);
+	entry->state = m->state;
+	return entry;
+}
+
 static void take_message(struct recovery *r, const struct log *log, const struct walk *walk)
 {
 	struct record_message m;
 	if (!record_read_message(&m, walk->meta))
 		return; /* read again as a live one, it is found damaged there */
-	struct entry *entry = entry_of(r, walk->record.id);
+	struct entry *entry = take_meta(r, log, walk, &m);
 	struct segment *old = segment_find(r->spool, entry->place.segment);
 	if (entry->place.segment && old)
 		old->shadows++;
 	entry->place = (struct spool_place){log->number, (uint32_t)walk->from};
 	entry->length = walk->to - walk->from;
-	entry->state = m.state;
 	entry->big = walk->record.flags & RECORD_BIG;
-	for (uint32_t i = 0; i < m.done.n * 8; i++)
-		if (record_bit(m.done, i))
-			record_set_bit(&entry->done, i);
-	struct segment *segment = segment_add(r->spool, log->number);
-	segment->messages++;
-	segment->bytes += entry->length;
 }
 
 static void take_record(struct recovery *r, const struct log *log, const struct walk *walk)
@@ -112,8 +120,13 @@ static void take_torn(struct recovery *r, const struct log *log, const struct wa
 {
 	struct record_note end = {.type = RECORD_END, .id = walk->record.id,
 		.place = {log->number, (uint32_t)walk->from}};
-	if (!is_copy(r, walk))
+	struct record_message m;
+	if (!is_copy(r, walk)) {
 		spool_note(r->spool, &end);
+	} else if (record_read_message(&m, walk->meta)) {
+		take_meta(r, log, walk, &m);
+		segment_add(r->spool, log->number)->shadows++; /* an END has to outlive it */
+	}
 }
 
 /* A bad region. What was never synced is kept all the same when something

@@ -45,6 +45,7 @@ void kit_free(struct kit *kit)
 	kit_close(kit);
 	loop_free(kit->loop);
 	nftw(kit->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	damage_list_free(&kit->reported);
 	mem_free(kit);
 }
 
@@ -63,6 +64,7 @@ static void on_damage(void *arg, const char *name, const char *text)
 	struct kit *kit = arg;
 	kit->damages++;
 	snprintf(kit->damage_text, sizeof(kit->damage_text), "%s: %s", name, text);
+	damage_list_add(&kit->reported, name, "%s", text);
 }
 
 static void on_full(void *arg, bool full)
@@ -80,6 +82,8 @@ static void on_moved(void *arg, uint64_t id, struct spool_place place)
 	assert_true(m->live);
 	m->place = place;
 	kit->moves++;
+	if (kit->moved)
+		kit->moved(kit);
 }
 
 static bool on_live(void *arg, uint64_t id, struct spool_live *now, struct buf *done)
@@ -109,6 +113,8 @@ static void on_found(void *arg, uint64_t id, struct spool_place place,
 	assert_false(m->found);
 	(void)content_size;
 	m->found = true;
+	m->found_done = done[0];
+	m->found_state = *state;
 	m->place = place;
 	if (!m->live)
 		m->state = *state;
@@ -126,6 +132,7 @@ int kit_try_open(struct kit *kit, struct why *why)
 {
 	struct spool_reports reports = {on_damage, on_full, on_moved, on_live, kit};
 	kit->damages = 0;
+	damage_list_free(&kit->reported);
 	kit->spool = spool_open(kit->loop, &kit->conf, &reports, why);
 	if (!kit->spool)
 		return -1;
@@ -349,8 +356,9 @@ bool kit_is_readable(struct kit *kit, const struct kit_message *m)
 	fill(&s, m->id);
 	if (spool_read_envelope(kit->spool, m->id, m->place, &e, &why) != 0)
 		return false;
-	bool good = strcmp(e.sender, s.sender) == 0 && e.recipient_count == KIT_RECIPIENTS &&
-	    strcmp(e.recipients[1], s.recipients[1]) == 0;
+	bool good = strcmp(e.sender, s.sender) == 0 && e.recipient_count == KIT_RECIPIENTS;
+	for (size_t i = 0; i < KIT_RECIPIENTS && good; i++)
+		good = strcmp(e.recipients[i], s.recipients[i]) == 0;
 	envelope_free(&e);
 	struct spool_reader *r = spool_reader_open(kit->spool, m->id, m->place, &why);
 	good = good && r && is_content_right(r, m);

@@ -5,6 +5,7 @@
 #ifndef TESTS_UNIT_SPOOL_KIT_H
 #define TESTS_UNIT_SPOOL_KIT_H
 
+#include "queue/damage.h"
 #include "queue/spool.h"
 
 #define KIT_MAX 4096
@@ -18,7 +19,9 @@ struct kit_message {
 	int64_t put_off_ms; /* since then, and without a note */
 	unsigned done;  /* bits */
 	bool live;
-	bool found;     /* by the last recovery */
+	bool found;     /* by the last recovery, with these: */
+	unsigned found_done;
+	struct spool_state found_state;
 };
 
 struct kit {
@@ -34,7 +37,9 @@ struct kit {
 	bool full;
 	const char *recipient; /* of all messages, instead of valid ones */
 	bool lenient; /* results may have been lost */
+	void (*moved)(struct kit *kit); /* a message was carried over; NULL: nobody looks */
 	char damage_text[512]; /* the last one */
+	struct damage_list reported; /* all since the spool was opened */
 };
 
 struct kit *kit_new(void); /* a folder, small segments; no spool yet */

@@ -198,6 +198,63 @@ static void test_reader_pins(void **state)
 	kit_free(kit);
 }
 
+static struct kept {
+	char name[40];
+	char *data;
+	size_t size;
+} kept[2]; /* segments, when a message had just been carried over */
+
+static void keep_files(struct kit *kit)
+{
+	kit->moved = NULL;
+	for (uint32_t i = 0; i < 2; i++) {
+		segment_name(kept[i].name, i + 1, SEGMENT_LOG);
+		kept[i].data = kit_load(kit, kept[i].name, &kept[i].size);
+	}
+}
+
+/* Of message 1000 a copy has just been written behind others. */
+static void make_copy(struct kit *kit)
+{
+	kit->moved = keep_files;
+	kit_append(kit, 1000, 5000, NULL);
+	kit_append_many(kit, 1001, 6, 9000, NULL);
+	kit_append_many(kit, 2000, 3, 9000, NULL);
+	assert_int_equal(kit_find(kit, 1000)->place.segment, 1);
+	assert_int_equal(kit_find(kit, 2000)->place.segment, 2);
+	for (uint64_t id = 1001; id < 1007; id++)
+		kit_end(kit, id);
+	kit_settle(kit);
+	assert_int_equal(kit_find(kit, 1000)->place.segment, 2);
+	assert_null(kit->moved);
+}
+
+/* A copy was torn by a power cut, and its segment stays. Once the message has ended, the
+ * copy does not come back. */
+static void test_end_beside_torn_copy(void **state)
+{
+	(void)state;
+	struct kit *from = begin();
+	make_copy(from);
+	struct kit *kit = kit_new();
+	kit->conf.segment_size = 64 << 10;
+	memcpy(kit->messages, from->messages, sizeof(kit->messages));
+	kit->count = from->count;
+	kept[1].data[from->messages[0].place.offset + 4000] ^= 1;
+	for (size_t i = 0; i < 2; i++) {
+		kit_store(kit, kept[i].name, kept[i].data, kept[i].size);
+		mem_free(kept[i].data);
+	}
+	kit_free(from);
+	kit_open(kit);
+	kit_check(kit);
+	reopen(kit);
+	kit_end(kit, 1000);
+	churn(kit, 1, 30, 9000); /* nothing is left of its end but what is still needed */
+	reopen(kit);
+	kit_free(kit);
+}
+
 /* A year in a minute: whatever happens in whatever order, a restart finds what
  * the model says. */
 static void run_random(unsigned seed)
@@ -257,6 +314,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_state),
 		cmocka_unit_test(test_torn_copy),
 		cmocka_unit_test(test_reader_pins),
+		cmocka_unit_test(test_end_beside_torn_copy),
 		cmocka_unit_test(test_random),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
