@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -129,6 +130,12 @@ static void take_torn(struct recovery *r, const struct log *log, const struct wa
 	}
 }
 
+static int not_set_aside(struct recovery *r, const struct log *log)
+{
+	return why_errno(r->why, WHY_LOCAL, errno,
+	    "damaged bytes of spool segment %016x can not be set aside", log->number);
+}
+
 /* A bad region. What was never synced is kept all the same when something
  * intact stands behind it, but nobody has to hear of it. */
 static int take_bad(struct recovery *r, const struct log *log, const struct walk *walk)
@@ -141,9 +148,19 @@ static int take_bad(struct recovery *r, const struct log *log, const struct walk
 	    walk->from, walk->to, "no record that can be read",
 	    synced ? &r->damage : &unsaid);
 	damage_list_free(&unsaid);
-	if (result != 0)
-		return why_errno(r->why, WHY_LOCAL, errno,
-		    "damaged bytes of spool segment %016x can not be set aside", log->number);
+	return result == 0 ? 0 : not_set_aside(r, log);
+}
+
+/* The file ends between two records, before the end of LOG: what is missing can not be
+ * set aside, an empty file in its place keeps this from being said again. */
+static int take_cut(struct recovery *r, const struct log *log, const struct walk *walk)
+{
+	char what[80];
+	snprintf(what, sizeof(what), "the file ends there, records stood up to byte %llu",
+	    (unsigned long long)log->end);
+	if (damage_set_aside(r->spool->damaged_dir, &walk->source, log->number, walk->at,
+		walk->at, what, &r->damage) != 0)
+		return not_set_aside(r, log);
 	return 0;
 }
 
@@ -182,6 +199,8 @@ static int read_log(struct recovery *r, struct log *log)
 		take_record(r, log, &walk);
 		end = walk.to;
 	}
+	if (result == 0 && end == walk.at && end < log->end)
+		result = take_cut(r, log, &walk);
 	walk_clear(&walk);
 	if (!log->end)
 		log->end = end;

@@ -245,6 +245,31 @@ static void test_damaged_head(void **state)
 	image_free(&image);
 }
 
+/* A segment ends early, between two records: the next one says where it ended. */
+static void test_cut_closed(void **state)
+{
+	(void)state;
+	struct image image;
+	char *data;
+	size_t size;
+	image_make(&image, 300);
+	struct kit *kit = image_open(&image, image.data, image.size);
+	kit_append(kit, 50, 10, NULL); /* in the next segment */
+	kit_close(kit);
+	data = kit_load(kit, image.name, &size);
+	kit_store(kit, image.name, data, image_offset(&image, COUNT - 1));
+	mem_free(data);
+	kit_open(kit);
+	assert_int_equal(kit->damages, 1);
+	check_only_lost(kit, COUNT);
+	kit_close(kit);
+	kit_open(kit);
+	assert_int_equal(kit->damages, 0);
+	kit_check(kit);
+	kit_free(kit);
+	image_free(&image);
+}
+
 static void test_rubbish(void **state)
 {
 	(void)state;
@@ -591,6 +616,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_content),
 		cmocka_unit_test(test_damaged_content_read_last),
 		cmocka_unit_test(test_damaged_head),
+		cmocka_unit_test(test_cut_closed),
 		cmocka_unit_test(test_rubbish),
 		cmocka_unit_test(test_lost_big_file),
 		cmocka_unit_test(test_two_daemons),
