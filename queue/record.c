@@ -62,6 +62,7 @@ void record_write_head(const struct record *r, unsigned char out[RECORD_HEAD])
 	store64(out + 40, r->size);
 	store32(out + 48, r->big_crc);
 	store32(out + 52, r->meta_crc);
+	store32(out + 56, r->at);
 	store32(out + 60, crc32c(0, out, 60));
 }
 
@@ -94,6 +95,7 @@ bool record_read_head(struct record *r, const unsigned char in[RECORD_HEAD])
 	r->size = record_get64(in + 40);
 	r->big_crc = record_get32(in + 48);
 	r->meta_crc = record_get32(in + 52);
+	r->at = record_get32(in + 56);
 	return is_plausible(r);
 }
 

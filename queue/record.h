@@ -9,10 +9,13 @@
  *	 8 generation (8)             16 id (8)
  *	24 batch         28 meta bytes 32 content bytes here  36 CRC of content here
  *	40 size of all content (8)    48 CRC of the big file   52 CRC of meta
- *	56 zero (4)      60 CRC of bytes 0-59
+ *	56 offset of this head (4; 0: as older programs wrote it)
+ *	60 CRC of bytes 0-59
  *
  * `batch` says up to which offset the segment was synced when the record was
  * written: an intact record tells a torn tail (never acknowledged) from damage.
+ * The offset tells a block that was written in the wrong place: a head there would
+ * hide what stands behind it, as far as its lengths say.
  * The generation is random, so that no message text can pretend to be a record.
  */
 #ifndef QUEUE_RECORD_H
@@ -51,6 +54,7 @@ struct record {
 	uint64_t size;        /* of the content with the big file */
 	uint32_t big_crc;
 	uint32_t meta_crc;
+	uint32_t at; /* where it stands; 0: not said */
 };
 
 void record_write_head(const struct record *r, unsigned char out[RECORD_HEAD]);

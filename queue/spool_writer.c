@@ -98,6 +98,7 @@ static void seal(struct writer *w, struct writer_record *r)
 	struct record *record = &r->record;
 	record->generation = w->current.generation;
 	record->batch = (uint32_t)w->current.synced;
+	record->at = (uint32_t)w->current.at;
 	record->meta_crc = crc32c(0, r->meta.data + RECORD_HEAD, record->meta_size);
 	record->content_crc = crc32c(0, r->content[0].p, r->content[0].n);
 	record->content_crc = crc32c(record->content_crc, r->content[1].p, r->content[1].n);

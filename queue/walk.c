@@ -88,7 +88,7 @@ bool walk_record_at(struct walk *w, uint64_t offset)
 	if (!record_read_head(r, (const unsigned char *)w->bytes.data))
 		return false;
 	if (r->generation != w->generation || r->type == RECORD_SEGMENT ||
-	    record_length(r) > left)
+	    (r->at && r->at != offset) || record_length(r) > left)
 		return false;
 	size_t whole = RECORD_HEAD + r->meta_size;
 	if (whole > w->bytes.len && !fetch(w, offset, whole))

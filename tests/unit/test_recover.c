@@ -270,6 +270,22 @@ static void test_cut_closed(void **state)
 	image_free(&image);
 }
 
+/* A disk wrote a record over another one. */
+static void test_record_in_the_wrong_place(void **state)
+{
+	(void)state;
+	struct image image;
+	image_make(&image, 300);
+	assert_int_equal(image_length(&image, 0), image_length(&image, 2));
+	memcpy(image.data + image_offset(&image, 2), image.data + image_offset(&image, 0),
+	    image_length(&image, 0));
+	struct kit *kit = image_open(&image, image.data, image.size);
+	assert_int_equal(kit->damages, 1);
+	check_only_lost(kit, 3);
+	kit_free(kit);
+	image_free(&image);
+}
+
 static void test_rubbish(void **state)
 {
 	(void)state;
@@ -617,6 +633,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_content_read_last),
 		cmocka_unit_test(test_damaged_head),
 		cmocka_unit_test(test_cut_closed),
+		cmocka_unit_test(test_record_in_the_wrong_place),
 		cmocka_unit_test(test_rubbish),
 		cmocka_unit_test(test_lost_big_file),
 		cmocka_unit_test(test_two_daemons),
