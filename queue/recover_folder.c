@@ -139,47 +139,27 @@ static void forget_log(struct recovery *r, struct log *log)
 	log->number = 0;
 }
 
-/* No head: nothing in it can be told from old bytes. All of it goes aside. */
-static int move_whole(struct recovery *r, struct log *log)
+/* Nothing in it can be told from old bytes: all of it goes aside. */
+static int move_whole(struct recovery *r, struct log *log, const char *what)
 {
 	char name[SEGMENT_NAME];
 	segment_name(name, log->number, SEGMENT_LOG);
 	if (spool_io.renameat(r->spool->dir, name, r->spool->damaged_dir, name) != 0)
 		return why_errno(r->why, WHY_LOCAL, errno,
 		    "%s can not be moved to damaged/", name);
-	damage_list_add(&r->damage, name, "spool segment %s has no head that can be read; all "
-	    "of it was moved to damaged/", name);
+	damage_list_add(&r->damage, name, "spool segment %s has no %s that can be read; all of "
+	    "it was moved to damaged/", name, what);
 	forget_log(r, log);
 	r->damaged = true;
 	return 0;
 }
 
-/* The first record behind a bad head tells the generation as well. */
-static bool guess_generation(const struct walk_source *source, struct log *log)
-{
-	unsigned char bytes[RECORD_HEAD];
-	struct record first;
-	if (source->read(source->arg, RECORD_START, bytes, sizeof(bytes)) != sizeof(bytes) ||
-	    !record_read_head(&first, bytes) || first.type != RECORD_CLOSED)
-		return false;
-	log->generation = first.generation;
-	return true;
-}
-
 static int open_log(struct recovery *r, struct log *log)
 {
-	struct why why = {0};
-	struct segment *segment = segment_add(r->spool, log->number);
-	if (segment_open(r->spool, segment, &why) == 0) {
-		struct record head;
-		struct walk_source source = segment_source(segment);
-		log->generation = segment->generation;
-		if (!walk_read_segment(&source, &head) || head.id == log->number)
-			return 0;
-		return move_whole(r, log); /* a copy under another name */
-	}
 	char name[SEGMENT_NAME];
 	struct stat st;
+	struct record head;
+	struct segment *segment = segment_add(r->spool, log->number);
 	int fd = spool_io_open(r->spool->dir, segment_name(name, log->number, SEGMENT_LOG),
 	    O_RDONLY);
 	if (fd < 0)
@@ -187,13 +167,14 @@ static int open_log(struct recovery *r, struct log *log)
 	struct walk_source source = {spool_io_read_source, &fd, 0};
 	if (fstat(fd, &st) == 0)
 		source.size = (uint64_t)st.st_size;
-	bool guessed = source.size > RECORD_START && guess_generation(&source, log);
-	if (guessed && damage_set_aside(r->spool->damaged_dir, &source, log->number, 0,
+	bool told = walk_generation(&source, log->number, &log->generation);
+	bool whole = walk_read_segment(&source, &head) && head.id == log->number;
+	if (told && !whole && damage_set_aside(r->spool->damaged_dir, &source, log->number, 0,
 		RECORD_START, "the head of the segment", &r->damage) != 0)
-		guessed = false;
+		told = false;
 	close(fd);
-	if (!guessed)
-		return move_whole(r, log);
+	if (!told)
+		return move_whole(r, log, "head of its own");
 	segment->generation = log->generation;
 	return 0;
 }

@@ -15,8 +15,8 @@
 
 #define LOOK_RECORDS 512 /* in one batch */
 
-/* Open segment NUMBER and read its head. */
-static int open_segment(struct writer *w, uint32_t number, struct record *head, uint64_t *size)
+/* Open segment NUMBER and read its GENERATION. */
+static int open_segment(struct writer *w, uint32_t number, uint64_t *generation, uint64_t *size)
 {
 	char name[SEGMENT_NAME];
 	struct stat st;
@@ -26,7 +26,7 @@ static int open_segment(struct writer *w, uint32_t number, struct record *head, 
 	struct walk_source source = {spool_io_read_source, &fd, 0};
 	if (fstat(fd, &st) == 0) {
 		*size = source.size = (uint64_t)st.st_size;
-		if (walk_read_segment(&source, head))
+		if (walk_generation(&source, number, generation))
 			return fd;
 		errno = EIO;
 	}
@@ -39,7 +39,7 @@ static int open_segment(struct writer *w, uint32_t number, struct record *head, 
 static void walk_begin(struct writer *w, struct carry *carry, struct walk *walk)
 {
 	struct walk_source source = {spool_io_read_source, &carry->fd, carry->size};
-	walk_init(walk, &source, carry->head.generation, carry->at,
+	walk_init(walk, &source, carry->generation, carry->at,
 	    writer_end_of(w, carry->segment));
 }
 
@@ -109,7 +109,7 @@ void writer_copy(struct writer *w, struct carry *carry)
 		carry->items[i].status = SPOOL_FAILED;
 	carry->error = 0;
 	if (carry->fd < 0) {
-		carry->fd = open_segment(w, carry->segment, &carry->head, &carry->size);
+		carry->fd = open_segment(w, carry->segment, &carry->generation, &carry->size);
 		carry->error = carry->fd < 0 ? errno : 0;
 	}
 	if (carry->error || !carry->item_count)
@@ -190,13 +190,13 @@ static void damage_at(struct writer *w, struct damage_task *task,
 
 void writer_damage(struct writer *w, struct damage_task *task)
 {
-	struct record head;
 	char name[BIG_NAME];
+	uint64_t generation;
 	uint64_t size = 0;
-	int fd = open_segment(w, task->place.segment, &head, &size);
+	int fd = open_segment(w, task->place.segment, &generation, &size);
 	if (fd >= 0) {
 		struct walk_source source = {spool_io_read_source, &fd, size};
-		damage_at(w, task, &source, head.generation);
+		damage_at(w, task, &source, generation);
 		close(fd);
 	}
 	if (task->big && damage_move_big(w->damaged_dir, w->big_dir, big_name(name, task->id),

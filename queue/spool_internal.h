@@ -196,7 +196,7 @@ struct carry {
 	int error; /* 0, or what went wrong; ENOENT: there is no such segment */
 	struct damage_list damage;
 	int fd;    /* thread */
-	struct record head;
+	uint64_t generation;
 	uint64_t size;
 };
 

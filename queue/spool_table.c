@@ -65,17 +65,13 @@ struct walk_source segment_source(struct segment *segment)
 
 static int read_head(struct segment *segment)
 {
-	struct record head;
 	struct stat st;
 	if (fstat(segment->fd, &st) != 0)
 		return -1;
 	segment->size = (uint64_t)st.st_size;
 	struct walk_source source = segment_source(segment);
 	errno = EIO;
-	if (!walk_read_segment(&source, &head))
-		return -1;
-	segment->generation = head.generation;
-	return 0;
+	return walk_generation(&source, segment->number, &segment->generation) ? 0 : -1;
 }
 
 int segment_open(struct spool *spool, struct segment *segment, struct why *why)

@@ -50,6 +50,25 @@ bool walk_read_segment(const struct walk_source *source, struct record *head)
 	    head->meta_size == 0 && head->id > 0 && head->id <= UINT32_MAX;
 }
 
+bool walk_generation(const struct walk_source *source, uint32_t number, uint64_t *generation)
+{
+	unsigned char bytes[RECORD_HEAD];
+	struct record head;
+	struct record first;
+	bool good = walk_read_segment(source, &head);
+	if (good && head.id == number) {
+		*generation = head.generation;
+		return true;
+	}
+	if (source->size < RECORD_START + RECORD_HEAD ||
+	    !read_all(source, RECORD_START, (char *)bytes, sizeof(bytes)) ||
+	    !record_read_head(&first, bytes) || first.type != RECORD_CLOSED ||
+	    (good && first.generation == head.generation))
+		return false;
+	*generation = first.generation;
+	return true;
+}
+
 void walk_init(struct walk *w, const struct walk_source *source, uint64_t generation,
     uint64_t at, uint64_t known_end)
 {

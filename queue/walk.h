@@ -39,6 +39,11 @@ enum walk_step {
 /* The segment's own record at offset 0. False: none there. */
 bool walk_read_segment(const struct walk_source *source, struct record *head) ATTR_MUST_CHECK;
 
+/* The generation of segment NUMBER, from that one or, should it be damaged, from the
+ * first record behind it. False: it can not be told, or it is another segment. */
+bool walk_generation(const struct walk_source *source, uint32_t number, uint64_t *generation)
+    ATTR_MUST_CHECK;
+
 /* Begin at offset AT. KNOWN_END 0: not known, look for records up to the end
  * of the source. */
 void walk_init(struct walk *w, const struct walk_source *source, uint64_t generation,
