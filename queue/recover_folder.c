@@ -17,6 +17,10 @@
 #include "queue/spool_io.h"
 #include "relayd/base/mem.h"
 
+/* No number that was counted to is that high: a name with one is somebody else's, and
+ * to go on from there would soon begin anew at 1. */
+#define NUMBER_MAX (1u << 31)
+
 /* ---- the folder ---- */
 
 static bool is_known_name(const char *name)
@@ -28,6 +32,15 @@ static bool is_known_name(const char *name)
 		if (strcmp(name, names[i]) == 0)
 			return true;
 	return false;
+}
+
+/* None of these names comes again. */
+static void use_number(struct recovery *r, enum segment_form form, uint32_t number)
+{
+	struct stock *stock = &r->spool->writer->stock;
+	uint32_t *last = form == SEGMENT_LOG ? &stock->last : &stock->last_spare;
+	if (number > *last)
+		*last = number;
 }
 
 static void add_log(struct recovery *r, uint32_t number)
@@ -42,9 +55,7 @@ static void take_spare(struct spool *spool, const char *name, uint32_t number,
 	struct stock *stock = &spool->writer->stock;
 	bool whole = (uint64_t)st->st_size == stock->size &&
 	    (uint64_t)st->st_blocks * 512 >= stock->size; /* not a sparse copy */
-	if (number > stock->last_spare)
-		stock->last_spare = number;
-	if (whole && stock->count < stock->wanted)
+	if (whole && number <= NUMBER_MAX && stock->count < stock->wanted)
 		stock_add_spare(stock, number);
 	else
 		spool_io.unlinkat(spool->dir, name, 0);
@@ -66,8 +77,12 @@ static void take_name(struct recovery *r, const char *name)
 	enum segment_form form;
 	if (is_known_name(name))
 		return;
+	bool parsed = segment_parse_name(name, &number, &form);
+	/* whatever stands there; a log with a higher number counts by its head */
+	if (parsed && number <= NUMBER_MAX)
+		use_number(r, form, number);
 	if (fstatat(r->spool->dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
-	    !S_ISREG(st.st_mode) || !segment_parse_name(name, &number, &form))
+	    !S_ISREG(st.st_mode) || !parsed)
 		recover_foreign(r, name, "the spool");
 	else if (form == SEGMENT_LOG)
 		add_log(r, number);
@@ -104,8 +119,8 @@ static void take_damaged_name(struct recovery *r, const char *name)
 	uint32_t number;
 	enum segment_form form;
 	snprintf(start, sizeof(start), "%.16s.log", name);
-	if (segment_parse_name(start, &number, &form) && number > r->spool->writer->stock.last)
-		r->spool->writer->stock.last = number;
+	if (segment_parse_name(start, &number, &form) && number <= NUMBER_MAX)
+		use_number(r, form, number);
 }
 
 static int compare_logs(const void *a, const void *b)
@@ -120,12 +135,8 @@ static int list_folder(struct recovery *r)
 	if (recover_names(r->spool->dir, take_name, r) != 0 ||
 	    recover_names(r->spool->damaged_dir, take_damaged_name, r) != 0)
 		return -1;
-	struct stock *stock = &r->spool->writer->stock;
 	if (r->log_count)
 		qsort(r->logs, r->log_count, sizeof(*r->logs), compare_logs);
-	for (size_t i = 0; i < r->log_count; i++)
-		if (r->logs[i].number > stock->last)
-			stock->last = r->logs[i].number;
 	return 0;
 }
 
@@ -144,6 +155,11 @@ static int move_whole(struct recovery *r, struct log *log, const char *what)
 {
 	char name[SEGMENT_NAME];
 	segment_name(name, log->number, SEGMENT_LOG);
+	if (log->number > NUMBER_MAX) {
+		recover_foreign(r, name, "the spool");
+		forget_log(r, log);
+		return 0;
+	}
 	if (spool_io.renameat(r->spool->dir, name, r->spool->damaged_dir, name) != 0)
 		return why_errno(r->why, WHY_LOCAL, errno,
 		    "%s can not be moved to damaged/", name);
@@ -176,6 +192,7 @@ static int open_log(struct recovery *r, struct log *log)
 	if (!told)
 		return move_whole(r, log, "head of its own");
 	segment->generation = log->generation;
+	use_number(r, SEGMENT_LOG, log->number);
 	return 0;
 }
 

@@ -312,6 +312,8 @@ static void test_rubbish(void **state)
 	kit_store(kit, "0000000000000001.log~", "x", 1);
 	kit_store(kit, "000000000000zzzz.log", "x", 1);
 	kit_store(kit, "00000000000000f0.log", "", 0);
+	kit_store(kit, "00000000fffffff0.log", "x", 1);
+	kit_store(kit, "00000000ffffffff.spare", "x", 1);
 	kit_store(kit, "00000000000000f1.new", "x", 1);
 	kit_store(kit, "00000000000000f2.spare", "x", 1);
 	kit_store(kit, "big/0123456789abcdef", "orphan", 6);
@@ -326,13 +328,15 @@ static void test_rubbish(void **state)
 	assert_int_equal(mkfifo(path, 0600), 0);
 	kit_open(kit);
 	kit_check(kit);
-	/* core, ~, zzzz, f0 (moved), f3, f4, f5; not-ours, the symlink in big; the
-	 * orphan was moved, since f0 may have named it */
-	assert_int_equal(kit->damages, 10);
+	/* core, ~, zzzz, f0 (moved), fffffff0, f3, f4, f5; not-ours, the symlink in big;
+	 * the orphan was moved, since f0 may have named it */
+	assert_int_equal(kit->damages, 11);
 	assert_int_equal(kit_count_files(kit, "", ".new"), 0);
 	assert_int_equal(kit_count_files(kit, "damaged", "0123456789abcdef"), 1);
 	assert_int_equal(kit_count_files(kit, "big", ""), 3);
 	assert_int_equal(kit_count_files(kit, "", "core"), 1);
+	/* the next number is one that nothing stands in the way of */
+	assert_int_equal(kit_append(kit, 5, 10, NULL)->place.segment, 0xf6);
 	kit_close(kit);
 	kit_store(kit, "big/0123456789abcdef", "orphan", 6);
 	kit_open(kit);
