@@ -254,6 +254,21 @@ static int find_batch(struct recovery *r, struct log *log)
 	return 0;
 }
 
+/* Was LOG, which has no records, never written to? Then it is in one piece, and where
+ * the first one would stand are zeros. (Or the head of one: that was torn, or is from
+ * when it was another segment, which older programs left and a power cut leaves.) */
+static bool is_unused(struct recovery *r, const struct log *log)
+{
+	static const unsigned char zeros[RECORD_HEAD];
+	unsigned char bytes[RECORD_HEAD];
+	struct record old;
+	struct segment *segment = segment_find(r->spool, log->number);
+	return segment && segment->size % RECORD_START == 0 &&
+	    spool_io_read(segment->fd, bytes, sizeof(bytes), RECORD_START) == sizeof(bytes) &&
+	    (memcmp(bytes, zeros, sizeof(bytes)) == 0 ||
+		(record_read_head(&old, bytes) && old.type == RECORD_CLOSED));
+}
+
 /* It was made ready and never written to. Its name is on disk before it gets another
  * head: that would not fit the old one. */
 static void make_spare(struct recovery *r, struct log *log)
@@ -297,8 +312,10 @@ int recover_folder(struct recovery *r)
 			continue;
 		if (find_batch(r, log) != 0)
 			return -1;
-		if (!log->records)
+		if (!log->records && is_unused(r, log))
 			make_spare(r, log);
+		else if (!log->records && move_whole(r, log, "record") != 0)
+			return -1;
 	}
 	drop_forgotten(r);
 	return 0;

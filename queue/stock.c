@@ -191,13 +191,15 @@ static int make_step(struct stock *s, uint64_t size)
 
 /* ---- handing out ---- */
 
+/* The head, and zeros where the first record will stand: so that the next start can tell
+ * a segment that was never written to from one that it can not read. */
 static int write_head(struct log_file *f)
 {
-	char *page = mem_zero(RECORD_START);
+	char *page = mem_zero(RECORD_START + RECORD_HEAD);
 	struct record head = {.type = RECORD_SEGMENT, .generation = f->generation,
 		.id = f->number};
 	record_write_head(&head, (unsigned char *)page);
-	int result = spool_io_write_bytes(f->fd, page, RECORD_START, 0);
+	int result = spool_io_write_bytes(f->fd, page, RECORD_START + RECORD_HEAD, 0);
 	mem_free(page);
 	return result == 0 ? spool_io.fdatasync(f->fd) : -1;
 }
