@@ -172,12 +172,13 @@ bench: test-deps
 	$(MAKE) --no-print-directory all bench-build
 	$(PYTHON) tests/bench/bench.py --build $(B)
 
-# The crash tests at full size, and a start with a million messages.
+# The crash tests at full size, 10,000 spoiled spools, and a start with a million messages.
 soak: test-deps
 	$(MAKE) --no-print-directory all bench-build
 	$(MAKE) --no-print-directory SAN=asan all unit
 	RELAYD_SOAK=1 RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py \
 		$(B)/asan/tests/unit/test_scenario_limiter $(B)/asan/tests/unit/test_power \
+		$(B)/asan/tests/unit/test_rubbish \
 		--python tests/crash
 	$(PYTHON) tests/bench/login.py --build $(B)
 	$(PYTHON) tests/bench/bench.py --build $(B) --out $(B)/soak-start.txt --only start \

@@ -16,6 +16,7 @@ import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PATIENCE = 7200 if os.environ.get("RELAYD_SOAK") else 600  # seconds for a unit program
 NOTHING = 5  # exit status of a file none of whose tests was wanted
 passed = failed = skipped = 0
 
@@ -37,7 +38,7 @@ def run_program(command, timeout):
 
 
 def run_unit(program):
-    status, out = run_program([program], 600)
+    status, out = run_program([program], PATIENCE)
     good = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", out))
     bad = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", out))
     none = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", out))
