@@ -16,7 +16,9 @@ import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PATIENCE = 7200 if os.environ.get("RELAYD_SOAK") else 600  # seconds for a unit program
+SOAK = bool(os.environ.get("RELAYD_SOAK"))
+UNIT_SECONDS = 7200 if SOAK else 600
+FILE_SECONDS = 6 * 3600 if SOAK else 1500
 NOTHING = 5  # exit status of a file none of whose tests was wanted
 passed = failed = skipped = 0
 
@@ -38,7 +40,7 @@ def run_program(command, timeout):
 
 
 def run_unit(program):
-    status, out = run_program([program], PATIENCE)
+    status, out = run_program([program], UNIT_SECONDS)
     good = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", out))
     bad = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", out))
     none = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", out))
@@ -122,7 +124,7 @@ def run_python(folder, pattern, jobs):
     command = [sys.executable, os.path.abspath(__file__), "-k", pattern, "--file"]
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for path, (status, out) in zip(files, pool.map(
-                lambda f: run_program([*command, f], 1500), files)):
+                lambda f: run_program([*command, f], FILE_SECONDS), files)):
             found = re.search(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", out, re.M)
             if found:
                 count(*(int(n) for n in found.groups()))
