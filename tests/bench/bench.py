@@ -7,7 +7,7 @@ usage: bench.py [--build DIR] [--out FILE] [--rounds N] [--seconds N] [--only PA
 The same smtp-source and smtp-sink (Postfix's own) load and drain each system;
 rounds take turns (A B C D A B C D ...), the table has medians. The spools lie
 on an ext4 with journal (place.py). Nothing leaves the loopback interface.
-Parts: mail, memory, start, sign, more, limiter.
+Parts: mail, big, memory, start, sign, more, limiter.
 """
 import argparse
 import os
@@ -27,10 +27,11 @@ from systems import Postfix, Relayd, Sink, favour, free_port, source  # noqa: E4
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-PARTS = ["mail", "memory", "start", "sign", "more", "limiter"]
+PARTS = ["mail", "big", "memory", "start", "sign", "more", "limiter"]
 COLUMNS = ["accepted/s", "delivered/s", "CPU us/msg", "busy cores", "RSS MiB", "PSS MiB"]
 SETTLE = 0.5
 LAST_LIMIT = 120
+BIG_MB, BIG_COUNT = 100, 3
 
 
 class Report:
@@ -229,6 +230,33 @@ def goal(say, met, text, wanted):
     say(f"goal {'met' if met else 'MISSED'}: {text} (wanted: {wanted})")
 
 
+def big(say, options, place):
+    """Messages of 100 MB, one after another, all the way to the sink."""
+    port = free_port()
+    made = {"Postfix": Postfix(os.path.join(place.path, "postfix-big"), port,
+                               more="message_size_limit = 0\n"),
+            "relayd": Relayd(os.path.join(place.path, "relayd-big"), port, options.build,
+                             more='limits = { message_size = "200M"; };')}
+    way = argparse.Namespace(sessions=1, length=BIG_MB * 1000000)
+    say(f"\nBig: {BIG_COUNT} messages of {BIG_MB} MB one after another; medians of "
+        f"{options.rounds} rounds\n{'':18}{'accepted MB/s':>16}{'delivered MB/s':>16}"
+        f"{'CPU ms/MB':>12}")
+    rates = {}
+    for name, system in made.items():
+        system.start()
+        try:
+            favour(system.pids(), options.nice)
+            runs = [one_run(system, BIG_COUNT, way, "each") for _ in range(options.rounds)]
+        finally:
+            system.stop()
+        row = {key: statistics.median(r[key] for r in runs) for key in runs[0]}
+        rates[name] = row["delivered/s"] * BIG_MB
+        say(f"{name:18}{row['accepted/s'] * BIG_MB:16.0f}{rates[name]:16.0f}"
+            f"{row['CPU us/msg'] / 1000 / BIG_MB:12.1f}")
+    goal(say, rates["relayd"] >= 50, f"big messages pass at {rates['relayd']:.0f} MB/s, "
+         f"{rates['relayd'] / rates['Postfix']:.1f} x Postfix's", "50 MB/s")
+
+
 # ---- the rest ----
 
 def output(command, **more):
@@ -350,6 +378,8 @@ def parts(say, options, place):
         made = systems(options, place, key)
         for way in options.way:
             mail(say, options, place, made, way)
+    if "big" in options.only:
+        big(say, options, place)
     if "memory" in options.only:
         waiting_memory(say, options)
     if "sign" in options.only:
