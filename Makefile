@@ -5,7 +5,7 @@
 #   make run        install what is missing, build, show one message's way
 #   make test       install what the tests need, run all of them
 #   make bench | soak | fuzz | static | install | deps
-#   make layers | sizes | format | analyze | coverage      checks of the code itself
+#   make layers | sizes | format | analyze | coverage | valgrind    checks of the code itself
 
 B      ?= build
 SAN    ?=
@@ -76,7 +76,7 @@ obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
 PROGRAMS := $(O)/relayd $(O)/relayctl $(O)/relay-sendmail $(O)/relay-catcher
 
 
-.PHONY: man bench-build coverage
+.PHONY: man bench-build coverage valgrind
 .PHONY: all run test unit deps test-deps tsan-build clean bench soak fuzz fuzz-build static install layers sizes \
 	format analyze FORCE
 all: $(PROGRAMS)
@@ -160,6 +160,13 @@ coverage: test-deps
 	$(PYTHON) tests/run.py $(patsubst %.c,$(B)/coverage/%,$(wildcard tests/unit/test_*.c)) \
 		--replay $(patsubst %.c,$(B)/coverage/%,$(wildcard tests/fuzz/fuzz_*.c))
 	tests/coverage.sh $(B)/coverage
+
+# Memcheck and helgrind see what sanitizers do not: bytes that nobody wrote, locks.
+valgrind: test-deps
+	$(MAKE) --no-print-directory all unit
+	RELAYD_BUILD=$(abspath $(B)) $(PYTHON) tests/valgrind.py \
+		$(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c)) \
+		--threads $(patsubst %,$(B)/tests/unit/test_%,$(TSAN_TESTS))
 
 # Beside Postfix, in one run; the table is left in $(B)/bench.txt as well.
 BENCH := $(patsubst %.c,$(O)/%,$(wildcard tests/bench/bench_*.c))
