@@ -206,6 +206,8 @@ static bool take_results(struct spool *spool, struct carry *carry)
 			copied(spool, carry, item);
 		else if (!item->damaged)
 			good = false;
+		else if (spool->reports.lost)
+			spool->reports.lost(spool->reports.arg, item->id);
 		buf_free(&item->done);
 	}
 	carry->item_count = 0;

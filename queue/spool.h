@@ -122,6 +122,9 @@ struct spool_reports {
 	void (*full)(void *arg, bool full);
 	/* A message moved (carry-over); the queue must use PLACE from now on. */
 	void (*moved)(void *arg, uint64_t id, struct spool_place place);
+	/* Carry-over found that this message is damaged, and has set it aside: the queue
+	 * has to forget it (spool_note_end). */
+	void (*lost)(void *arg, uint64_t id);
 	/* Is this message still in the queue, and what is known of it NOW? Asked in
 	 * the loop before a segment is reused, about each of its records. To DONE (empty; NULL: it is not wanted) is appended a bit per recipient that is
 	 * done, eight to a byte, the first one in the lowest bit; missing bytes count

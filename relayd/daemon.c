@@ -79,6 +79,12 @@ static void spool_moved(void *arg, uint64_t id, struct spool_place place)
 	deliver_moved(d->deliver, id, place);
 }
 
+static void spool_lost(void *arg, uint64_t id)
+{
+	struct daemon *d = arg;
+	deliver_lost(d->deliver, id);
+}
+
 static void *signer_begin(void *arg)
 {
 	(void)arg;
@@ -215,6 +221,7 @@ static int start_spool(struct daemon *d, struct why *why)
 	    .damage = spool_damage,
 	    .full = spool_full,
 	    .moved = spool_moved,
+	    .lost = spool_lost,
 	    .live = spool_live,
 	    .arg = d,
 	};

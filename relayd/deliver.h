@@ -46,6 +46,7 @@ void deliver_add(struct deliver *deliver, uint64_t id, struct spool_place place,
 bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_live *now,
     struct buf *done);
 void deliver_moved(struct deliver *deliver, uint64_t id, struct spool_place place);
+void deliver_lost(struct deliver *deliver, uint64_t id);
 
 /* For the control commands: the queue itself, and the last answers. */
 struct schedule *deliver_schedule(struct deliver *deliver);

@@ -110,6 +110,13 @@ void deliver_moved(struct deliver *deliver, uint64_t id, struct spool_place plac
 		message->place = place;
 }
 
+void deliver_lost(struct deliver *deliver, uint64_t id)
+{
+	struct message *message = schedule_find(deliver->schedule, id);
+	if (message)
+		schedule_delete(deliver->schedule, message);
+}
+
 /* ---- for the control commands ---- */
 
 struct schedule *deliver_schedule(struct deliver *deliver)

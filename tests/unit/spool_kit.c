@@ -86,6 +86,14 @@ static void on_moved(void *arg, uint64_t id, struct spool_place place)
 		kit->moved(kit);
 }
 
+static void on_lost(void *arg, uint64_t id)
+{
+	struct kit *kit = arg;
+	assert_true(kit_find(kit, id)->live);
+	kit->losts++;
+	kit_end(kit, id);
+}
+
 static bool on_live(void *arg, uint64_t id, struct spool_live *now, struct buf *done)
 {
 	struct kit_message *m = kit_find(arg, id);
@@ -130,7 +138,7 @@ static void on_found(void *arg, uint64_t id, struct spool_place place,
 
 int kit_try_open(struct kit *kit, struct why *why)
 {
-	struct spool_reports reports = {on_damage, on_full, on_moved, on_live, kit};
+	struct spool_reports reports = {on_damage, on_full, on_moved, on_lost, on_live, kit};
 	kit->damages = 0;
 	damage_list_free(&kit->reported);
 	kit->spool = spool_open(kit->loop, &kit->conf, &reports, why);

@@ -34,6 +34,7 @@ struct kit {
 	unsigned damages;
 	unsigned fulls;
 	unsigned moves;
+	unsigned losts;
 	bool full;
 	const char *recipient; /* of all messages, instead of valid ones */
 	bool lenient; /* results may have been lost */

@@ -7,9 +7,11 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "queue/spool_internal.h"
 #include "relayd/base/mem.h"
@@ -175,6 +177,32 @@ static void test_torn_copy(void **state)
 }
 
 /* Nobody reads from a segment that is used anew. */
+/* A message that turns out to be damaged as its segment is emptied is not in the queue
+ * any more: its segment goes. */
+static void test_damaged_when_carried(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	char name[40];
+	char path[128];
+	kit_append(kit, 1000, 3000, NULL);
+	struct kit_message *m = kit_find(kit, 1000);
+	kit_segment_name(m, name, sizeof(name));
+	snprintf(path, sizeof(path), "%s/%s", kit->dir, name);
+	int fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "#", 1, m->place.offset + 2000), 1);
+	close(fd);
+	for (uint64_t id = 1; !kit->damages && id < 100; id++)
+		churn(kit, id, 1, 10000);
+	assert_int_equal(kit->damages, 1);
+	assert_int_equal(kit->losts, 1);
+	assert_int_equal(kit->moves, 0);
+	assert_false(m->live);
+	reopen(kit);
+	assert_int_equal(kit_count_files(kit, "damaged", ""), 1);
+	kit_free(kit);
+}
+
 static void test_reader_pins(void **state)
 {
 	(void)state;
@@ -313,6 +341,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_notes),
 		cmocka_unit_test(test_foreign_state),
 		cmocka_unit_test(test_torn_copy),
+		cmocka_unit_test(test_damaged_when_carried),
 		cmocka_unit_test(test_reader_pins),
 		cmocka_unit_test(test_end_beside_torn_copy),
 		cmocka_unit_test(test_random),
