@@ -195,19 +195,6 @@ static void test_invalid_envelope(void **state)
 	kit_free(kit);
 }
 
-static void test_group_commit(void **state)
-{
-	(void)state;
-	struct kit *kit = kit_new();
-	kit_open(kit);
-	kit_settle(kit);
-	uint64_t before = spool_stats(kit->spool).syncs;
-	assert_int_equal(kit_append_many(kit, 1, 200, 100, NULL), 200);
-	/* the first one goes alone, the rest waits for it; never one sync each */
-	assert_true(spool_stats(kit->spool).syncs - before < 100);
-	kit_free(kit);
-}
-
 /* The clock is fake from here on: last of all. */
 static void test_notes_are_synced_in_time(void **state)
 {
@@ -238,7 +225,6 @@ int main(void)
 		cmocka_unit_test(test_content),
 		cmocka_unit_test(test_content_pressure),
 		cmocka_unit_test(test_invalid_envelope),
-		cmocka_unit_test(test_group_commit),
 		cmocka_unit_test(test_notes_are_synced_in_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
