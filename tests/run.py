@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """Run tests and count them: the closing line is `N passed, N failed, N skipped`.
 
-usage: run.py [-j JOBS] [-k PATTERN] UNIT-PROGRAM... [--replay FUZZ-PROGRAM...] [--python FOLDER...]
+usage: run.py [-j JOBS] [-k PATTERN] UNIT-PROGRAM... [--replay FUZZ-PROGRAM...]
+              [--python FOLDER...] [--again BUILD FOLDER]
 
 Unit programs are cmocka's; a fuzz program replays its corpus folder
-(tests/fuzz/corpus/NOUN), which is one test; python folders hold unittest files.
+(tests/fuzz/corpus/NOUN), which is one test; python folders hold unittest files. One of
+them can run again with the programs of BUILD.
 """
 import argparse
 import concurrent.futures
@@ -30,9 +32,9 @@ def count(good, bad, none=0):
     skipped += none
 
 
-def run_program(command, timeout):
+def run_program(command, timeout, env=None):
     try:
-        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        done = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=timeout)
         return done.returncode, done.stdout.decode("utf-8", "replace")
     except subprocess.TimeoutExpired as e:
@@ -116,15 +118,16 @@ def run_file(path, pattern):
         runner.run(suite)
 
 
-def run_python(folder, pattern, jobs):
+def run_python(folder, pattern, jobs, build=None):
     """Files at the same time, since most tests wait most of the time. What each says
     is shown when it is over."""
+    env = dict(os.environ, RELAYD_BUILD=os.path.abspath(build)) if build else None
     files = sorted(os.path.join(folder, f) for f in os.listdir(folder)
                    if f.startswith("test_") and f.endswith(".py"))
     command = [sys.executable, os.path.abspath(__file__), "-k", pattern, "--file"]
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for path, (status, out) in zip(files, pool.map(
-                lambda f: run_program([*command, f], FILE_SECONDS), files)):
+                lambda f: run_program([*command, f], FILE_SECONDS, env), files)):
             found = re.search(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", out, re.M)
             if found:
                 count(*(int(n) for n in found.groups()))
@@ -143,6 +146,7 @@ def main():
     parser.add_argument("programs", nargs="*")
     parser.add_argument("--replay", nargs="*", default=[])
     parser.add_argument("--python", nargs="*", default=[])
+    parser.add_argument("--again", nargs=2, metavar=("BUILD", "FOLDER"))
     parser.add_argument("--file", help="one file of such a folder, in this process")
     options = parser.parse_args()
     if options.file:
@@ -155,6 +159,10 @@ def main():
         report(pool.map(run_replay, options.replay))
     for folder in options.python:
         run_python(folder, options.k, options.j * 2)
+    if options.again:
+        build, folder = options.again
+        print(f"---- {folder} with the programs of {os.path.relpath(build, ROOT)} ----")
+        run_python(folder, options.k, options.j * 2, build)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed or not passed else 0
 

@@ -59,9 +59,14 @@ class Hosts(Case):
 
     def test_no_host_is_asked_during_a_stop(self):
         """What had said its final dot is waited for; nothing more is begun."""
+        dotted = threading.Event()
         stopping = threading.Event()
-        relay, second = self.two_hosts(Behaviour(end=lambda n, a: stopping.wait(30) and "451 4.3.0 no"))
-        self.receiver.wait_for(lambda r: "DATA" in r.commands)
+
+        def end(_, __):
+            dotted.set()
+            return stopping.wait(30) and "451 4.3.0 no"
+        relay, second = self.two_hosts(Behaviour(end=end))
+        self.assertTrue(dotted.wait(30))
         relay.process.terminate()
         relay.wait_log("shutting down")
         stopping.set()
