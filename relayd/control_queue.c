@@ -231,7 +231,7 @@ static bool queue_page(struct request *r)
 	if (s->at == s->count)
 		return false;
 	uint64_t wanted = s->ids[s->at++];
-	struct message *m = schedule_find(queue_of(r), wanted);
+	struct message *m = deliver_message(r->daemon->deliver, wanted);
 	if (m)
 		look_at(r, m);
 	else if (s->named)
@@ -250,7 +250,7 @@ static int select_why(struct request *r)
 	}
 	if (!message_id_parse(span_text(r->argv[0]), &id))
 		r->selection.domain = r->argv[0];
-	else if (schedule_find(queue_of(r), id))
+	else if (deliver_message(r->daemon->deliver, id))
 		selection_add(&r->selection, id);
 	return 0;
 }
@@ -268,7 +268,7 @@ static int select_some(struct request *r)
 		return -1;
 	}
 	/* of several, those that are there are dealt with and the others named */
-	if (s->count == 1 && !schedule_find(queue_of(r), s->ids[0])) {
+	if (s->count == 1 && !deliver_message(r->daemon->deliver, s->ids[0])) {
 		request_fail(r, "no message %s in the queue", r->argv[0]);
 		return -1;
 	}

@@ -21,7 +21,7 @@ static struct message *one_message(struct request *r)
 		request_misused(r, "give one queue id (16 hex digits)");
 		return NULL;
 	}
-	struct message *m = schedule_find(deliver_schedule(r->daemon->deliver), id);
+	struct message *m = deliver_message(r->daemon->deliver, id);
 	if (!m)
 		request_fail(r, "no message %s in the queue", r->argv[0]);
 	return m;

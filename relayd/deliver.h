@@ -48,8 +48,10 @@ bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_live *no
 void deliver_moved(struct deliver *deliver, uint64_t id, struct spool_place place);
 void deliver_lost(struct deliver *deliver, uint64_t id);
 
-/* For the control commands: the queue itself, and the last answers. */
+/* For the control commands: the queue itself, a message of it (NULL: it is not there, or
+ * is over but for what the disk has to do), and the last answers. */
 struct schedule *deliver_schedule(struct deliver *deliver);
+struct message *deliver_message(struct deliver *deliver, uint64_t id);
 const struct history *deliver_history(const struct deliver *deliver);
 
 /* Administrator: like schedule_*, and noted in the spool. */

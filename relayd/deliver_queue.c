@@ -124,6 +124,12 @@ struct schedule *deliver_schedule(struct deliver *deliver)
 	return deliver->schedule;
 }
 
+struct message *deliver_message(struct deliver *deliver, uint64_t id)
+{
+	struct message *message = schedule_find(deliver->schedule, id);
+	return message && message->pending ? message : NULL;
+}
+
 const struct history *deliver_history(const struct deliver *deliver)
 {
 	return deliver->history;

@@ -2,6 +2,7 @@
 import os
 import random
 import smtplib
+import subprocess
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 
 from harness import Behaviour, NameServer, Receiver, Relay, wait_until  # noqa: E402,F401
+from harness.relay import release_dir  # noqa: E402
 
 # how much of the full-size run is done; `make soak` sets 1.0 or more
 SIZE = float(os.environ.get("RELAYD_SOAK", "0.05"))
@@ -139,6 +141,26 @@ class Faults(unittest.TestCase):
         relay = Relay(self.names, **settings)
         self.addCleanup(relay.close)
         return relay
+
+    def release(self, **settings):
+        """Without sanitizers: to be traced while it runs."""
+        relay = self.relay(**settings)
+        relay.program = lambda name: os.path.join(release_dir(), name)
+        return relay
+
+    def inject(self, relay, calls, what):
+        """From now on each of CALLS fails or waits, as strace's WHAT says; the tracer,
+        whose end lets the program go on without it."""
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-p", str(relay.process.pid), "-o", "/dev/null", "-e",
+             f"trace={calls}", "-e", f"inject={calls}:{what}"],
+            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        self.addCleanup(tracer.stderr.close)
+        line = tracer.stderr.readline()
+        if "attached" not in line:
+            tracer.wait(10)
+            self.skipTest(f"a running program can not be traced here: {line.strip()}")
+        return tracer
 
     def send(self, relay, number, size=200):
         """True: 250. False: refused or cut."""

@@ -1,6 +1,7 @@
 """kill -9 and SIGTERM under load: nothing that got its 250 is lost."""
 import bisect
 import random
+import shutil
 import signal
 import time
 import unittest
@@ -104,6 +105,30 @@ class Kill(Faults):
         self.assertEqual(load.unsure, set())
         arrived = wait_for_all(self.receiver, load.promised)
         self.assertEqual([n for n, times in arrived.items() if len(times) > 1], [])
+
+
+@unittest.skipUnless(shutil.which("strace"), "strace is not installed")
+class SlowDisk(Faults):
+    def test_few_results_wait_for_a_slow_write(self):
+        """A delivery keeps its place until its result is written."""
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
+        relay = self.release(queue={"connections": 2, "backoff": ["1h"]}).start()
+        promised = {n for n in range(1, 9) if self.send(relay, n)}
+        self.assertEqual(len(promised), 8)
+        relay.wait_log("result=deferred", count=8)
+        tracer = self.inject(relay, "pwritev", "delay_enter=500000")
+        self.receiver.behaviour = Behaviour()
+        relay.ctl("queue", "retry", "--all")
+        self.receiver.wait(8, timeout=60)
+        # what is delivered is not in the queue for people any more
+        self.assertEqual([row for row in relay.ctl("queue", "list") if not row["to"]], [])
+        relay.kill()
+        tracer.wait(10)
+        relay.start()
+        relay.ctl("queue", "retry", "--all")
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        again = [n for n, times in account(self.receiver).items() if len(times) > 1]
+        self.assertLessEqual(len(again), 2)
 
 
 if __name__ == "__main__":

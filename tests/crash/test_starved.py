@@ -3,8 +3,6 @@ spinning, loses nothing, and goes on by itself once there is enough again."""
 import os
 import shutil
 import smtplib
-import subprocess
-import tempfile
 import time
 import unittest
 
@@ -29,9 +27,7 @@ STARVED_SECONDS = 20 if SIZE >= 1 else 0.5
 
 class Starving(Faults):
     def release(self, **settings):
-        relay = self.relay(queue={"backoff": ["500ms"]}, **settings)
-        relay.program = lambda name: os.path.join(release_dir(), name)
-        return relay
+        return super().release(queue={"backoff": ["500ms"]}, **settings)
 
     def cpu(self, relay):
         """Seconds of processor time so far, of all threads."""
@@ -55,25 +51,12 @@ class Starving(Faults):
 class Refused(Starving):
     """The kernel refuses one kind of call for a while, or once at the start."""
 
-    def refuse(self, relay, calls, error):
-        """From now on; the tracer."""
-        tracer = subprocess.Popen(
-            [STRACE, "-f", "-p", str(relay.process.pid), "-o", "/dev/null", "-e",
-             f"trace={calls}", "-e", f"inject={calls}:error={error}"],
-            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-        self.addCleanup(tracer.stderr.close)
-        line = tracer.stderr.readline()
-        if "attached" not in line:
-            tracer.wait(10)
-            self.skipTest(f"a running program can not be traced here: {line.strip()}")
-        return tracer
-
     def starve(self, relay, calls, error, first):
         """What got a 250 while CALLS failed; a client waits all the time."""
         self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
         promised = {n for n in range(first, first + 3) if self.send(relay, n)}
         self.receiver.behaviour = Behaviour()
-        tracer = self.refuse(relay, calls, error)
+        tracer = self.inject(relay, calls, f"error={error}")
         try:
             waiting = [self.connect(relay) for _ in range(5)]
             self.assert_calm(relay, f"{calls}: {error}", STARVED_SECONDS)
