@@ -241,24 +241,24 @@ static void keep_files(struct kit *kit)
 	}
 }
 
-/* Of message 1000 a copy has just been written behind others. */
+/* Of messages 1000 and 1001 copies have just been written. */
 static void make_copy(struct kit *kit)
 {
 	kit->moved = keep_files;
-	kit_append(kit, 1000, 5000, NULL);
-	kit_append_many(kit, 1001, 6, 9000, NULL);
+	kit_append_many(kit, 1000, 2, 2500, NULL);
+	kit_append_many(kit, 1002, 6, 9000, NULL);
 	kit_append_many(kit, 2000, 3, 9000, NULL);
 	assert_int_equal(kit_find(kit, 1000)->place.segment, 1);
 	assert_int_equal(kit_find(kit, 2000)->place.segment, 2);
-	for (uint64_t id = 1001; id < 1007; id++)
+	for (uint64_t id = 1002; id < 1008; id++)
 		kit_end(kit, id);
 	kit_settle(kit);
 	assert_int_equal(kit_find(kit, 1000)->place.segment, 2);
 	assert_null(kit->moved);
 }
 
-/* A copy was torn by a power cut, and its segment stays. Once the message has ended, the
- * copy does not come back. */
+/* A copy was torn by a power cut, another one behind it was not, and their segment stays.
+ * Once the message has ended, the torn copy does not come back. */
 static void test_end_beside_torn_copy(void **state)
 {
 	(void)state;
@@ -268,7 +268,7 @@ static void test_end_beside_torn_copy(void **state)
 	kit->conf.segment_size = 64 << 10;
 	memcpy(kit->messages, from->messages, sizeof(kit->messages));
 	kit->count = from->count;
-	kept[1].data[from->messages[0].place.offset + 4000] ^= 1;
+	kept[1].data[from->messages[0].place.offset + 2000] ^= 1;
 	for (size_t i = 0; i < 2; i++) {
 		kit_store(kit, kept[i].name, kept[i].data, kept[i].size);
 		mem_free(kept[i].data);
