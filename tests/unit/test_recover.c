@@ -256,110 +256,6 @@ static void test_damaged_head(void **state)
 	image_free(&image);
 }
 
-/* A segment ends early, between two records: the next one says where it ended. */
-static void test_cut_closed(void **state)
-{
-	(void)state;
-	struct image image;
-	char *data;
-	size_t size;
-	image_make(&image, 300);
-	struct kit *kit = image_open(&image, image.data, image.size);
-	kit_append(kit, 50, 10, NULL); /* in the next segment */
-	kit_close(kit);
-	data = kit_load(kit, image.name, &size);
-	kit_store(kit, image.name, data, image_offset(&image, COUNT - 1));
-	mem_free(data);
-	kit_open(kit);
-	assert_int_equal(kit->damages, 1);
-	check_only_lost(kit, COUNT);
-	kit_close(kit);
-	kit_open(kit);
-	assert_int_equal(kit->damages, 0);
-	kit_check(kit);
-	kit_free(kit);
-	image_free(&image);
-}
-
-/* A disk wrote a record over another one. */
-static void test_record_in_the_wrong_place(void **state)
-{
-	(void)state;
-	struct image image;
-	image_make(&image, 300);
-	assert_int_equal(image_length(&image, 0), image_length(&image, 2));
-	memcpy(image.data + image_offset(&image, 2), image.data + image_offset(&image, 0),
-	    image_length(&image, 0));
-	struct kit *kit = image_open(&image, image.data, image.size);
-	assert_int_equal(kit->damages, 1);
-	check_only_lost(kit, 3);
-	kit_free(kit);
-	image_free(&image);
-}
-
-/* Of no record anything can be read: that is no unused segment. */
-static void test_no_record_left(void **state)
-{
-	(void)state;
-	struct image image;
-	image_make(&image, 300);
-	memset(image.data + RECORD_START, 0xff, image.size - RECORD_START);
-	memcpy(image.data + RECORD_START, image.data, RECORD_HEAD); /* not the head of one */
-	struct kit *kit = image_open(&image, image.data, image.size);
-	assert_int_equal(kit->damages, 1);
-	assert_int_equal(kit_count_files(kit, "damaged", ".log"), 1);
-	for (size_t i = 0; i < COUNT; i++)
-		kit->messages[i].live = false;
-	kit_check(kit);
-	kit_append(kit, 50, 10, NULL);
-	kit_close(kit);
-	kit_open(kit);
-	assert_int_equal(kit->damages, 0);
-	kit_check(kit);
-	kit_free(kit);
-	image_free(&image);
-}
-
-/* The first record of a segment is cut, and with it all that stood behind. */
-static void test_cut_first_record(void **state)
-{
-	(void)state;
-	struct image image;
-	char name[40];
-	char *data;
-	size_t size;
-	image_make(&image, 300);
-	struct kit *kit = image_open(&image, image.data, image.size);
-	kit_segment_name(kit_append(kit, 50, 10, NULL), name, sizeof(name));
-	kit_close(kit);
-	data = kit_load(kit, name, &size);
-	kit_store(kit, name, data, RECORD_START + RECORD_HEAD + 4);
-	mem_free(data);
-	kit_open(kit);
-	assert_int_equal(kit->damages, 1);
-	check_only_lost(kit, 50);
-	kit_free(kit);
-	image_free(&image);
-}
-
-/* One that was made ready and not written to is unused, whatever its bytes were. */
-static void test_unused(void **state)
-{
-	(void)state;
-	struct kit *kit = kit_new();
-	char *noise = mem_alloc(64 << 10);
-	memset(noise, 0xff, 64 << 10);
-	kit->conf.segment_size = 64 << 10;
-	kit_store(kit, "00000000000000f0.spare", noise, 64 << 10);
-	mem_free(noise);
-	kit_open(kit);
-	kit_wait_stock(kit);
-	kit_close(kit);
-	kit_open(kit);
-	assert_int_equal(kit->damages, 0);
-	kit_free(kit);
-}
-
 static void test_rubbish(void **state)
 {
 	(void)state;
@@ -595,11 +491,6 @@ int main(void)
 		cmocka_unit_test(test_damaged_content),
 		cmocka_unit_test(test_damaged_content_read_last),
 		cmocka_unit_test(test_damaged_head),
-		cmocka_unit_test(test_cut_closed),
-		cmocka_unit_test(test_record_in_the_wrong_place),
-		cmocka_unit_test(test_no_record_left),
-		cmocka_unit_test(test_cut_first_record),
-		cmocka_unit_test(test_unused),
 		cmocka_unit_test(test_rubbish),
 		cmocka_unit_test(test_lost_big_file),
 		cmocka_unit_test(test_two_daemons),
