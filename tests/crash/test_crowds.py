@@ -6,7 +6,6 @@ import resource
 import selectors
 import socket
 import statistics
-import subprocess
 import threading
 import time
 import unittest

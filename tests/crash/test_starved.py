@@ -7,7 +7,6 @@ import time
 import unittest
 
 from base import SIZE, Behaviour, Faults, share, wait_for_all, wait_until
-from harness.relay import release_dir
 
 STRACE = shutil.which("strace")
 TICK = os.sysconf("SC_CLK_TCK")
