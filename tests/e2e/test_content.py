@@ -4,7 +4,7 @@ import unittest
 import dkim
 
 from harness import Behaviour, RawClient
-from harness.case import TEXT, Case
+from harness.case import Case
 
 HEAD = b"From: a@example.jp\r\nTo: user@dest.test\r\nSubject: x\r\n"
 JIS = "日本語の本文です。半角ｶﾅ"

@@ -1,6 +1,5 @@
 """Asking block lists for removal: steps and texts filled in from the incident, and the
 request by mail, from the listed address where the list wants that."""
-import base64
 import email
 import os
 import unittest

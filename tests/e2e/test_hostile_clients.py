@@ -7,7 +7,6 @@ import resource
 import socket
 import struct
 import threading
-import time
 import unittest
 
 from harness import RawClient, wait_until

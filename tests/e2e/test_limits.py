@@ -1,7 +1,6 @@
 """Each limit of the configuration: what is over it is refused with a reason, what is
 at it is taken, and the session or the relay goes on."""
 import os
-import resource
 import socket
 import unittest
 
