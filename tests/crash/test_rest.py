@@ -5,7 +5,6 @@ import unittest
 
 from base import wait_until
 from harness import Behaviour, SignedServer
-from harness.case import TEXT
 from test_cost import MIB, Measured
 from test_crowds import FULL, print_figure
 
