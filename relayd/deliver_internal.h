@@ -127,7 +127,8 @@ struct attempt {
 	bool reused;       /* the connection has carried a transaction before */
 	bool reached;      /* some host came as far as MAIL */
 	bool settling;     /* results are being written down; a report may be under way */
-	struct spool_wait written; /* results are, and the attempt ends */
+	bool has_results;  /* of recipients that are done; */
+	struct spool_wait written; /* they are, and the attempt ends */
 	bool expired;      /* no attempt at all: the message's time is over */
 	struct tried *tried;
 	size_t tried_count;

@@ -103,6 +103,7 @@ static void log_result(const struct attempt *a, const struct tried *t, const cha
 static void record(struct attempt *a, const struct tried *t, enum spool_outcome outcome)
 {
 	spool_note_result(a->deliver->options.spool, a->id, t->index, outcome);
+	a->has_results = true;
 	history_forget(a->deliver->history, a->id, t->index);
 	schedule_recipient_done(a->deliver->schedule, a->batch, t->index);
 	bool unknown = t->verdict.scope == VERDICT_SCOPE_RECIPIENT &&
@@ -341,7 +342,10 @@ static void finish(void *arg)
  * kill -9 doubles one transaction of each connection at most, however slow the disk. */
 static void end_attempt(struct attempt *a)
 {
-	spool_await_notes(a->deliver->options.spool, &a->written, finish, a);
+	if (a->has_results)
+		spool_await_notes(a->deliver->options.spool, &a->written, finish, a);
+	else
+		finish(a);
 }
 
 static void log_discard(const struct attempt *a, const struct tried *t, const char *reason)
