@@ -46,7 +46,7 @@ static void write_command(struct world *w)
 	assert_int_equal(mkfifo(name, 0600), 0);
 	w->told = open(name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	assert_true(w->told >= 0);
-	buf_addf(&text, "#!/bin/sh\nexec cat >%s\n", name);
+	buf_addf(&text, "#!/bin/sh\nexec cat 1<>%s\n", name);
 	snprintf(name, sizeof(name), "%s/on-incident", w->folder);
 	write_file(name, buf_text(&text), 0700);
 	buf_free(&text);
