@@ -110,6 +110,8 @@ def account(receiver):
 def wait_for_all(receiver, promised, timeout=120):
     """Until every promised message is here; the arrivals."""
     end = time.monotonic() + timeout
+    with receiver.changed:  # the account of half a million takes a second
+        receiver.changed.wait_for(lambda: len(receiver.messages) >= len(promised), timeout)
     while True:
         arrived = account(receiver)
         missing = promised - arrived.keys()
