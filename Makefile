@@ -185,9 +185,9 @@ soak: test-deps
 	$(MAKE) --no-print-directory all bench-build
 	$(MAKE) --no-print-directory SAN=asan all unit
 	RELAYD_SOAK=1 RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py \
-		$(B)/asan/tests/unit/test_scenario_limiter $(B)/asan/tests/unit/test_power \
-		$(B)/asan/tests/unit/test_rubbish \
-		--python tests/crash
+		$(patsubst %,$(B)/asan/tests/unit/test_%,scenario_limiter power rubbish) \
+		--python tests/crash \
+		--alone $(patsubst %,tests/crash/test_%.py,cost crowds crowds_tls kill starved)
 	$(PYTHON) tests/bench/login.py --build $(B)
 	$(PYTHON) tests/bench/bench.py --build $(B) --out $(B)/soak-start.txt --only start \
 		--recovered 1000000

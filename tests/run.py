@@ -2,11 +2,12 @@
 """Run tests and count them: the closing line is `N passed, N failed, N skipped`.
 
 usage: run.py [-j JOBS] [-k PATTERN] UNIT-PROGRAM... [--replay FUZZ-PROGRAM...]
-              [--python FOLDER...] [--again BUILD FOLDER]
+              [--alone FILE...] [--python FOLDER...] [--again BUILD FOLDER]
 
 Unit programs are cmocka's; a fuzz program replays its corpus folder
-(tests/fuzz/corpus/NOUN), which is one test; python folders hold unittest files. One of
-them can run again with the programs of BUILD.
+(tests/fuzz/corpus/NOUN), which is one test; python folders hold unittest files. Some of
+these run alone, before all others, where the figures of a busy machine say nothing; one
+of the folders can run again with the programs of BUILD.
 """
 import argparse
 import concurrent.futures
@@ -118,12 +119,15 @@ def run_file(path, pattern):
         runner.run(suite)
 
 
-def run_python(folder, pattern, jobs, build=None):
+def files_of(folder):
+    return sorted(os.path.join(folder, f) for f in os.listdir(folder)
+                  if f.startswith("test_") and f.endswith(".py"))
+
+
+def run_python(files, pattern, jobs, build=None):
     """Files at the same time, since most tests wait most of the time. What each says
     is shown when it is over."""
     env = dict(os.environ, RELAYD_BUILD=os.path.abspath(build)) if build else None
-    files = sorted(os.path.join(folder, f) for f in os.listdir(folder)
-                   if f.startswith("test_") and f.endswith(".py"))
     command = [sys.executable, os.path.abspath(__file__), "-k", pattern, "--file"]
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for path, (status, out) in zip(files, pool.map(
@@ -145,6 +149,7 @@ def main():
     parser.add_argument("-k", default="")
     parser.add_argument("programs", nargs="*")
     parser.add_argument("--replay", nargs="*", default=[])
+    parser.add_argument("--alone", nargs="*", default=[])
     parser.add_argument("--python", nargs="*", default=[])
     parser.add_argument("--again", nargs=2, metavar=("BUILD", "FOLDER"))
     parser.add_argument("--file", help="one file of such a folder, in this process")
@@ -153,16 +158,18 @@ def main():
         run_file(options.file, options.k)
         print(f"{passed} passed, {failed} failed, {skipped} skipped")
         return 1 if failed else 0 if passed + skipped else NOTHING
+    run_python(options.alone, options.k, 1)
     wanted = [p for p in options.programs if options.k in p or options.python]
     with concurrent.futures.ThreadPoolExecutor(options.j) as pool:
         report(pool.map(run_unit, wanted))
         report(pool.map(run_replay, options.replay))
     for folder in options.python:
-        run_python(folder, options.k, options.j * 2)
+        run_python([f for f in files_of(folder) if f not in options.alone], options.k,
+                   options.j * (1 if SOAK else 2))
     if options.again:
         build, folder = options.again
         print(f"---- {folder} with the programs of {os.path.relpath(build, ROOT)} ----")
-        run_python(folder, options.k, options.j * 2, build)
+        run_python(files_of(folder), options.k, options.j * 2, build)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed or not passed else 0
 

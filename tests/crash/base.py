@@ -15,6 +15,7 @@ from harness.relay import release_dir  # noqa: E402
 
 # how much of the full-size run is done; `make soak` sets 1.0 or more
 SIZE = float(os.environ.get("RELAYD_SOAK", "0.05"))
+FULL = SIZE >= 1
 
 
 def share(full, least):
@@ -23,13 +24,17 @@ def share(full, least):
 
 class Load:
     """Clients that send numbered messages until told to stop. `promised` holds
-    those that got their 250, `unsure` those whose answer never came."""
+    those that got their 250, `unsure` those whose answer never came. Given RECEIVER, they
+    wait when it lacks AHEAD of those."""
 
-    def __init__(self, relay, clients=4, sender="app@example.jp", pause=0.0, size=600):
+    def __init__(self, relay, clients=4, sender="app@example.jp", pause=0.0, size=600,
+                 receiver=None, ahead=2000):
         self.relay = relay
         self.sender = sender
         self.pause = pause
         self.size = size
+        self.receiver = receiver
+        self.ahead = ahead
         self.promised = set()
         self.unsure = set()
         self.refused = 0
@@ -48,6 +53,9 @@ class Load:
         for thread in self.threads:
             thread.join(60)
 
+    def _is_ahead(self):
+        return self.receiver and len(self.promised) - len(self.receiver.messages) > self.ahead
+
     def _take_number(self):
         with self.lock:
             self.next += 1
@@ -64,6 +72,8 @@ class Load:
     def _session(self, client):
         client.ehlo()
         for _ in range(random.randint(1, 20)):
+            while self._is_ahead() and not self.stopping.wait(0.01):
+                pass
             if self.stopping.is_set():
                 return
             number = self._take_number()

@@ -10,12 +10,10 @@ import threading
 import time
 import unittest
 
-from base import SIZE, share, wait_until
+from base import FULL, share, wait_until
 from harness import HANG, Behaviour, RawClient, free_port
 from harness.case import TEXT, Case
 from harness.relay import release_dir
-
-FULL = SIZE >= 1
 
 
 def print_figure(text):

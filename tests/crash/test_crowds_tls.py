@@ -9,10 +9,10 @@ import threading
 import time
 import unittest
 
-from base import share, wait_until
+from base import FULL, share, wait_until
 from harness import free_port
 from harness.case import TEXT
-from test_crowds import FULL, Crowd, print_figure
+from test_crowds import Crowd, print_figure
 
 KIB = 1024
 USER, PASSWORD = "shop@example.jp", "right battery staple"

@@ -6,7 +6,7 @@ import signal
 import time
 import unittest
 
-from base import Behaviour, Faults, Load, account, copies, share, wait_for_all, wait_until
+from base import FULL, Behaviour, Faults, Load, account, copies, share, wait_for_all, wait_until
 from sink import Sink
 
 OUT = 10  # deliveries at a time
@@ -32,9 +32,11 @@ class Kill(Faults):
     def test_kill_9_under_load(self):
         self.sink = Sink()
         self.addCleanup(self.sink.close)
-        relay = self.relay(queue={"connections": OUT}, delivery={"port": self.sink.port},
-                           spool={"segment_size": "64M"}).start()
-        load = Load(relay, clients=8).start()
+        program = self.release if FULL else self.relay  # its figure is of the real one
+        relay = program(queue={"connections": OUT}, delivery={"port": self.sink.port},
+                        spool={"segment_size": "64M"}).start()
+        # a queue at all times, of which the end can be awaited
+        load = Load(relay, clients=8, receiver=self.sink).start()
         starts = [0]
         kills = []
         for _ in range(share(1000, 50)):
@@ -64,6 +66,35 @@ class Kill(Faults):
             load.stopping.wait(random.uniform(0.05, 0.3))
             relay.kill()
             relay.start()
+        load.stop()
+        self.assertEqual(account(self.receiver), {})
+        self.receiver.behaviour = Behaviour()
+        relay.ctl("queue", "retry", "--all")
+        wait_for_all(self.receiver, load.promised)
+
+    def test_kill_9_ever_later(self):
+        """100 ms after the start, then 200 ms, ...: whatever it is at."""
+        relay = self.relay().start()
+        load = Load(relay, receiver=self.receiver).start()
+        for step in range(1, share(50, 5) + 1):
+            load.stopping.wait(0.1 * step)
+            relay.kill()
+            relay.start()
+        load.stop()
+        wait_for_all(self.receiver, load.promised)
+
+    def test_start_and_kill_9_each_100_ms(self):
+        """Most of these processes have not finished their start; the queue is there yet."""
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 later")
+        relay = self.relay().start()
+        load = Load(relay).start()
+        wait_until(lambda: len(load.promised) >= share(2000, 200), what="a queue")
+        relay.kill()
+        for _ in range(share(50, 10)):
+            relay.start(wait=False)
+            load.stopping.wait(0.1)
+            relay.kill()
+        relay.start()
         load.stop()
         self.assertEqual(account(self.receiver), {})
         self.receiver.behaviour = Behaviour()

@@ -10,10 +10,9 @@ import subprocess
 import tempfile
 import unittest
 
-from base import SIZE, Life
+from base import FULL, Life
 from harness.relay import release_dir
 
-EVERY = SIZE >= 1  # call of a life, instead of a few
 HERE = os.path.dirname(os.path.abspath(__file__))
 COMPILER = shutil.which("cc")
 NUMBERS = struct.Struct("QQQ")
@@ -90,12 +89,12 @@ class Memory(Life):
         start, whole = self.count_calls()
         self.assertGreater(whole, start + 500)
         print(f"     calls of malloc: {start} to the start, {whole - start} in a life", flush=True)
-        self.sweep(range(1, start, start // (1000 if EVERY else 4)), 1)
-        self.sweep(range(start + 1, whole, 1 if EVERY else (whole - start) // 15), 1)
+        self.sweep(range(1, start, start // (1000 if FULL else 4)), 1)
+        self.sweep(range(start + 1, whole, 1 if FULL else (whole - start) // 15), 1)
 
     def test_all_calls_fail_for_a_while(self):
         start, whole = self.count_calls()
-        self.sweep(range(start + 1, whole, 10 if EVERY else (whole - start) // 3), 200)
+        self.sweep(range(start + 1, whole, 10 if FULL else (whole - start) // 3), 200)
 
 
 if __name__ == "__main__":

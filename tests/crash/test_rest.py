@@ -3,10 +3,10 @@ build: it takes nothing before it needs it, and gives back what it needed."""
 import os
 import unittest
 
-from base import wait_until
+from base import FULL, wait_until
 from harness import Behaviour, SignedServer
 from test_cost import MIB, Measured
-from test_crowds import FULL, print_figure
+from test_crowds import print_figure
 
 
 class Rest(Measured):

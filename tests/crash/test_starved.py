@@ -6,7 +6,7 @@ import smtplib
 import time
 import unittest
 
-from base import SIZE, Behaviour, Faults, share, wait_for_all, wait_until
+from base import FULL, Behaviour, Faults, share, wait_for_all, wait_until
 
 STRACE = shutil.which("strace")
 TICK = os.sysconf("SC_CLK_TCK")
@@ -21,7 +21,7 @@ STARVED = [("accept4", "EMFILE"), ("accept4", "ENFILE"), ("accept4", "ENOMEM"),
            ("clone,clone3", "EAGAIN"), ("mmap", "ENOMEM")]
 AT_START = [("clone,clone3", "EAGAIN"), ("eventfd2,pipe2,socketpair,epoll_create1", "EMFILE"),
             ("socket", "EMFILE"), ("openat", "ENFILE")]
-STARVED_SECONDS = 20 if SIZE >= 1 else 0.5
+STARVED_SECONDS = 20 if FULL else 0.5
 
 
 class Starving(Faults):
