@@ -239,8 +239,8 @@ void pool_add(struct pool *pool, struct job *job)
 	loop_hold(pool->loop);
 	lock(&pool->lock);
 	list_add(&pool->waiting, job);
-	unlock(&pool->lock);
 	pthread_cond_signal(&pool->work);
+	unlock(&pool->lock);
 }
 
 size_t pool_pending(const struct pool *pool)
@@ -254,8 +254,8 @@ static void wake(struct pool *pool)
 {
 	lock(&pool->lock);
 	pool->woken = true;
-	unlock(&pool->lock);
 	pthread_cond_signal(&pool->work);
+	unlock(&pool->lock);
 }
 
 static void *side_main(void *arg)
@@ -299,8 +299,8 @@ void side_start(struct side *side, void (*call)(void *arg), void *arg)
 		bug("a side thread is busy");
 	side->call = call;
 	side->arg = arg;
-	unlock(&side->lock);
 	pthread_cond_broadcast(&side->change);
+	unlock(&side->lock);
 }
 
 bool side_is_busy(struct side *side)
@@ -323,8 +323,8 @@ static void side_free(struct side *side)
 {
 	lock(&side->lock);
 	side->ending = true;
-	unlock(&side->lock);
 	pthread_cond_broadcast(&side->change);
+	unlock(&side->lock);
 	pthread_join(side->thread, NULL);
 	pthread_cond_destroy(&side->change);
 	pthread_mutex_destroy(&side->lock);
@@ -337,8 +337,8 @@ static void end_threads(struct pool *pool)
 {
 	lock(&pool->lock);
 	pool->ending = true;
-	unlock(&pool->lock);
 	pthread_cond_broadcast(&pool->work);
+	unlock(&pool->lock);
 	for (unsigned i = 0; i < pool->thread_count; i++)
 		pthread_join(pool->threads[i], NULL);
 	while (pool->sides) {
