@@ -54,6 +54,7 @@ static void hold_path(struct reputation *r, struct path *p, int64_t now_ms)
 	(void)now_ms;
 	p->held = true;
 	p->by_hand = true;
+	p->probing = false; /* the result of one under way moves nothing */
 	p->probe_ms = 0;
 	p->slowed = false;
 	p->until_ms = 0;

@@ -251,12 +251,10 @@ static bool has_address(const struct host *host)
 	return host->count[FAMILY_IPV6] || host->count[FAMILY_IPV4];
 }
 
-/* Nothing was said of it yet, neither this family nor that. */
-static bool is_unknown(const struct mx_query *q, const struct host *host)
+/* It may have an address yet: that it has none of one family says nothing of the other. */
+static bool is_unknown(const struct host *host)
 {
-	return (host->lookup[FAMILY_IPV6] || host->lookup[FAMILY_IPV4]) &&
-	       (host->lookup[FAMILY_IPV6] || !q->options.ipv6) &&
-	       (host->lookup[FAMILY_IPV4] || !q->options.ipv4);
+	return !has_address(host) && (host->lookup[FAMILY_IPV6] || host->lookup[FAMILY_IPV4]);
 }
 
 /* Is there an address, and of each host that is as good or better an answer? That host
@@ -270,7 +268,7 @@ static bool is_enough(const struct mx_query *q)
 		return false;
 	for (size_t i = 0; i < q->host_count; i++)
 		if (q->hosts[i].preference <= q->hosts[first].preference &&
-		    is_unknown(q, &q->hosts[i]))
+		    is_unknown(&q->hosts[i]))
 			return false;
 	return true;
 }

@@ -348,6 +348,9 @@ static void test_silence(void **state)
 	    {"best.org", DNS_MX, "20 good.org", DNS_OK, false},
 	    {"equal.org", DNS_MX, "10 dead.org", DNS_OK, false},
 	    {"equal.org", DNS_MX, "10 good.org", DNS_OK, false},
+	    {"four.org", DNS_MX, "10 silentfour.org", DNS_OK, false},
+	    {"four.org", DNS_MX, "20 good.org", DNS_OK, false},
+	    {"silentfour.org", DNS_A, "silent", DNS_TEMP, false},
 	    {"good.org", DNS_A, "93.184.216.2", DNS_OK, false},
 	    {"dead.org", DNS_A, "silent", DNS_TEMP, false},
 	    {"dead.org", DNS_AAAA, "silent", DNS_TEMP, false});
@@ -361,6 +364,10 @@ static void test_silence(void **state)
 	assert_true(clock_steady_ms() - begun >= 10000);
 	begun = clock_steady_ms();
 	expect_hosts("equal.org", "good.org 10 93.184.216.2");
+	assert_true(clock_steady_ms() - begun >= 10000);
+	/* that it has no IPv6 says nothing of its IPv4 */
+	begun = clock_steady_ms();
+	expect_hosts("four.org", "good.org 20 93.184.216.2");
 	assert_true(clock_steady_ms() - begun >= 10000);
 }
 

@@ -310,6 +310,19 @@ static void test_by_hand(void **state)
 	assert_false(incident_find(kit->r, 2)->open);
 }
 
+/* Its success says nothing against what the administrator has decided since. */
+static void test_held_by_hand_during_a_probe(void **state)
+{
+	struct paths *kit = *state;
+	struct reputation_way way = paths_way("ip1", "a");
+	block(kit, &way, T0);
+	paths_ask(kit, &way, T0 + DAY, PERMIT_PROBE);
+	assert_true(reputation_hold(kit->r, "a", "ip1", T0 + DAY));
+	paths_report(kit, &way, NULL, VERDICT_STAGE_END, "250 ok", true, T0 + DAY + SECOND);
+	paths_ask(kit, &way, T0 + 2 * DAY, PERMIT_HELD);
+	assert_int_equal(paths_state(kit, "ip1", "a", T0 + 2 * DAY), PATH_HELD);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, paths_setup, paths_teardown)
@@ -326,6 +339,7 @@ int main(void)
 	    TEST(test_clock_set_back),
 	    TEST(test_late_for_each_turn),
 	    TEST(test_by_hand),
+	    TEST(test_held_by_hand_during_a_probe),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
