@@ -31,6 +31,7 @@ struct destination {
 	unsigned pauses;   /* in a row, for the ladder */
 	struct heap_node wake; /* end of a pause, or time to be forgotten */
 	bool paused;
+	bool dead;       /* it is paused since nobody answers */
 	bool paced;      /* its way out keeps to a rate: only one batch asks at a time */
 	unsigned asking; /* batches that are, see schedule_goes */
 	bool answers; /* it did, the last time that it was asked */

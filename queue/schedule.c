@@ -275,7 +275,7 @@ void schedule_wake(struct schedule *s, struct destination *d)
 {
 	heap_remove(&s->wake, &d->wake);
 	if (d->paused) {
-		d->paused = false;
+		d->paused = d->dead = false;
 		schedule_update_turn(s, d);
 	}
 	if (destination_batches(d) == 0 && d->hosts != HOSTS_ASKED) {
@@ -341,6 +341,7 @@ static void feed_back(struct schedule *s, struct destination *d, enum schedule_f
 		d->pauses++;
 		int64_t wait = backoff_delay(s->conf.backoff, s->conf.backoff_count, d->pauses);
 		schedule_pause(s, d, clock_steady_ms() + wait);
+		d->dead = true;
 	}
 }
 

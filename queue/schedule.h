@@ -132,8 +132,9 @@ void schedule_pace(struct schedule *schedule, struct destination *destination, i
 /* BATCH (RUNNING) has its turn; the next one may ask. */
 void schedule_goes(struct schedule *schedule, struct batch *batch);
 
-/* End a pause now. */
-void schedule_unpause(struct schedule *schedule, struct destination *destination);
+/* A turn of its way out may be free again: a pause that only paces ends. One that began
+ * since nobody answers goes on. */
+void schedule_unpace(struct schedule *schedule, struct destination *destination);
 
 /* When would a batch with that many attempts be due by the ladder, from now? */
 int64_t schedule_backoff(const struct schedule *schedule, unsigned attempts);

@@ -52,7 +52,8 @@ void schedule_retry(struct schedule *s, struct message *m)
 			schedule_move(s, b, BATCH_WAITING);
 		}
 		/* asked for by a person: the pause ends too */
-		schedule_unpause(s, b->destination);
+		if (b->destination->paused)
+			schedule_wake(s, b->destination);
 	}
 	schedule_arm(s);
 }
@@ -132,9 +133,9 @@ size_t schedule_waiting_for(const struct schedule *s, unsigned incident, size_t 
 	return n;
 }
 
-void schedule_unpause(struct schedule *s, struct destination *d)
+void schedule_unpace(struct schedule *s, struct destination *d)
 {
-	if (d->paused)
+	if (d->paused && !d->dead)
 		schedule_wake(s, d);
 	schedule_arm(s);
 }

@@ -507,8 +507,8 @@ static void report(struct attempt *a)
 	    reputation_report(reputation_of(a), &w->path, &report, clock_steady_ms());
 	if (!w->incident)
 		w->incident = incident;
-	if (r->answers) /* a slot is free again: others may wait for it */
-		schedule_unpause(a->deliver->schedule, a->batch->destination);
+	if (r->answers) /* others may wait for this turn */
+		schedule_unpace(a->deliver->schedule, a->batch->destination);
 }
 
 /* A message that is refused for good, and by its rule still not given up: our address

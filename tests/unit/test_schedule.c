@@ -489,6 +489,9 @@ static void test_one_death_is_one_pause(void **state)
 	kit->answer = kit_is_dead;
 	kit_run(kit, KIT_SECOND);
 	assert_in_range(pause_left(kit, "dead.test"), KIT_MINUTE, kit->ladder[0] * 11 / 10);
+	/* that a slot of its way is free does not bring it back to life */
+	schedule_unpace(kit->schedule, schedule_find(kit->schedule, 2999)->batches->destination);
+	assert_in_range(pause_left(kit, "dead.test"), KIT_MINUTE, kit->ladder[0] * 11 / 10);
 }
 
 static void test_pause_is_kept_and_can_be_ended(void **state)
@@ -504,7 +507,7 @@ static void test_pause_is_kept_and_can_be_ended(void **state)
 	assert_int_equal(kit->count[KIT_STARTED], 1);
 	kit_add_one(kit, 2, "a.test");
 	schedule_pause(kit->schedule, d, clock_steady_ms() + KIT_HOUR);
-	schedule_unpause(kit->schedule, d);
+	schedule_unpace(kit->schedule, d);
 	kit_run(kit, 0);
 	assert_int_equal(kit->count[KIT_STARTED], 2);
 }
