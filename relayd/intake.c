@@ -376,8 +376,12 @@ static int judge(struct submission *sub, struct return_path *path)
 	struct address sender = {.form = ADDRESS_NULL};
 	if (sub->reply.code != 0)
 		return -1;
-	const struct conf_client *entry =
-	    e->report ? NULL : policy_entry(conf, e->user, e->client);
+	if (e->report) {
+		path->domain = return_path_domain(conf, &sub->header);
+		note_sender(sub, NULL);
+		return 0;
+	}
+	const struct conf_client *entry = policy_entry(conf, e->user, e->client);
 	if (header_count(&sub->header, "Received") > (size_t)conf->limits.hops) {
 		submission_refuse(sub, 554, "5.4.6", "too many hops: this message runs in a circle (limits.hops)");
 		return -1;

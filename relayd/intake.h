@@ -69,8 +69,8 @@ int intake_add_recipient(const struct conf *conf, struct envelope *envelope,
     const struct address *to, struct reply *reply) ATTR_MUST_CHECK;
 
 /* A message from within (report, drop folder). ENVELOPE is taken over (emptied);
- * MESSAGE is header, empty line and body with CRLF line ends. A REPORT is not
- * repaired, since it is ours. DONE (never inside) gets the reply that a client
+ * MESSAGE is header, empty line and body with CRLF line ends. A report (of the
+ * ENVELOPE) is neither repaired nor refused for what it says, since it is ours. DONE (never inside) gets the reply that a client
  * would have got: code 250, or why not. */
 typedef void intake_done(void *arg, const struct reply *reply, uint64_t id);
 void intake_submit(struct intake *intake, struct envelope *envelope, struct span message,

@@ -4,6 +4,8 @@
  */
 #include "relayd/report.h"
 
+#include <string.h>
+
 #include "queue/message.h"
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
@@ -21,11 +23,14 @@ struct waiting {
 };
 
 /* The report comes from a domain of ours, so that it is signed and its reader
- * knows the name: that of the message, else the default one, else our host. */
+ * knows the name: that of the message if it still is one, else the default one, else our
+ * host. */
 static char *author(const struct conf *conf, const struct envelope *e)
 {
 	struct buf text = {0};
-	buf_addf(&text, "MAILER-DAEMON@%s", e->domain[0] ? e->domain : conf_own_domain(conf));
+	const struct conf_domain *domain =
+	    conf_domain_of(conf->domains, conf->domain_count, e->domain, strlen(e->domain));
+	buf_addf(&text, "MAILER-DAEMON@%s", domain ? domain->name : conf_own_domain(conf));
 	return buf_take(&text, NULL);
 }
 

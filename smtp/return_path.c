@@ -428,3 +428,19 @@ void return_path_free(struct return_path *result)
 	buf_free(&result->sender);
 	buf_free(&result->from);
 }
+
+const struct conf_domain *return_path_domain(const struct conf *conf, const struct header *header)
+{
+	const struct header_field *field = header_find(header, "From", 0);
+	const struct conf_domain *domain = NULL;
+	struct buf value = {0};
+	struct mailbox m;
+	size_t at = 0;
+	if (!field)
+		return NULL;
+	header_unfold(field->value, &value);
+	if (mailbox_next(span_buf(&value), &at, &m) == MAILBOX_FOUND)
+		domain = examine(conf, &m.address).domain;
+	buf_free(&value);
+	return domain;
+}

@@ -46,4 +46,8 @@ int return_path_decide(const struct conf *conf, const struct address *sender,
     const struct header *header, struct return_path *result, struct why *why) ATTR_MUST_CHECK;
 void return_path_free(struct return_path *result);
 
+/* For a message that is neither repaired nor refused: the configured domain of the first
+ * address of its From:; NULL: it is in none. */
+const struct conf_domain *return_path_domain(const struct conf *conf, const struct header *header);
+
 #endif

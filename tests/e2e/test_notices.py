@@ -45,6 +45,27 @@ class Notices(Case):
         self.assertIn(b"not yet", report.data)
         wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
 
+    def test_a_report_outlives_its_domain(self):
+        """Its sender is told though his domain is not configured any more."""
+        self.names.mail_host("kunde.org", "mx.kunde.org", "127.0.0.1")
+        relay = self.queue(delay_notice="0", backoff=["1h"])
+        own = relay.settings["domains"]
+        relay.change(domains=(*own, {"name": "kunde.org"}))
+        relay.write_conf()
+        relay.ctl("reload")
+        relay.send("boss@kunde.org", "user@dest.test", TEXT.replace("shop@example.jp", "boss@kunde.org"))
+        relay.wait_log("result=deferred")
+        relay.change(domains=own)
+        relay.write_conf()
+        relay.ctl("reload")
+        self.receiver.behaviour = Behaviour(
+            rcpt=lambda n, a: "550 5.1.1 no such user" if a == "user@dest.test" else None)
+        relay.ctl("queue", "retry", "--all")
+        report, = self.receiver.wait(1)
+        self.assertEqual((report.sender, report.recipients), ("", ["boss@kunde.org"]))
+        self.assertIn("MAILER-DAEMON@example.jp", report.header)
+        self.assertIn(b"no such user", report.data)
+
     def test_nothing_answers_the_empty_sender(self):
         self.receiver.behaviour = Behaviour(rcpt="550 5.1.1 no such user")
         relay = self.queue(delay_notice="0")
