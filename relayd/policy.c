@@ -130,16 +130,33 @@ static int check(const struct conf_client *entry, const struct header *header,
 	return result < 0 ? -1 : check_sender(entry, path, why);
 }
 
+/* A From: that is mended has to be one that ENTRY may send as. Nothing: what is usual is. */
+static void add_author(const struct conf *conf, const struct conf_client *entry, struct buf *out)
+{
+	if (entry->from_count) {
+		buf_add_text(out, entry->from[0]);
+		return;
+	}
+	const char *name = entry->domains[0];
+	const struct conf_domain *home =
+	    conf_domain_of(conf->domains, conf->domain_count, name, strlen(name));
+	if (!home || !is_domain_allowed(entry, span_text(home->name)))
+		buf_addf(out, "postmaster@%s", name);
+}
+
 int policy_decide(const struct conf *conf, const struct conf_client *entry,
     const struct address *sender, const struct header *header, struct return_path *result,
     struct why *why)
 {
+	struct buf author = {0};
 	if (!entry || (!entry->domain_count && !entry->from_count))
-		return return_path_decide(conf, sender, header, result, why);
+		return return_path_decide(conf, sender, header, NULL, result, why);
 	struct conf own = *conf; /* the same, but for whose name a repair gives */
 	if (entry->domain_count)
 		own.return_path.default_domain = entry->domains[0];
-	if (return_path_decide(&own, sender, header, result, why) < 0)
-		return -1;
-	return check(entry, header, result, why);
+	add_author(conf, entry, &author);
+	int decided = return_path_decide(&own, sender, header, author.len ? buf_text(&author) : NULL,
+	    result, why);
+	buf_free(&author);
+	return decided < 0 ? -1 : check(entry, header, result, why);
 }

@@ -20,7 +20,8 @@ const struct conf_client *policy_entry(const struct conf *conf, const char *user
     const char *client);
 
 /* The entry's way of return_path_decide (ENTRY may be NULL): what has to be repaired
- * gets the first domain of the entry instead of the default one. Then check it.
+ * gets the first domain of the entry instead of the default one, and in From: an address
+ * that it may send as (its first `from`, else one in its first domain). Then check it.
  * -1: refused, WHY fits a 550 5.7.1 reply. Free RESULT in both cases. */
 int policy_decide(const struct conf *conf, const struct conf_client *entry,
     const struct address *sender, const struct header *header, struct return_path *result,

@@ -44,6 +44,7 @@ struct decision {
 	const struct conf *conf;
 	const struct address *sender;
 	const struct conf_domain *home; /* what a broken From: is mended with */
+	const char *author;             /* and by which address of it; NULL: the usual one */
 	struct return_path *result;
 };
 
@@ -103,8 +104,9 @@ static bool is_ours(const struct conf *conf, const struct address *a)
 	return a->form == ADDRESS_DOMAIN && examine(conf, a).fault == FAULT_NONE;
 }
 
-/* Append what stands in for A: an address of DOMAIN. */
-static void add_replacement(const struct conf *conf, const struct address *a,
+/* Append what stands in for the envelope sender A: an address of DOMAIN, or the one that
+ * its bounces are to come to. */
+static void add_sender(const struct conf *conf, const struct address *a,
     const struct conf_domain *domain, struct buf *out)
 {
 	bool keep_local = conf->return_path.mode == CONF_RETURN_PATH_MASQUERADE &&
@@ -117,6 +119,21 @@ static void add_replacement(const struct conf *conf, const struct address *a,
 	buf_add(out, a->local.p, a->local.n);
 	buf_add_byte(out, '@');
 	buf_add_text(out, domain->name);
+}
+
+/* Append what stands in for A in From:, which has to be in the domain that signs: its
+ * return_path may be elsewhere. */
+static void add_author(const struct decision *d, const struct address *a, struct buf *out)
+{
+	const struct conf_domain *home = d->home;
+	const char *at = strrchr(home->return_path, '@');
+	if (d->author)
+		buf_add_text(out, d->author);
+	else if (d->conf->return_path.mode == CONF_RETURN_PATH_MASQUERADE ||
+		 (at && domain_of_ours(d->conf, span_text(at + 1)) == home))
+		add_sender(d->conf, a, home, out);
+	else
+		buf_addf(out, "postmaster@%s", home->name);
 }
 
 /* "example.jp, example.org, ..." for a refusal. */
@@ -189,7 +206,7 @@ static void make_from(struct decision *d)
 	if (ours || (!d->home && d->sender->form == ADDRESS_DOMAIN))
 		buf_add(&result->from, d->sender->text.p, d->sender->text.n);
 	else if (d->home)
-		add_replacement(d->conf, d->sender, d->home, &result->from);
+		add_author(d, d->sender, &result->from);
 	else
 		return;
 	result->from_reason = "missing";
@@ -222,7 +239,7 @@ static enum mailbox_result mend_list(struct decision *d, struct span value, size
 			result->from_reason = fault_names[finding.fault];
 		size_t place = (size_t)(m.spec.p - value.p);
 		buf_add(&result->from, value.p + copied, place - copied);
-		add_replacement(d->conf, &m.address, d->home, &result->from);
+		add_author(d, &m.address, &result->from);
 		copied = place + m.spec.n;
 	}
 	if (result->from_reason)
@@ -314,7 +331,7 @@ static int mend_syntax(struct decision *d, struct span value, struct why *why)
 	}
 	buf_add_byte(&result->from, '<');
 	if (mend)
-		add_replacement(d->conf, &a, d->home, &result->from);
+		add_author(d, &a, &result->from);
 	else
 		buf_add(&result->from, a.text.p, a.text.n);
 	buf_add_byte(&result->from, '>');
@@ -388,7 +405,7 @@ static void decide_sender(struct decision *d)
 		buf_add(&result->sender, sender->text.p, sender->text.n);
 		return;
 	}
-	add_replacement(d->conf, sender, home, &result->sender);
+	add_sender(d->conf, sender, home, &result->sender);
 	if (!span_equal(span_buf(&result->sender), sender->text))
 		result->sender_reason = reason;
 }
@@ -407,12 +424,26 @@ static bool has_wide_word(struct span value)
 	return false;
 }
 
+/* What a broken From: is mended with: the domain of AUTHOR, if it is ours, else that of the
+ * envelope sender, else the default one. */
+static void choose_home(struct decision *d, const char *author)
+{
+	const char *at = author ? strrchr(author, '@') : NULL;
+	d->home = at ? domain_of_ours(d->conf, span_text(at + 1)) : NULL;
+	if (d->home)
+		d->author = author;
+	else
+		d->home = is_ours(d->conf, d->sender) ? examine(d->conf, d->sender).domain
+						      : default_domain(d->conf);
+}
+
 int return_path_decide(const struct conf *conf, const struct address *sender,
-    const struct header *header, struct return_path *result, struct why *why)
+    const struct header *header, const char *author, struct return_path *result,
+    struct why *why)
 {
 	memset(result, 0, sizeof(*result));
 	struct decision d = {.conf = conf, .sender = sender, .result = result};
-	d.home = is_ours(conf, sender) ? examine(conf, sender).domain : default_domain(conf);
+	choose_home(&d, author);
 	if (decide_from(&d, header, why) != 0)
 		return -1;
 	if (has_wide_word(span_buf(&result->from)))

@@ -13,6 +13,8 @@
  *	masquerade  local part kept, domain replaced by the same rule; a broken
  *	            From: keeps its local part too
  *	off         nothing is replaced; a broken From: counts as foreign
+ * A mended From: gets the return_path only where that is in the same configured domain,
+ * else postmaster of that, so that the signature's d= is From's own domain.
  * <> stays <>. A From: that is missing is made in every mode. Without any
  * configured domain nothing is replaced or refused (but two From: fields), and
  * everything is "not ours".
@@ -38,12 +40,14 @@ struct return_path {
 	                                     "localhost", "local-name" */
 };
 
-/* DECIDE. SENDER is the envelope sender as given; HEADER the message's fields.
+/* DECIDE. SENDER is the envelope sender as given; HEADER the message's fields. AUTHOR is
+ * what a broken or missing From: becomes, an address of ours; NULL: the usual one.
  * -1: the message is refused, WHY says so in words fit for a 550 5.7.1 reply
  * (From: a domain that is not ours, more than one From: field, unreadable From:
  * that can not be repaired). Free RESULT with return_path_free in both cases. */
 int return_path_decide(const struct conf *conf, const struct address *sender,
-    const struct header *header, struct return_path *result, struct why *why) ATTR_MUST_CHECK;
+    const struct header *header, const char *author, struct return_path *result,
+    struct why *why) ATTR_MUST_CHECK;
 void return_path_free(struct return_path *result);
 
 /* For a message that is neither repaired nor refused: the configured domain of the first

@@ -77,7 +77,7 @@ static void check_again(const struct conf *conf, const struct return_path *first
 		must(address_parse_path(span_buf(&first->sender), true, &sender, &used),
 		    "a sender that can not be read");
 	must(header_parse(span_buf(section), &h, &why) == 0, "unreadable section");
-	must(return_path_decide(conf, &sender, &h, &again, &why) == 0, "refused the second time");
+	must(return_path_decide(conf, &sender, &h, NULL, &again, &why) == 0, "refused the second time");
 	must(!again.from_reason, "mended a second time");
 	must(again.domain == first->domain, "another domain the second time");
 	must(span_equal(span_buf(&again.sender), span_buf(&first->sender)), "another sender");
@@ -93,7 +93,7 @@ static void run(const struct conf *conf, const struct address *sender, struct sp
 	struct buf out = {0};
 	if (header_parse(message, &h, &why) != 0)
 		return;
-	if (return_path_decide(conf, sender, &h, &result, &why) == 0) {
+	if (return_path_decide(conf, sender, &h, NULL, &result, &why) == 0) {
 		bool ours = conf->domain_count > 0;
 		must(sender->form != ADDRESS_NULL || result.sender.len == 0, "a report's sender");
 		must(!result.sender_reason || ends_ours(&result.sender), "a foreign replacement");

@@ -53,7 +53,7 @@ static int decide(const char *sender, const char *text, struct return_path *resu
 		fail_msg("the test's sender %s can not be parsed", sender);
 	if (header_parse(span_text(text), &h, why) != 0)
 		fail_msg("the test's header can not be parsed: %s", why->text);
-	int rc = return_path_decide(&conf, &a, &h, result, why);
+	int rc = return_path_decide(&conf, &a, &h, NULL, result, why);
 	header_free(&h);
 	return rc;
 }
@@ -358,6 +358,26 @@ static void test_pass(void **state)
 	CHECK(off);
 }
 
+/* Bounces go to another domain of ours: a mended From: stays in the one that signs. */
+static void test_bounces_elsewhere(void **state)
+{
+	static struct conf_domain two[] = {
+	    {.name = (char *)"example.jp", .return_path = (char *)"bounce@mail.example.jp"},
+	    {.name = (char *)"mail.example.jp", .return_path = (char *)"bounce@mail.example.jp"},
+	};
+	static const struct row rows[] = {
+	    {"both broken", "<apache@localhost>", "From: Shop <apache@localhost>\r\n",
+		"bounce@mail.example.jp", "localhost", "Shop <postmaster@example.jp>",
+		"localhost", "example.jp"},
+	    {"missing", "<apache@localhost>", "To: a@b.org\r\n", "bounce@mail.example.jp",
+		"localhost", "postmaster@example.jp", "missing", "example.jp"},
+	};
+	(void)state;
+	conf.domains = two;
+	conf.domain_count = 2;
+	CHECK(rows);
+}
+
 /* Nothing is configured: nothing can be mended, nothing is refused. */
 static void test_no_domains(void **state)
 {
@@ -393,6 +413,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_refused_long, reset),
 	    cmocka_unit_test_setup(test_refused_wide_word, reset),
 	    cmocka_unit_test_setup(test_pass, reset),
+	    cmocka_unit_test_setup(test_bounces_elsewhere, reset),
 	    cmocka_unit_test_setup(test_no_domains, reset),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ * What an entry of clients makes of a From: that has to be repaired: an address that it
+ * may send as, in the domain that signs.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "relayd/policy.h"
+
+static struct conf_domain domains[] = {
+    {.name = (char *)"example.jp", .return_path = (char *)"bounce@example.jp"},
+    {.name = (char *)"other.org", .return_path = (char *)"bounce@other.org"},
+};
+static const struct conf conf = {.domains = domains, .domain_count = 2,
+    .return_path = {.default_domain = (char *)"example.jp"}};
+
+/* FROM: what leaves; NULL: the message is refused. */
+static void expect(struct conf_client *entry, const char *header, const char *from,
+    const char *domain)
+{
+	struct return_path result;
+	struct address sender;
+	struct header h;
+	struct why why = {0};
+	assert_true(address_parse(span_text("root@web01"), &sender));
+	assert_int_equal(header_parse(span_text(header), &h, &why), 0);
+	int decided = policy_decide(&conf, entry, &sender, &h, &result, &why);
+	if (!from) {
+		assert_int_equal(decided, -1);
+	} else {
+		if (decided != 0)
+			fail_msg("refused: %s", why.text);
+		assert_string_equal(buf_text(&result.from), from);
+		assert_string_equal(result.domain->name, domain);
+	}
+	return_path_free(&result);
+	header_free(&h);
+}
+
+static void test_repaired_from(void **state)
+{
+	static char *shop[] = {(char *)"shop.example.jp"};
+	static char *whole[] = {(char *)"example.jp"};
+	static char *other[] = {(char *)"other.org"};
+	static char *boss[] = {(char *)"boss@other.org", (char *)"shop@example.jp"};
+	struct conf_client entry = {.name = (char *)"shop", .domains = shop, .domain_count = 1};
+	(void)state;
+	expect(&entry, "From: Cron <root@web01>\r\n", "Cron <postmaster@shop.example.jp>",
+	    "example.jp");
+	expect(&entry, "To: a@b.org\r\n", "postmaster@shop.example.jp", "example.jp");
+	expect(&entry, "From: boss@example.jp\r\n", NULL, NULL);
+	entry.domains = whole;
+	expect(&entry, "From: root@web01\r\n", "bounce@example.jp", "example.jp");
+	entry.domains = other;
+	expect(&entry, "From: root@web01\r\n", "bounce@other.org", "other.org");
+	entry.from = boss;
+	entry.from_count = 2;
+	expect(&entry, "From: root@web01\r\n", "boss@other.org", "other.org");
+	entry.domain_count = 0;
+	expect(&entry, "From: root@web01\r\n", "boss@other.org", "other.org");
+	expect(&entry, "From: root@example.jp\r\n", NULL, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_repaired_from)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
