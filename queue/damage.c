@@ -52,7 +52,8 @@ int damage_set_aside(int dir, const struct walk_source *source, uint32_t number,
 	char name[64];
 	char part[72];
 	struct stat st;
-	snprintf(name, sizeof(name), "%016x-%08llx", number, (unsigned long long)from);
+	snprintf(name, sizeof(name), "%016x-%08llx-%08llx", number, (unsigned long long)from,
+	    (unsigned long long)to);
 	snprintf(part, sizeof(part), "%s.part", name);
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0; /* known since an earlier start */

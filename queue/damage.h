@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What can not be read is copied (or moved) to damaged/ and never deleted. The
- * names say where it stood, so the same damage is set aside once however often
- * it is met.
+ * names say where it stood, from where to where, so the same damage is set aside once
+ * however often it is met, and again when it has grown.
  */
 #ifndef QUEUE_DAMAGE_H
 #define QUEUE_DAMAGE_H

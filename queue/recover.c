@@ -64,11 +64,11 @@ static struct entry *take_meta(struct recovery *r, const struct log *log,
 	return entry;
 }
 
-static void take_message(struct recovery *r, const struct log *log, const struct walk *walk)
+static bool take_message(struct recovery *r, const struct log *log, const struct walk *walk)
 {
 	struct record_message m;
 	if (!record_read_message(&m, walk->meta))
-		return; /* read again as a live one, it is found damaged there */
+		return false;
 	struct entry *entry = take_meta(r, log, walk, &m);
 	struct segment *old = segment_find(r->spool, entry->place.segment);
 	if (entry->place.segment && old)
@@ -76,18 +76,19 @@ static void take_message(struct recovery *r, const struct log *log, const struct
 	entry->place = (struct spool_place){log->number, (uint32_t)walk->from};
 	entry->length = walk->to - walk->from;
 	entry->big = walk->record.flags & RECORD_BIG;
+	return true;
 }
 
-static void take_record(struct recovery *r, const struct log *log, const struct walk *walk)
+/* False: its checksums are right, yet it makes no sense. */
+static bool take_record(struct recovery *r, const struct log *log, const struct walk *walk)
 {
 	struct record_note note;
-	if (walk->record.type == RECORD_MESSAGE) {
-		take_message(r, log, walk);
-		return;
-	}
-	if (walk->record.type == RECORD_CLOSED ||
-	    !record_read_note(&note, &walk->record, walk->meta))
-		return;
+	if (walk->record.type == RECORD_MESSAGE)
+		return take_message(r, log, walk);
+	if (walk->record.type == RECORD_CLOSED)
+		return true;
+	if (!record_read_note(&note, &walk->record, walk->meta))
+		return false;
 	struct entry *entry = entry_of(r, note.id);
 	if (note.type == RECORD_RESULT) {
 		record_set_bit(&entry->done, note.recipient);
@@ -97,6 +98,7 @@ static void take_record(struct recovery *r, const struct log *log, const struct 
 		entry->ended = true;
 		entry->end_place = note.place;
 	}
+	return true;
 }
 
 /* The message has been met before: this is a copy that carry-over has made. */
@@ -136,16 +138,17 @@ static int not_set_aside(struct recovery *r, const struct log *log)
 	    "damaged bytes of spool segment %016x can not be set aside", log->number);
 }
 
-/* A bad region. What was never synced is kept all the same when something
- * intact stands behind it, but nobody has to hear of it. */
-static int take_bad(struct recovery *r, const struct log *log, const struct walk *walk)
+/* A bad region, or a record that is as good as one. What was never synced is kept all the
+ * same when something intact stands behind it, but nobody has to hear of it. */
+static int take_bad(struct recovery *r, const struct log *log, const struct walk *walk,
+    const char *what)
 {
 	struct damage_list unsaid = {0};
 	bool synced = log->end || walk->from < log->batch;
 	r->damaged |= synced;
 	r->torn |= !synced;
 	int result = damage_set_aside(r->spool->damaged_dir, &walk->source, log->number,
-	    walk->from, walk->to, "no record that can be read",
+	    walk->from, walk->to, what,
 	    synced ? &r->damage : &unsaid);
 	damage_list_free(&unsaid);
 	return result == 0 ? 0 : not_set_aside(r, log);
@@ -189,14 +192,15 @@ static int read_log(struct recovery *r, struct log *log)
 	int result = 0;
 	while (result == 0 && (step = walk_next(&walk)) != WALK_END) {
 		if (step == WALK_BAD) {
-			result = take_bad(r, log, &walk);
+			result = take_bad(r, log, &walk, "no record that can be read");
 			continue;
 		}
 		if (is_torn(r, log, &walk)) {
 			take_torn(r, log, &walk);
 			continue;
 		}
-		take_record(r, log, &walk);
+		if (!take_record(r, log, &walk))
+			result = take_bad(r, log, &walk, "a record that makes no sense");
 		end = walk.to;
 	}
 	if (result == 0 && end == walk.at && end < log->end)

@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "queue/spool_internal.h"
+#include "queue/crc32c.h"
+#include "queue/record.h"
 #include "queue/spool_io.h"
 #include "relayd/base/mem.h"
 #include "tests/unit/spool_kit.h"
@@ -161,6 +163,45 @@ static void test_damage_in_the_middle(void **state)
 		kit_check(kit);
 		kit_free(kit);
 	}
+	image_free(&image);
+}
+
+/* The next record goes bad later: what is kept by now is not all of it any more. */
+static void test_damage_that_grows(void **state)
+{
+	(void)state;
+	struct image image;
+	image_make(&image, 300);
+	image.data[image_offset(&image, 1)] ^= 0x41;
+	struct kit *kit = image_open(&image, image.data, image.size);
+	assert_int_equal(kit->damages, 1);
+	kit_close(kit);
+	image.data[image_offset(&image, 2)] ^= 0x41;
+	kit_store(kit, image.name, image.data, image.size);
+	kit_open(kit);
+	assert_int_equal(kit->damages, 1);
+	assert_int_equal(kit_count_files(kit, "damaged", ""), 2);
+	kit_free(kit);
+	image_free(&image);
+}
+
+/* Its checksums are right, and still nobody can read it. */
+static void test_record_of_no_sense(void **state)
+{
+	(void)state;
+	struct image image;
+	struct record r;
+	image_make(&image, 300);
+	unsigned char *head = (unsigned char *)image.data + image_offset(&image, 2);
+	assert_true(record_read_head(&r, head));
+	memset(head + RECORD_HEAD, 0xff, 24); /* the state */
+	r.meta_crc = crc32c(0, head + RECORD_HEAD, r.meta_size);
+	record_write_head(&r, head);
+	struct kit *kit = image_open(&image, image.data, image.size);
+	assert_int_equal(kit->damages, 1);
+	assert_int_equal(kit_count_files(kit, "damaged", ""), 1);
+	check_only_lost(kit, 3);
+	kit_free(kit);
 	image_free(&image);
 }
 
@@ -488,6 +529,8 @@ int main(void)
 		cmocka_unit_test(test_garbled_tail),
 		cmocka_unit_test(test_cut_file),
 		cmocka_unit_test(test_damage_in_the_middle),
+		cmocka_unit_test(test_damage_that_grows),
+		cmocka_unit_test(test_record_of_no_sense),
 		cmocka_unit_test(test_damaged_content),
 		cmocka_unit_test(test_damaged_content_read_last),
 		cmocka_unit_test(test_damaged_head),
