@@ -117,6 +117,17 @@ static bool is_torn(const struct recovery *r, const struct log *log, struct walk
 	return walk->record.type == RECORD_MESSAGE && doubtful && !walk_content_is_good(walk);
 }
 
+/* Most likely nobody was promised it. But after an orderly stop the last batch was synced,
+ * and a bit that has changed since can not be told from a torn write. */
+static void keep_unsaid(struct recovery *r, const struct log *log, const struct walk *walk)
+{
+	struct damage_list unsaid = {0};
+	r->torn = true;
+	(void)!damage_set_aside(r->spool->damaged_dir, &walk->source, log->number, walk->from,
+	    walk->to, "", &unsaid);
+	damage_list_free(&unsaid);
+}
+
 /* In the middle a torn message must not come back at the next start, which knows
  * of no last batch here. An END would take the original along with a torn copy. */
 static void take_torn(struct recovery *r, const struct log *log, const struct walk *walk)
@@ -125,6 +136,7 @@ static void take_torn(struct recovery *r, const struct log *log, const struct wa
 		.place = {log->number, (uint32_t)walk->from}};
 	struct record_message m;
 	if (!is_copy(r, walk)) {
+		keep_unsaid(r, log, walk);
 		spool_note(r->spool, &end);
 	} else if (record_read_message(&m, walk->meta)) {
 		take_meta(r, log, walk, &m);

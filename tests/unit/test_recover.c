@@ -103,6 +103,21 @@ static void test_torn_tail(void **state)
 	image_free(&image);
 }
 
+/* A message of the last batch, which after an orderly stop somebody was promised. */
+static void test_garbled_content_is_kept(void **state)
+{
+	(void)state;
+	struct image image;
+	image_make(&image, 300);
+	image.data[image_offset(&image, COUNT - 1) + image_length(&image, COUNT - 1) - 100] ^= 1;
+	struct kit *kit = image_open(&image, image.data, image.size);
+	assert_int_equal(kit->damages, 0);
+	check_only_lost(kit, COUNT);
+	assert_int_equal(kit_count_files(kit, "damaged", ""), 1);
+	kit_free(kit);
+	image_free(&image);
+}
+
 static void test_garbled_tail(void **state)
 {
 	(void)state;
@@ -527,6 +542,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_torn_tail),
 		cmocka_unit_test(test_garbled_tail),
+		cmocka_unit_test(test_garbled_content_is_kept),
 		cmocka_unit_test(test_cut_file),
 		cmocka_unit_test(test_damage_in_the_middle),
 		cmocka_unit_test(test_damage_that_grows),
