@@ -188,7 +188,11 @@ def no_third(_, address):
 
 
 class Life(Faults):
-    """One message's life under some fault, and a life without it after that."""
+    """Messages' lives under some fault, and a life without it after that."""
+
+    def setUp(self):
+        super().setUp()
+        self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.1")  # for the bounce
 
     def life(self, relay):
         """Accept, defer, deliver, bounce: what got a 250."""
@@ -210,6 +214,11 @@ class Life(Faults):
         """Everything that was promised has its end."""
         arrived = wait_for_all(self.receiver, good - {3}, timeout=30)
         wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        reports = [m for m in self.receiver.messages if m.sender == "" and b"u3@" in m.data]
+        copies_of_one = [len(times) for times in arrived.values()]
+        if 3 in good:
+            self.assertGreaterEqual(len(reports), 1, "the bounce is lost")
+        self.assertLessEqual(max([len(reports), *copies_of_one]), 2)
         return arrived
 
     def afterlife(self, relay, good):

@@ -90,11 +90,11 @@ class Memory(Life):
         self.assertGreater(whole, start + 500)
         print(f"     calls of malloc: {start} to the start, {whole - start} in a life", flush=True)
         self.sweep(range(1, start, start // (1000 if FULL else 4)), 1)
-        self.sweep(range(start + 1, whole, 1 if FULL else (whole - start) // 15), 1)
+        self.sweep(range(start + 1, whole, max(1, (whole - start) // (1000 if FULL else 15))), 1)
 
     def test_all_calls_fail_for_a_while(self):
         start, whole = self.count_calls()
-        self.sweep(range(start + 1, whole, 10 if FULL else (whole - start) // 3), 200)
+        self.sweep(range(start + 1, whole, (whole - start) // (100 if FULL else 3)), 200)
 
 
 if __name__ == "__main__":
