@@ -45,7 +45,6 @@ void intake_set_brake(struct intake *intake, struct brake_watch *brake);
 struct intake_peer {
 	bool trusted;       /* may relay without AUTH */
 	const char *client; /* text for logs and Received: address, "unix:UID" */
-	struct conn_address address;
 	bool (*may_send)(void *arg); /* one more message; false: too many lately */
 	void (*gone)(void *arg);
 	void *arg;

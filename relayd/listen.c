@@ -201,7 +201,6 @@ static void take_client(struct listen *l, const struct conf_listen *conf, int fd
 	struct intake_peer who = {
 	    .trusted = is_trusted(l->settings->conf, peer),
 	    .client = peer->addr.ss_family == AF_UNIX ? key : conn_address_text(peer, text),
-	    .address = *peer,
 	    .may_send = may_send,
 	    .gone = session_gone,
 	    .arg = ticket,

@@ -147,27 +147,22 @@ struct mail_parse {
 static int take_size(struct mail_parse *m, const struct parameter *p)
 {
 	uint64_t max = m->offers->max_size;
-	if (p->value.n > 20 || !span_number(p->value, UINT64_MAX, &m->mail.size))
+	uint64_t size;
+	if (p->value.n > 20 || !span_number(p->value, UINT64_MAX, &size))
 		return refuse(m->reply, 501, "5.5.4", "Syntax: SIZE=digits");
-	if (max && m->mail.size > max)
+	if (max && size > max)
 		return refuse(m->reply, 552, "5.3.4", "Message size exceeds the limit");
 	return 0;
 }
 
+/* What a text really holds is seen when it has come; nobody relies on this. */
 static int take_body(struct mail_parse *m, const struct parameter *p)
 {
-	if (span_is_nocase(p->value, "7BIT"))
-		m->mail.body = COMMAND_BODY_7BIT;
-	else if (span_is_nocase(p->value, "8BITMIME"))
-		m->mail.body = COMMAND_BODY_8BITMIME;
-	else if (!span_is_nocase(p->value, "BINARYMIME"))
-		return refuse(
-		    m->reply, 501, "5.5.4", "Syntax: BODY=7BIT or BODY=8BITMIME");
-	else if (!m->offers->binary)
+	if (span_is_nocase(p->value, "7BIT") || span_is_nocase(p->value, "8BITMIME"))
+		return 0;
+	if (span_is_nocase(p->value, "BINARYMIME"))
 		return refuse(m->reply, 555, "5.5.4", "BODY=BINARYMIME is not supported");
-	else
-		m->mail.body = COMMAND_BODY_BINARYMIME;
-	return 0;
+	return refuse(m->reply, 501, "5.5.4", "Syntax: BODY=7BIT or BODY=8BITMIME");
 }
 
 static int take_smtputf8(struct mail_parse *m, const struct parameter *p)
@@ -233,8 +228,7 @@ static const struct {
 static bool is_offered(const struct command_offers *o, size_t parameter)
 {
 	const bool offered[] = {
-	    o->size, o->eightbit || o->binary, o->smtputf8, o->auth, o->dsn, o->dsn,
-	    o->require_tls};
+	    o->size, o->eightbit, o->smtputf8, o->auth, o->dsn, o->dsn, o->require_tls};
 	return offered[parameter];
 }
 

@@ -38,11 +38,9 @@ void command_parse(struct span line, struct command *c);
 
 /* Which parameters are understood here; what was not offered is 555. */
 struct command_offers {
-	bool size, eightbit, smtputf8, binary, auth, dsn, require_tls;
+	bool size, eightbit, smtputf8, auth, dsn, require_tls;
 	uint64_t max_size; /* 0: no limit; over it: 552 5.3.4 */
 };
-
-enum command_body { COMMAND_BODY_7BIT, COMMAND_BODY_8BITMIME, COMMAND_BODY_BINARYMIME };
 
 enum command_ret { COMMAND_RET_NONE, COMMAND_RET_FULL, COMMAND_RET_HDRS };
 
@@ -54,8 +52,6 @@ enum command_ret { COMMAND_RET_NONE, COMMAND_RET_FULL, COMMAND_RET_HDRS };
 
 struct command_mail {
 	struct address from;
-	uint64_t size; /* as declared; 0: not */
-	enum command_body body;
 	bool smtputf8;
 	enum command_ret ret;
 	bool require_tls;  /* RFC 8689 */

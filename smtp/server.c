@@ -362,7 +362,6 @@ struct server *server_new(struct conn *conn, const struct server_options *option
 	s->handler = handler;
 	s->arg = arg;
 	s->session_end = clock_mono_ms() + options->limits->session_total;
-	conn_address_text(conn_peer(conn), s->client);
 	conn_set_handler(conn, on_conn, s);
 	if (!options->tls_now) {
 		say_banner(s);
@@ -388,7 +387,6 @@ static const char *protocol_name(bool utf8, bool esmtp, bool tls, bool auth)
 struct server_info server_info(const struct server *s)
 {
 	struct server_info info = {
-	    .client = s->client,
 	    .helo = span_text(s->helo),
 	    .esmtp = s->esmtp,
 	    .tls = conn_ssl(s->conn) != NULL,

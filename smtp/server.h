@@ -23,7 +23,6 @@ struct server; /* one session */
 
 /* Facts that the handler may ask for. */
 struct server_info {
-	const char *client;  /* address text, "unix" */
 	struct span helo;
 	bool esmtp;
 	bool tls;

@@ -60,7 +60,6 @@ struct server {
 	struct buf out;  /* replies that go to conn in one piece */
 	struct buf late; /* in wire form: what is said behind a refused chunk, or the
 	                    421 of a shutdown behind an owed answer */
-	char client[CONN_ADDRESS_TEXT];
 };
 
 /* server.c */

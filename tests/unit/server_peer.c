@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <linux/sockios.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -78,11 +76,7 @@ static bool on_mail(void *arg, const struct command_mail *mail, struct reply *re
 	struct peer *p = arg;
 	check_call(p);
 	struct span a = mail->from.text;
-	note(p, "mail <%.*s>%s%s", (int)a.n, a.p,
-	    mail->body == COMMAND_BODY_8BITMIME ? " 8bit" : "", mail->smtputf8 ? " utf8" : "");
-	if (mail->size)
-		p->events.data[--p->events.len] = '\0',
-		buf_addf(&p->events, " %llu\n", (unsigned long long)mail->size);
+	note(p, "mail <%.*s>%s", (int)a.n, a.p, mail->smtputf8 ? " utf8" : "");
 	p->bad_data = span_is(mail->from.local, "nodata");
 	p->hang_data = span_is(mail->from.local, "hangdata");
 	if (p->shut)
@@ -105,7 +99,7 @@ static bool on_data(void *arg, struct reply *reply)
 	struct peer *p = arg;
 	check_call(p);
 	struct server_info info = server_info(p->server);
-	note(p, "data %s %.*s %s%s", info.protocol, (int)info.helo.n, info.helo.p, info.client,
+	note(p, "data %s %.*s%s", info.protocol, (int)info.helo.n, info.helo.p,
 	    info.user ? " user" : "");
 	if (p->bad_data)
 		reply_set(reply, 451, "4.3.0", "no room");
@@ -222,31 +216,10 @@ static void ignore_event(struct conn *conn, enum conn_event event, const struct 
 	(void)arg;
 }
 
-/* Both ends of a TCP connection at p->address. */
-static void connect_pair(const struct conn_address *address, int pair[2])
-{
-	struct sockaddr_storage bound;
-	socklen_t len = sizeof(bound);
-	int listener = socket(address->addr.ss_family, SOCK_STREAM, 0);
-	if (listener < 0 || bind(listener, (const struct sockaddr *)&address->addr, address->len) ||
-	    listen(listener, 1) || getsockname(listener, (struct sockaddr *)&bound, &len))
-		bug("no listening socket");
-	pair[1] = socket(address->addr.ss_family, SOCK_STREAM, 0);
-	if (pair[1] < 0 || connect(pair[1], (struct sockaddr *)&bound, len))
-		bug("can not connect to our own socket");
-	pair[0] = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-	int on = 1;
-	ioctl(pair[1], FIONBIO, &on);
-	setsockopt(pair[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	close(listener);
-}
-
 void peer_open(struct peer *p)
 {
 	int pair[2] = {-1, -1};
-	if (p->address.len)
-		connect_pair(&p->address, pair);
-	else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) != 0)
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) != 0)
 		bug("no socket pair");
 	p->fd = pair[1];
 	p->options.limits = &p->limits;

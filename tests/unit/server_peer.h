@@ -17,7 +17,6 @@ struct peer {
 	struct server *server; /* NULL once it is closed */
 	struct server_options options;
 	struct conf_limits limits;
-	struct conn_address address; /* to listen at; len 0: a socket pair */
 	/* the handler */
 	bool later; /* the answer comes by peer_answer */
 	bool pause; /* `text` always returns false */

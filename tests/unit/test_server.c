@@ -115,8 +115,6 @@ static void set_option(struct script *s, const char *key, const char *value)
 		s->split = 0;
 	else if (strcmp(key, "answer_code") == 0)
 		p->answer_code = (unsigned)strtoul(value, NULL, 10);
-	else if (strcmp(key, "address") == 0)
-		assert_int_equal(conn_address_parse(&p->address, value, 0), 0);
 	else if (!set_number(p, key, strtoll(value, NULL, 10)))
 		fail_at(s, "no option %s", key);
 }
