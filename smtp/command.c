@@ -58,12 +58,38 @@ static bool has_controls(struct span s)
 	return false;
 }
 
+static bool is_letter(char c)
+{
+	int lower = text_lower_byte(c);
+	return lower >= 'a' && lower <= 'z';
+}
+
+/* A web page, or a server that fetches what it is told to, can be made to send us HTTP
+ * (or a TLS handshake) with commands behind: what is of another protocol is not only
+ * unknown, its sender must not be listened to any more. A method that is not listed here
+ * has a Host field in the next line. */
+static bool is_foreign(struct span line)
+{
+	static const char *const methods[] = {
+	    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PRI"};
+	struct span rest = skip_blanks(line);
+	struct span word = take_until(&rest, ' ');
+	if (word.n == 0)
+		return false;
+	if (!is_letter(word.p[0]) || memchr(word.p, ':', word.n))
+		return true;
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (span_is_nocase(word, methods[i]))
+			return true;
+	return false;
+}
+
 void command_parse(struct span line, struct command *c)
 {
 	struct span rest = line;
 	while (rest.n && is_blank(rest.p[rest.n - 1]))
 		rest.n--;
-	*c = (struct command){COMMAND_UNKNOWN, rest};
+	*c = (struct command){is_foreign(rest) ? COMMAND_FOREIGN : COMMAND_UNKNOWN, rest};
 	if (has_controls(rest))
 		return;
 	struct span verb = take_until(&rest, ' ');
@@ -110,8 +136,7 @@ struct parameter {
 
 static bool is_name_byte(char c)
 {
-	int lower = text_lower_byte(c);
-	return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-';
+	return is_letter(c) || (c >= '0' && c <= '9') || c == '-';
 }
 
 /* The next parameter: 1, none left: 0, malformed: -1 (RFC 5321 section 4.1.2). */

@@ -25,6 +25,7 @@ enum command_verb {
 	COMMAND_QUIT,
 	COMMAND_STARTTLS,
 	COMMAND_AUTH,
+	COMMAND_FOREIGN, /* no SMTP at all: HTTP, a header field, binary */
 	COMMAND_UNKNOWN,
 };
 
@@ -33,7 +34,9 @@ struct command {
 	struct span argument; /* behind verb and one space, trailing white space cut */
 };
 
-/* Split LINE (without CRLF). A line with NUL or other controls is UNKNOWN. */
+/* Split LINE (without CRLF). A line with NUL or other controls is UNKNOWN. FOREIGN is
+ * what begins with a method of HTTP, with a word that has a colon, or with a byte that
+ * is no letter. */
 void command_parse(struct span line, struct command *c);
 
 /* Which parameters are understood here; what was not offered is 555. */

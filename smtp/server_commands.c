@@ -237,6 +237,13 @@ static enum server_state run_unknown(struct server *s, const struct command *c)
 	return s->state;
 }
 
+static enum server_state run_foreign(struct server *s, const struct command *c)
+{
+	(void)c;
+	server_say(s, 421, "4.7.0", "This is SMTP, not HTTP nor anything else; the session ends");
+	return SERVER_END;
+}
+
 static const struct {
 	unsigned states; /* where it may come */
 	enum server_state (*run)(struct server *s, const struct command *c);
@@ -255,6 +262,7 @@ static const struct {
     [COMMAND_QUIT] = {ANYWHERE, run_quit},
     [COMMAND_STARTTLS] = {ANYWHERE, run_starttls}, /* where it is not offered: 502 */
     [COMMAND_AUTH] = {ANYWHERE, run_auth}, /* where it is not offered: 502 */
+    [COMMAND_FOREIGN] = {ANYWHERE, run_foreign},
     [COMMAND_UNKNOWN] = {ANYWHERE, run_unknown},
 };
 

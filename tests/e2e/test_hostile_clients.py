@@ -253,6 +253,26 @@ class Floods(Case):
         relay.send("a@example.jp", "user@dest.test", TEXT)
         self.receiver.wait(1)
 
+    def test_http_is_not_smtp(self):
+        """What a browser, or a server that fetches any URL, is made to send: the commands in
+        it are not run, whatever the method is called."""
+        relay = self.relay().start()
+        body = (b"HELO x\r\nMAIL FROM:<a@example.jp>\r\nRCPT TO:<user@dest.test>\r\nDATA\r\n" + TEXT +
+                b".\r\nQUIT\r\n")
+        fields = b"Host: 127.0.0.1\r\nContent-Type: text/plain\r\n\r\n"
+        for request, codes in ((b"POST / HTTP/1.1\r\n", [421]), (b"put /x\r\n", [421]),
+                               (b"FETCH / HTTP/1.1\r\n", [500, 421]),
+                               (b"GET /" + b"x" * 10000 + b" HTTP/1.1\r\n", [500, 421]),
+                               (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\r\n", [421])):
+            with self.subTest(request[:20]), RawClient(relay, greet=False) as client:
+                client.expect(220)
+                client.send(request + fields + body)
+                self.assertEqual([code for code, _ in client.replies()], codes)
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+        self.gone(relay)
+        self.assertEqual(len(self.receiver.messages), 1)
+
     def test_parameters_without_end(self):
         relay = self.relay().start()
         with RawClient(relay) as client:
