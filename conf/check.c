@@ -120,6 +120,9 @@ static void check_listen_socket(const struct check *c, size_t i)
 	if (l->tls != CONF_LISTEN_TLS_NONE)
 		report_add(c->report, place(c, "listen.[%zu].tls", i), "listen.tls",
 		    "a Unix socket needs no TLS, expected \"none\"");
+	if (l->proxy_count)
+		report_add(c->report, place(c, "listen.[%zu].proxy", i), "listen.proxy",
+		    "no balancer has an address on a Unix socket, expected none");
 }
 
 static void check_listen(const struct check *c, size_t i)

@@ -99,7 +99,8 @@ const struct table_row table_rows[] = {
 	.count = offsetof(struct conf_listen, proxy_count), .syntax = &syntax_network,
 	.standard = "",
 	.sentence = "Balancers, that tell whose connection they pass on with a PROXY header "
-		    "(version 1 or 2). With some, nobody else is spoken to here."},
+		    "(version 1 or 2). With some, nobody else is spoken to here, and where the "
+		    "header names no client (a health check), none is trusted."},
 
     {"trusted_networks", TABLE_NETWORKS, TABLE_EMPTY, MANY(trusted_networks, trusted_count),
 	.syntax = &syntax_network, .standard = "127.0.0.0/8 ::1",

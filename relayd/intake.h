@@ -44,6 +44,7 @@ void intake_set_brake(struct intake *intake, struct brake_watch *brake);
  * called once when the session is over. */
 struct intake_peer {
 	bool trusted;       /* may relay without AUTH */
+	bool unnamed;       /* comes through a balancer that names no client; not trusted */
 	const char *client; /* text for logs and Received: address, "unix:UID" */
 	bool (*may_send)(void *arg); /* one more message; false: too many lately */
 	void (*gone)(void *arg);

@@ -137,7 +137,10 @@ static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *re
 	const struct address *to = &rcpt->to;
 	if (!session->peer.trusted && !sub->envelope.user[0]) {
 		reply_set(reply, 554, "5.7.1",
-		    "relay access denied: %s is not in trusted_networks and has not logged in",
+		    session->peer.unnamed
+			? "relay access denied: the PROXY header of %s names no client, and nobody has "
+			  "logged in"
+			: "relay access denied: %s is not in trusted_networks and has not logged in",
 		    session->client);
 		return refuse_rcpt(sub, to, reply);
 	}

@@ -181,8 +181,9 @@ static void refuse_connection(struct listen *l, int fd, const char *line)
 	l->warned = true;
 }
 
+/* UNNAMED: PEER is a balancer that does not say whose connection it is. */
 static void take_client(struct listen *l, const struct conf_listen *conf, int fd,
-    const struct conn_address *peer)
+    const struct conn_address *peer, bool unnamed)
 {
 	char key[CONN_ADDRESS_TEXT];
 	char text[CONN_ADDRESS_TEXT];
@@ -199,7 +200,8 @@ static void take_client(struct listen *l, const struct conf_listen *conf, int fd
 	ticket->listen = l;
 	snprintf(ticket->key, sizeof(ticket->key), "%s", key);
 	struct intake_peer who = {
-	    .trusted = is_trusted(l->settings->conf, peer),
+	    .trusted = !unnamed && is_trusted(l->settings->conf, peer),
+	    .unnamed = unnamed,
 	    .client = peer->addr.ss_family == AF_UNIX ? key : conn_address_text(peer, text),
 	    .may_send = may_send,
 	    .gone = session_gone,
@@ -209,14 +211,14 @@ static void take_client(struct listen *l, const struct conf_listen *conf, int fd
 	intake_session(l->intake, conn, conf, &who);
 }
 
-static void header_read(void *arg, int fd, const struct conn_address *client)
+static void header_read(void *arg, int fd, const struct conn_address *client, bool own)
 {
 	struct proxy_wait *wait = arg;
 	struct listen *l = wait->listen;
 	struct conf_listen conf = wait->conf;
 	wait_free(wait);
 	if (fd >= 0)
-		take_client(l, &conf, fd, client);
+		take_client(l, &conf, fd, client, own);
 }
 
 /* Only balancers that the configuration names may say who the client is; on such a
@@ -260,7 +262,7 @@ static void take_connection(struct listener *one, int fd, const struct conn_addr
 	else if (conf->proxy_count)
 		await_header(one->listen, conf, fd, peer);
 	else
-		take_client(one->listen, conf, fd, peer);
+		take_client(one->listen, conf, fd, peer, false);
 }
 
 static void accept_failed(struct listen *l, int error)

@@ -39,7 +39,7 @@ static void give_up(struct proxied *p, const char *reason)
 	log_text(LOG_LEVEL_WARN, "proxy: %s: %s; expected a PROXY header, since listen.proxy has "
 	    "this address", conn_address_text(&p->peer, text), reason);
 	proxied_cancel(p);
-	done(arg, -1, NULL);
+	done(arg, -1, NULL, false);
 }
 
 static void too_late(void *arg)
@@ -72,7 +72,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	void *to = p->arg;
 	struct conn_address client = header.own ? p->peer : header.client;
 	release(p);
-	done(to, fd, &client);
+	done(to, fd, &client, header.own);
 }
 
 struct proxied *proxied_new(struct loop *loop, int fd, const struct conn_address *peer,

@@ -11,9 +11,9 @@
 struct proxied;
 
 /* The header is there: FD is the caller's again, with the client's bytes still to be
- * read, and CLIENT who it is for (the balancer itself when it says so). FD -1: no
- * good header came within five seconds; it is closed. */
-typedef void proxied_done(void *arg, int fd, const struct conn_address *client);
+ * read, and CLIENT who it is for. OWN: it names nobody, and CLIENT is the balancer. FD
+ * -1: no good header came within five seconds; it is closed. */
+typedef void proxied_done(void *arg, int fd, const struct conn_address *client, bool own);
 
 /* Take over FD, just accepted (non-blocking) from PEER. DONE comes once, never from
  * inside this call. */

@@ -24,8 +24,8 @@ def six(client):
 
 
 class Proxy(Case):
-    def start(self, balancers=("127.0.0.1/32",), **settings):
-        relay = self.relay(trusted_networks=["10.1.0.0/16", "2001:db8::/32"], **settings)
+    def start(self, balancers=("127.0.0.1/32",), trusted=("10.1.0.0/16", "2001:db8::/32"), **settings):
+        relay = self.relay(trusted_networks=list(trusted), **settings)
         relay.change(listen=({"address": "127.0.0.1", "port": relay.port,
                               "proxy": list(balancers)},))
         return relay.start()
@@ -62,6 +62,17 @@ class Proxy(Case):
                     self.assertEqual(got, code)
                     if b"192.0.2.1 " in header:
                         self.assertIn("192.0.2.1 is not in trusted_networks", text)
+
+    def test_who_is_not_named_is_not_the_balancer(self):
+        """A balancer on this machine, as trusted as it may be: nobody relays in its name."""
+        relay = self.start(trusted=("127.0.0.0/8", "::1"))
+        for header in (b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN ::1 ::1 1 2\r\n", version2(0, 0, b""),
+                       version2(0, 0x11, four("127.0.0.1")), version2(1, 0, b"")):
+            with self.subTest(header):
+                code, text = self.rcpt(relay, header)
+                self.assertEqual(code, 554)
+                self.assertIn("the PROXY header of 127.0.0.1 names no client", text)
+        self.assertEqual(self.rcpt(relay, b"PROXY TCP4 127.0.0.1 127.0.0.1 4000 25\r\n")[0], 250)
 
     def test_the_client_is_in_log_and_trace(self):
         relay = self.start()

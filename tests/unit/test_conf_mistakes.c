@@ -164,6 +164,8 @@ static const char *const mistakes[][2] = {
     /* what keys mean to each other */
     {"listen = ( { address = \"/x\"; port = 25; } );",
 	"t:1: listen.port: a Unix socket has no port, expected none\n"},
+    {"listen = ( { address = \"/x\";\nproxy = [ \"127.0.0.1\" ]; } );",
+	"t:2: listen.proxy: no balancer has an address on a Unix socket, expected none\n"},
     {"listen = ( { address = \"0.0.0.0\"; auth = true; } );",
 	"t:1: listen.auth: passwords would cross the network in the clear, expected tls = "
 	"\"starttls\" or \"implicit\" here\n"},
