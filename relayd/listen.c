@@ -289,6 +289,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 				accept_failed(one->listen, errno);
 			return;
 		}
+		conn_address_unmap(&peer); /* a passed socket may listen for both */
 		take_connection(one, got, &peer);
 	}
 }

@@ -156,7 +156,8 @@ enum proxy_result proxy_parse(const unsigned char *p, size_t n, size_t *more,
 		*more = LINE_MIN_V1; /* no header is shorter */
 		return PROXY_MORE;
 	}
-	if (p[0] == signature[0])
-		return parse_binary(p, n, more, header);
-	return parse_line(p, n, more, header);
+	enum proxy_result result = p[0] == signature[0] ? parse_binary(p, n, more, header)
+							: parse_line(p, n, more, header);
+	conn_address_unmap(&header->client);
+	return result;
 }

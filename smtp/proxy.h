@@ -22,7 +22,7 @@ enum proxy_result {
 struct proxy_header {
 	bool own;                   /* the balancer speaks for itself (health check), or
 	                               does not know for whom */
-	struct conn_address client; /* IPv4 or IPv6; not with OWN */
+	struct conn_address client; /* IPv4 or IPv6, never mapped; not with OWN */
 };
 
 /* P holds the N bytes that have come so far (none at first). */

@@ -54,6 +54,9 @@ const char *conn_address_text(const struct conn_address *a, char *buf);
 /* Parse a numeric address (no name look-up). PORT in host order. -1: not one. */
 int conn_address_parse(struct conn_address *a, const char *text, uint16_t port);
 uint16_t conn_address_port(const struct conn_address *a);
+/* ::ffff:192.0.2.1, as sockets that listen for both and balancers have it, becomes
+ * 192.0.2.1: who compares or counts clients, or writes an address literal, wants one form. */
+void conn_address_unmap(struct conn_address *a);
 
 /* An accepted socket FD (non-blocking, close-on-exec; taken over). Reading
  * starts with the next turn. */

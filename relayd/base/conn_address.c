@@ -79,9 +79,7 @@ int conn_address_parse(struct conn_address *a, const char *text, uint16_t port)
 	return 0;
 }
 
-/* A socket that listens on :: gives IPv4 peers as ::ffff:192.0.2.1; who
- * compares networks or writes an address literal wants the IPv4 form. */
-static void unmap(struct conn_address *a)
+void conn_address_unmap(struct conn_address *a)
 {
 	struct in_addr addr4;
 	if (a->addr.ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&in6(a)->sin6_addr))
@@ -97,5 +95,5 @@ void conn_address_of_peer(int fd, struct conn_address *a)
 	if (getpeername(fd, (struct sockaddr *)&a->addr, &len) != 0)
 		return;
 	a->len = len;
-	unmap(a);
+	conn_address_unmap(a);
 }

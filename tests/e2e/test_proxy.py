@@ -51,6 +51,8 @@ class Proxy(Case):
                                  (b"PROXY TCP4 192.0.2.1 127.0.0.1 4000 25\r\n", 554),
                                  (b"PROXY TCP4 127.0.0.1 127.0.0.1 4000 25\r\n", 554),
                                  (b"PROXY TCP6 2001:db8::7 ::1 4000 25\r\n", 250),
+                                 (b"PROXY TCP6 ::ffff:10.1.2.3 ::1 4000 25\r\n", 250),
+                                 (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 4000 25\r\n", 554),
                                  (b"PROXY UNKNOWN\r\n", 554),
                                  (version2(1, 0x11, four("10.1.2.3")), 250),
                                  (version2(1, 0x11, four("192.0.2.1")), 554),
@@ -61,7 +63,7 @@ class Proxy(Case):
                     got, text = self.rcpt(relay, header, apart)
                     self.assertEqual(got, code)
                     if b"192.0.2.1 " in header:
-                        self.assertIn("192.0.2.1 is not in trusted_networks", text)
+                        self.assertIn("denied: 192.0.2.1 is not in trusted_networks", text)
 
     def test_who_is_not_named_is_not_the_balancer(self):
         """A balancer on this machine, as trusted as it may be: nobody relays in its name."""

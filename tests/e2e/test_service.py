@@ -58,11 +58,11 @@ class Service(Case):
         self.addCleanup(lambda: [os.close(fd) for fd in copies])
         return relay.start()
 
-    def listening(self, family, address):
+    def listening(self, family, address, both=False):
         s = socket.socket(family)
         self.addCleanup(s.close)
         if family == socket.AF_INET6:
-            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
         s.bind(address)
         s.listen(16)
         return s
@@ -130,6 +130,16 @@ class Service(Case):
         relay.stop()
         # they are the manager's: neither gone nor made anew
         self.assertEqual([os.stat(p).st_ino for p in (relay.control, relay.submit)], before)
+
+    def test_a_socket_for_both_families(self):
+        """As systemd makes them for ListenStream=25: an IPv4 client is one, in all respects."""
+        port = free_port()
+        relay = self.relay(listen=({"address": "::", "port": port},))
+        relay.port = port
+        self.handing_over(relay, self.listening(socket.AF_INET6, ("::", port), both=True))
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.assertIn("([127.0.0.1])", self.receiver.wait(1)[0].header)
+        relay.wait_log(r"accept .*client=127\.0\.0\.1")
 
     def test_a_socket_that_nobody_wants(self):
         relay = self.relay()

@@ -14,6 +14,7 @@
 #define FOUR "\xc0\0\x02\x01" "\xc6\x33\x64\x01" "\xdc\x04\0\x19"
 #define SIX "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01" \
 	"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02" "\xdc\x04\0\x19"
+#define MAPPED "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x01"
 #define BYTES(text) text, sizeof(text) - 1
 
 static const struct row {
@@ -24,10 +25,12 @@ static const struct row {
 } rows[] = {
     {BYTES("PROXY TCP4 192.0.2.1 198.51.100.1 56324 25\r\n"), PROXY_DONE, "192.0.2.1"},
     {BYTES("PROXY TCP6 2001:db8::1 2001:db8::2 56324 25\r\n"), PROXY_DONE, "2001:db8::1"},
+    {BYTES("PROXY TCP6 ::ffff:192.0.2.1 ::1 56324 25\r\n"), PROXY_DONE, "192.0.2.1"},
     {BYTES("PROXY UNKNOWN\r\n"), PROXY_DONE, NULL},
     {BYTES("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n"), PROXY_DONE, NULL},
     {BYTES(V2 "\x21\x11\0\x0c" FOUR), PROXY_DONE, "192.0.2.1"},
     {BYTES(V2 "\x21\x21\0\x24" SIX), PROXY_DONE, "2001:db8::1"},
+    {BYTES(V2 "\x21\x21\0\x24" MAPPED MAPPED "\xdc\x04\0\x19"), PROXY_DONE, "192.0.2.1"},
     {BYTES(V2 "\x21\x11\0\x0f" FOUR "\x04\0\0"), PROXY_DONE, "192.0.2.1"}, /* TLVs */
     {BYTES(V2 "\x20\0\0\0"), PROXY_DONE, NULL},
     {BYTES(V2 "\x20\x11\0\x0c" FOUR), PROXY_DONE, NULL},
