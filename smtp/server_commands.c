@@ -104,6 +104,7 @@ static enum server_state run_mail(struct server *s, const struct command *c)
 	}
 	s->utf8 = mail.smtputf8;
 	s->recipients = 0;
+	s->malformed = 0;
 	reply_set(&reply, 250, "2.1.0", "Sender ok");
 	s->open = s->handler->mail(s->arg, &mail, &reply);
 	return decided(s, &reply, s->open ? SERVER_MAIL : SERVER_READY);
@@ -118,7 +119,9 @@ static enum server_state run_rcpt(struct server *s, const struct command *c)
 		return s->state;
 	}
 	if (command_parse_rcpt(c->argument, s->utf8, s->esmtp, &rcpt, &reply) != 0) {
-		s->errors++;
+		/* a client that sends on what others wrote can not help it, and if it were cut
+		 * off here the others would not get their mail, however often it tries */
+		s->errors += ++s->malformed > (uint64_t)s->options.limits->recipients;
 		return decided(s, &reply, s->state);
 	}
 	reply_set(&reply, 250, "2.1.5", "Recipient ok");

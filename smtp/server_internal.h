@@ -46,7 +46,8 @@ struct server {
 	struct auth_exchange *exchange; /* AUTH, LOGIN: the mechanism at work */
 	bool approved;  /* AUTH: the handler has said yes, the client has the last word */
 	struct buf final; /* LOGIN: what it is told before */
-	uint64_t recipients;
+	uint64_t recipients; /* of this transaction, taken */
+	uint64_t malformed;  /* ... and those that could not be read */
 	uint64_t errors;
 	uint64_t messages;
 	struct body_decoder decoder;

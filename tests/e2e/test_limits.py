@@ -84,6 +84,21 @@ class Limits(Case):
         messages = self.receiver.wait(2)
         self.assertEqual(sorted(len(m.recipients) for m in messages), [1, 5])
 
+    def test_recipients_that_can_not_be_read(self):
+        """As a list sends them on that nobody has checked: the good ones get their mail."""
+        relay = self.relay(limits={"errors": 5}).start()
+        with RawClient(relay) as client:
+            client.ask(b"MAIL FROM:<a@example.jp>", 250)
+            for i in range(20):
+                client.ask(b"RCPT TO:<u%d@dest..test>" % i, 501)
+            client.ask(b"RCPT TO:<user@dest.test>", 250)
+            for i in range(20):
+                client.ask(b"RCPT TO:<u%d@dest..test>" % i, 501)
+            client.ask(b"DATA", 354)
+            client.send(TEXT + b".\r\n")
+            client.expect(250)
+        self.receiver.wait(1)
+
     def test_hops(self):
         relay = self.relay(limits={"hops": 30}).start()
         hop = b"Received: from x by y; Sat, 21 Nov 2026 00:00:00 +0900\r\n"
