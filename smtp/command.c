@@ -4,6 +4,7 @@
  */
 #include "smtp/command.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "smtp/xtext.h"
@@ -169,14 +170,26 @@ struct mail_parse {
 	unsigned seen; /* bits by index into parameters[] */
 };
 
+/* RFC 1870 section 3: 20 digits at most, which may be more than any number here holds. */
+static bool is_size(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+	return s.n > 0 && s.n <= 20;
+}
+
 static int take_size(struct mail_parse *m, const struct parameter *p)
 {
 	uint64_t max = m->offers->max_size;
 	uint64_t size;
-	if (p->value.n > 20 || !span_number(p->value, UINT64_MAX, &size))
-		return refuse(m->reply, 501, "5.5.4", "Syntax: SIZE=digits");
-	if (max && size > max)
-		return refuse(m->reply, 552, "5.3.4", "Message size exceeds the limit");
+	if (!is_size(p->value))
+		return refuse(m->reply, 501, "5.5.4", "Syntax: SIZE=digits, 20 at most");
+	if (max && !span_number(p->value, max, &size)) {
+		reply_set(m->reply, 552, "5.3.4",
+		    "The message is over %" PRIu64 " bytes (limits.message_size)", max);
+		return -1;
+	}
 	return 0;
 }
 

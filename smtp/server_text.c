@@ -4,6 +4,8 @@
  * are read to their end all the same, since the client can not stop and what
  * follows must not be taken for commands; nothing of them is kept.
  */
+#include <inttypes.h>
+
 #include "smtp/server_internal.h"
 
 /* Octets decoded at a time. A repaired newline is two octets for one, so the
@@ -20,8 +22,15 @@ void server_text_begin(struct server *s, bool dots)
 	body_decoder_init(&s->decoder, &limits, dots);
 }
 
+static void set_too_big(const struct server *s, struct reply *reply)
+{
+	reply_set(reply, 552, "5.3.4", "The message is over %" PRId64 " bytes (limits.message_size)",
+	    s->options.limits->message_size);
+}
+
 static void say_fault(struct server *s)
 {
+	struct reply reply = {0};
 	switch (s->decoder.fault) {
 	case BODY_FINE:
 		break;
@@ -29,15 +38,20 @@ static void say_fault(struct server *s)
 		server_say(s, 550, "5.6.11", "The message has a CR or LF alone; lines end with CRLF");
 		break;
 	case BODY_LONG_LINE:
-		server_say(s, 554, "5.6.0", "The message has a line that is too long");
+		reply_set(&reply, 554, "5.6.0",
+		    "The message has a line of over %" PRId64 " bytes (limits.text_line)",
+		    s->options.limits->text_line);
+		server_reply(s, &reply);
 		break;
 	case BODY_NUL:
 		server_say(s, 550, "5.6.0", "The message has a NUL byte");
 		break;
 	case BODY_TOO_BIG:
-		server_say(s, 552, "5.3.4", "The message is too big");
+		set_too_big(s, &reply);
+		server_reply(s, &reply);
 		break;
 	}
+	reply_free(&reply);
 }
 
 /* What the decoder made goes to the handler; with a fault nothing does. */
@@ -152,7 +166,7 @@ static bool refusal(struct server *s, const struct command_bdat *bdat, struct re
 	}
 	uint64_t before = s->state == SERVER_BDAT ? s->decoder.size : 0;
 	if (limit && (before > limit || bdat->size > limit - before)) {
-		reply_set(reply, 552, "5.3.4", "The message is too big");
+		set_too_big(s, reply);
 		return true;
 	}
 	if (s->state == SERVER_BDAT)

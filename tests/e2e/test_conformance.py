@@ -142,8 +142,9 @@ class Conformance(Case):
         """6.1: digits only; what wraps at 2^32, 2^64 or below zero is no small number."""
         client = self.client()
         rows = [(b"%d" % (1 << 32), 552), (b"%d" % ((1 << 32) + 10), 552), (b"%d" % ((1 << 64) - 1), 552),
-                (b"%d" % (1 << 64), 501), (b"%d" % ((1 << 64) + 10), 501), (b"-1", 501), (b"+10", 501),
-                (b"0x10", 501), (b"1e3", 501), (b"1K", 501), (b"10 SIZE=10", 501), (b"10", 250)]
+                (b"%d" % (1 << 64), 552), (b"%d" % ((1 << 64) + 10), 552), (b"9" * 20, 552),
+                (b"9" * 21, 501), (b"-1", 501), (b"+10", 501), (b"0x10", 501),
+                (b"1e3", 501), (b"1K", 501), (b"10 SIZE=10", 501), (b"10", 250)]
         self.answers(client, [(b"MAIL FROM:<a@example.jp> SIZE=" + value, code) for value, code in rows])
         self.answers(client, [(b"RCPT TO:<user@dest.test>", 250), (b"DATA", 354)])
         client.send(TEXT + b".\r\n")  # more than was said: no matter

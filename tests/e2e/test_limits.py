@@ -31,10 +31,11 @@ class Limits(Case):
             self.assertEqual(self.data(client, exact)[0], 250)
             code, text = self.data(client, exact + b"z\r\n")
             self.assertEqual((code, text[:5]), (552, "5.3.4"))
+            self.assertIn("over 10240 bytes (limits.message_size)", text)
             self.assertEqual(self.data(client, TEXT + b"x" * 300000 + b"\r\n")[0], 552)
             client.envelope()
             client.send(b"BDAT 10241 LAST\r\n" + b"x" * 10241)
-            client.expect(552)
+            self.assertIn("over 10240 bytes (limits.message_size)", client.expect(552)[1])
             client.envelope()
             client.send(b"BDAT 10000\r\n" + b"x" * 10000 + b"BDAT 241 LAST\r\n" + b"x" * 241)
             client.expect(250)
@@ -60,7 +61,9 @@ class Limits(Case):
         relay = self.relay(limits={"text_line": "2000B"}).start()
         with RawClient(relay) as client:
             self.assertEqual(self.data(client, TEXT + b"x" * 2000 + b"\r\n")[0], 250)
-            self.assertEqual(self.data(client, TEXT + b"x" * 2001 + b"\r\n")[0], 554)
+            code, text = self.data(client, TEXT + b"x" * 2001 + b"\r\n")
+            self.assertEqual(code, 554)
+            self.assertIn("over 2000 bytes (limits.text_line)", text)
         self.receiver.wait(1)
 
     def test_command_line(self):

@@ -132,7 +132,10 @@ static const struct {
     {"FROM:<a@b> SIZE=1001", "552 5.3.4", "", false},
     {"FROM:<a@b> SIZE=4294967297", "552 5.3.4", "", false},
     {"FROM:<a@b> SIZE=18446744073709551615", "552 5.3.4", "", false},
-    {"FROM:<a@b> SIZE=18446744073709551616", "501 5.5.4", "", false},
+    {"FROM:<a@b> SIZE=18446744073709551616", "552 5.3.4", "", false},
+    {"FROM:<a@b> SIZE=99999999999999999999", "552 5.3.4", "", false},
+    {"FROM:<a@b> SIZE=00000000000000001000", NULL, "a@b", false},
+    {"FROM:<a@b> SIZE=00000000000000001001", "552 5.3.4", "", false},
     {"FROM:<a@b> SIZE=000000000000000000001", "501 5.5.4", "", false},
     {"FROM:<a@b> SIZE=-1", "501 5.5.4", "", false},
     {"FROM:<a@b> SIZE=+1", "501 5.5.4", "", false},
@@ -211,6 +214,17 @@ static void what_is_not_offered_is_not_known(void **state)
 		    -1);
 		check_reply(arguments[i], &reply, "555 5.5.4");
 	}
+}
+
+static void a_size_without_limit(void **state)
+{
+	(void)state;
+	static const struct command_offers offers = {.size = true};
+	struct command_mail mail;
+	struct reply reply = {0};
+	assert_int_equal(command_parse_mail(span_text("FROM:<> SIZE=99999999999999999999"), &offers,
+			     &mail, &reply),
+	    0);
 }
 
 static void auth_parameter_is_bounded(void **state)
@@ -502,6 +516,7 @@ int main(void)
 	    cmocka_unit_test(lines_are_split),
 	    cmocka_unit_test(mail_arguments),
 	    cmocka_unit_test(what_is_not_offered_is_not_known),
+	    cmocka_unit_test(a_size_without_limit),
 	    cmocka_unit_test(auth_parameter_is_bounded),
 	    cmocka_unit_test(rcpt_arguments),
 	    cmocka_unit_test(report_parameters_of_mail),
