@@ -121,9 +121,12 @@ static int take_path(struct span *rest, const char *keyword, struct address *a)
 	*rest = s;
 	if (s.n == 0)
 		return -1;
-	/* scripts that talk SMTP by hand leave out the <> */
 	if (!address_parse_path(s, true, a, &used) ||
 	    (used < s.n && !is_blank(s.p[used])))
+		return 0;
+	/* scripts that talk SMTP by hand leave out the <>; a word that is no full address then
+	 * is the first parameter behind an address that is missing */
+	if (s.p[0] != '<' && a->form == ADDRESS_LOCAL && !span_is_nocase(a->local, "postmaster"))
 		return 0;
 	*rest = (struct span){s.p + used, s.n - used};
 	return 1;
@@ -300,7 +303,8 @@ int command_parse_mail(struct span argument, const struct command_offers *offers
 	if (path < 0)
 		return refuse(reply, 501, "5.5.4", "Syntax: MAIL FROM:<address>");
 	if (path == 0)
-		return refuse(reply, 501, "5.1.7", "Bad sender address syntax");
+		return refuse(
+		    reply, 501, "5.1.7", "Bad sender address syntax, expected <user@domain>");
 	while ((more = take_parameter(&argument, &p)) > 0)
 		if (take_mail_parameter(&m, &p) < 0)
 			return -1;
@@ -365,7 +369,8 @@ int command_parse_rcpt(struct span argument, bool smtputf8, bool dsn, struct com
 	if (path < 0)
 		return refuse(reply, 501, "5.5.4", "Syntax: RCPT TO:<address>");
 	if (path == 0 || found.to.form == ADDRESS_NULL)
-		return refuse(reply, 501, "5.1.3", "Bad recipient address syntax");
+		return refuse(
+		    reply, 501, "5.1.3", "Bad recipient address syntax, expected <user@domain>");
 	while ((more = take_parameter(&argument, &p)) > 0) {
 		if (!dsn)
 			return refuse_parameter(reply);
