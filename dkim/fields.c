@@ -16,8 +16,9 @@
 #define NAME_MAX_BYTES 256
 /* libopendkim keeps the names of the signed fields in 4096 bytes. */
 #define NAMES_MAX_BYTES 4000
-/* A line without end is buffered as a whole by libopendkim. */
-#define BODY_LINE_MAX (UINT64_C(8) << 20)
+/* A line without end is buffered as a whole by libopendkim. As long as limits.text_line may
+ * be, and its CR. */
+#define BODY_LINE_MAX ((UINT64_C(8) << 20) + 1)
 
 /* The order is of no importance. Mailing lists and forwarders may add the second
  * half, so these are signed when they are there and not oversigned. */

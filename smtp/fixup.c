@@ -170,12 +170,14 @@ static bool is_removed(const struct header_field *field)
 	return needed && is_blank(field->value);
 }
 
+/* As it came, but for white space before the colon, which is obsolete (RFC 5322 section
+ * 4.5): some readers take such a line for no field, and it could not be signed. */
 static void add_field(struct buf *out, const struct header_field *field)
 {
-	struct span s = field->whole;
-	buf_add(out, s.p, s.n);
-	if (s.n < 2 || memcmp(s.p + s.n - 2, "\r\n", 2) != 0)
-		buf_add_text(out, "\r\n");
+	buf_add(out, field->name.p, field->name.n);
+	buf_add_byte(out, ':');
+	buf_add(out, field->value.p, field->value.n);
+	buf_add_text(out, "\r\n");
 }
 
 void fixup_header(const struct fixup *f, const struct header *header, struct buf *out)

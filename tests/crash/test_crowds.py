@@ -226,7 +226,7 @@ class Growth(Crowd):
 
     def ratio(self, what, work, size):
         relay = self.release(limits={"recipients": 100000, "errors": 10000, "header_size": "64M",
-                                     "message_size": "200M", "text_line": "64M"}).start()
+                                     "message_size": "200M", "text_line": "8M"}).start()
         work(relay, size // 10)
         spent = []
         for n in (size, size * 2):

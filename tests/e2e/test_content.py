@@ -106,6 +106,20 @@ class Content(Case):
             self.assertGreaterEqual(at, 0, field)
             at += len(field)
 
+    def test_blanks_before_colons(self):
+        """Obsolete, still sent, and no field to some readers: they do not leave."""
+        self.send(b"From : a@example.jp\r\nSubject\t: x\r\nX-A \t: y\r\n\r\nbody\r\n")
+        self.assertIn(b"\r\nFrom: a@example.jp\r\nSubject: x\r\nX-A: y\r\n", self.arrived().data)
+
+    def test_the_longest_line(self):
+        relay = self.relay(limits={"text_line": "8M"})
+        relay.change(domains=({"name": "example.jp", "dkim": (
+            self.key(relay), self.key(relay, "example.jp", "e1", "--ed25519"))},))
+        self.up = relay.start()
+        body = b"x" * (8 << 20) + b"\r\n"
+        self.send(HEAD + b"\r\n" + body)
+        self.assertEqual(self.arrived().body, body)
+
     def test_big_message_by_way_of_a_file(self):
         body = b"".join(b"%08d %s\r\n" % (i, b"x" * (i % 90)) for i in range(60000))
         self.send(HEAD + b"\r\n" + body)

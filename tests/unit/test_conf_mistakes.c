@@ -59,6 +59,8 @@ static const char *const mistakes[][2] = {
 	"of K, M, G, T or B, like \"25M\"\n"},
     {"limits = { message_size = \"2G\"; };",
 	"t:1: limits.message_size: \"2G\": is out of range, expected \"1K\" to \"1G\"\n"},
+    {"limits = { text_line = \"9M\"; };",
+	"t:1: limits.text_line: \"9M\": is out of range, expected \"1000B\" to \"8M\"\n"},
     {"dns = { timeout = \"10 s\"; };",
 	"t:1: dns.timeout: \"10 s\": expected a duration: whole numbers, each with one of w, d, "
 	"h, m, s or ms, like \"5m\" or \"1h30m\"\n"},

@@ -324,7 +324,7 @@ static void test_refused(void **state)
 	dk_repeat(
 	    &header, "Content-Type: a/b\r\nMessage-ID: <a@b>\r\nReply-To: a@b\r\n", 64);
 	assert_refuses(span_buf(&header), span_text("x\r\n"), "bytes in h=");
-	body.len = (8 << 20) + 1;
+	body.len = (8 << 20) + 2;
 	memset(buf_room(&body, body.len) - body.len, 'x', body.len);
 	struct text_body text = {span_buf(&body), 0};
 	struct buf out = {0};

@@ -100,14 +100,25 @@ static void test_kept(void **state)
 {
 	(void)state;
 	struct fixup f = plain();
-	char *text = run(&f, "X-A:  odd \t spacing\r\nfrom : a@example.jp\r\nDATE: when it suits\r\n"
+	char *text = run(&f, "X-A:  odd \t spacing\r\nfrom: a@example.jp\r\nDATE: when it suits\r\n"
 			     "message-id:<1@x>\r\nX-A: again\r\n\tfolded\r\n\r\n");
 	check_lines(text);
 	const char *rest = strstr(text, "X-A:");
 	assert_non_null(rest);
-	assert_string_equal(rest, "X-A:  odd \t spacing\r\nfrom : a@example.jp\r\n"
+	assert_string_equal(rest, "X-A:  odd \t spacing\r\nfrom: a@example.jp\r\n"
 				  "DATE: when it suits\r\nmessage-id:<1@x>\r\n"
 				  "X-A: again\r\n\tfolded\r\n");
+	free(text);
+}
+
+static void test_blanks_before_colons(void **state)
+{
+	(void)state;
+	struct fixup f = plain();
+	char *text = run(&f, "X-A : 1\r\nX-B\t: 2\r\nX-C \t :\r\n 3\r\ndate : 4\r\n"
+			     "Message-ID\t:<5@x>\r\nBcc\t: secret@example.jp\r\n");
+	has(text, "\r\nX-A: 1\r\nX-B: 2\r\nX-C:\r\n 3\r\ndate: 4\r\nMessage-ID:<5@x>\r\n");
+	has_not(text, "secret");
 	free(text);
 }
 
@@ -242,6 +253,7 @@ int main(void)
 	    cmocka_unit_test(test_added),
 	    cmocka_unit_test(test_nothing_there),
 	    cmocka_unit_test(test_kept),
+	    cmocka_unit_test(test_blanks_before_colons),
 	    cmocka_unit_test(test_removed),
 	    cmocka_unit_test(test_received_shown),
 	    cmocka_unit_test(test_received_hidden),
