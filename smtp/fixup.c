@@ -107,14 +107,10 @@ static struct span cut_wide(struct span s)
 	return (struct span){s.p + extra, s.n - extra};
 }
 
-/* ESC stays: old Japanese programs write names in ISO-2022-JP as it is. */
 static void add_clean(struct buf *out, struct span s)
 {
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		bool control = (c < 32 && c != '\t' && c != '\x1b') || c == 127;
-		buf_add_byte(out, control ? ' ' : s.p[i]);
-	}
+	for (size_t i = 0; i < s.n; i++)
+		buf_add_byte(out, header_byte_is_allowed(s.p[i]) ? s.p[i] : ' ');
 }
 
 /* "NAME: VALUE", folded in front of white space only, so that unfolding gives

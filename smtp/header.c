@@ -57,25 +57,23 @@ static bool scan_name(struct span line, size_t *name, size_t *colon)
 	return *name > 0 && i < line.n && line.p[i] == ':';
 }
 
-/* What some program or other takes for the end of a line does not belong into a
- * field. ESC, SO and SI stay: unencoded ISO-2022-JP is made of them. */
-static bool is_allowed(unsigned char c)
+bool header_byte_is_allowed(char c)
 {
-	return c >= 32 || c == '\t' || c == 0x1b || c == 0x0e || c == 0x0f;
+	return (unsigned char)c >= 32 || c == '\t' || c == '\x1b' || c == '\x0e' || c == '\x0f';
 }
 
 static int check_bytes(const struct header_field *f, struct why *why)
 {
 	/* CRLF before white space is a fold, and the last CRLF is no part of the value */
 	for (size_t i = 0; i < f->value.n; i++) {
-		unsigned char c = (unsigned char)f->value.p[i];
+		char c = f->value.p[i];
 		if (c == '\r' && i + 1 < f->value.n && f->value.p[i + 1] == '\n') {
 			i++;
-		} else if (!is_allowed(c)) {
+		} else if (!header_byte_is_allowed(c)) {
 			struct buf name = {0};
 			text_escape(&name, f->name, 40);
 			why_set(why, WHY_PERM, "control byte 0x%02x in header field %s",
-			    c, buf_text(&name));
+			    (unsigned char)c, buf_text(&name));
 			buf_free(&name);
 			return -1;
 		}

@@ -49,6 +49,11 @@ size_t header_count(const struct header *h, const char *name);
  * in S. FROM: where an earlier call stopped (no byte is looked at twice). */
 size_t header_end(struct span s, size_t *from);
 
+/* May C be in a field, apart from the CRLF of its folds? Not what some program or other
+ * takes for the end of a line or a text; HT may, and ESC, SO and SI: unencoded Japanese is
+ * made of them. */
+bool header_byte_is_allowed(char c);
+
 /* Unfold a value into OUT: CRLF removed, trimmed. No CR or LF comes out. */
 void header_unfold(struct span value, struct buf *out);
 

@@ -6,10 +6,14 @@
 #include <string.h>
 
 #include "smtp/address.h"
+#include "smtp/header.h"
 
 #define ENCODED_WORD_MAX                                                                 \
 	256 /* RFC 2047 says 75; those who fold wrongly write longer ones */
+#define SHIFT_JIS_MAX 1000 /* bytes of a field behind which no name in Shift_JIS is looked for */
 #define ESC '\x1b'
+#define SO '\x0e'
+#define SI '\x0f'
 
 /* The field and a place in it; AT never passes the end. */
 struct cursor {
@@ -33,22 +37,35 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-static bool is_bad_control(char c)
+static bool is_shift(char c)
 {
-	return ((unsigned char)c < 32 && !is_space(c)) || c == 127;
+	return c == ESC || c == SO || c == SI;
 }
 
-/* Unencoded ISO-2022-JP at ESC: its two-byte part looks like any ASCII, quotes and
- * angles included, until the next ESC. Bytes of it, 0: it is something else. */
+/* Those that shift belong to scan_jis; what it does not take is malformed. */
+static bool is_bad_control(char c)
+{
+	return is_shift(c) || (!is_space(c) && !header_byte_is_allowed(c));
+}
+
+/* Unencoded ISO-2022-JP at ESC or SO: its two-byte part, and the kana from SO to SI, look
+ * like any ASCII, quotes and angles included; the former lasts until the next ESC. Bytes of
+ * it, 0: it is something else. */
 static size_t scan_jis(struct span s)
 {
-	if (s.n < 3)
+	const char *end;
+	if (s.p[0] == SO) {
+		end = memchr(s.p, SI, s.n);
+		return end ? (size_t)(end - s.p) + 1 : 0;
+	}
+	if (s.p[0] != ESC || s.n < 3)
 		return 0;
 	if (s.p[1] == '(')
 		return 3;
-	if (s.p[1] != '$' || (s.p[2] != 'B' && s.p[2] != '@'))
+	/* "$B" and "$@" are JIS X 0208; "$(D" is JIS X 0212, "$(O" to "$(Q" JIS X 0213 */
+	if (s.p[1] != '$' || !memchr("B@(", s.p[2], 3))
 		return 0;
-	const char *end = memchr(s.p + 3, ESC, s.n - 3);
+	end = memchr(s.p + 3, ESC, s.n - 3);
 	return end ? (size_t)(end - s.p) : 0;
 }
 
@@ -69,15 +86,30 @@ static size_t scan_encoded_word(struct span s)
 	return 0;
 }
 
-/* From OPEN to CLOSE with backslashes; comments nest. 0: no end, or a control. */
-static size_t scan_enclosed(struct span s, char open, char close)
+/* Bytes of a character of two in Shift_JIS at S; 0: there is none. */
+static size_t scan_shift_jis(struct span s)
+{
+	unsigned char lead = (unsigned char)s.p[0];
+	unsigned char trail = s.n > 1 ? (unsigned char)s.p[1] : 0;
+	bool leads = (lead >= 0x81 && lead <= 0x9f) || (lead >= 0xe0 && lead <= 0xfc);
+	return leads && trail >= 0x40 && trail <= 0xfc && trail != 0x7f ? 2 : 0;
+}
+
+/* From OPEN to CLOSE with backslashes; comments nest. SHIFT_JIS: its characters are passed
+ * over, whatever their second byte is. 0: no end, or a control. */
+static size_t scan_enclosed(struct span s, char open, char close, bool shift_jis)
 {
 	size_t depth = 1; /* the byte at 0 opens it */
 	for (size_t i = 1; i < s.n; i++) {
 		char c = s.p[i];
-		size_t jis = c == ESC ? scan_jis((struct span){s.p + i, s.n - i}) : 0;
-		if (jis) {
-			i += jis - 1;
+		struct span rest = {s.p + i, s.n - i};
+		size_t japanese = 0;
+		if (is_shift(c))
+			japanese = scan_jis(rest);
+		else if (shift_jis)
+			japanese = scan_shift_jis(rest);
+		if (japanese) {
+			i += japanese - 1;
 			continue;
 		}
 		if (c == '\\' && i + 1 < s.n)
@@ -92,6 +124,17 @@ static size_t scan_enclosed(struct span s, char open, char close)
 	return 0;
 }
 
+/* A quoted name. In unencoded Shift_JIS the last character before the closing quote may end
+ * in a backslash. So it is read only where the field has no other meaning and is not UTF-8;
+ * the limit keeps the second look from being taken again and again over a long field. */
+static size_t scan_quoted(struct span s)
+{
+	size_t n = scan_enclosed(s, '"', '"', false);
+	if (n == 0 && s.n <= SHIFT_JIS_MAX && !span_is_utf8(s))
+		n = scan_enclosed(s, '"', '"', true);
+	return n;
+}
+
 /* Pass over white space and comments; false: a comment has no end. */
 static bool skip_space(struct cursor *c)
 {
@@ -102,7 +145,7 @@ static bool skip_space(struct cursor *c)
 		}
 		if (c->field.p[c->at] != '(')
 			return true;
-		size_t n = scan_enclosed(rest_of(c), '(', ')');
+		size_t n = scan_enclosed(rest_of(c), '(', ')', false);
 		if (n == 0)
 			return false;
 		c->at += n;
@@ -117,7 +160,7 @@ static size_t scan_token(struct span s)
 {
 	switch (s.p[0]) {
 	case '"':
-		return scan_enclosed(s, '"', '"');
+		return scan_quoted(s);
 	case '[': {
 		const char *end =
 		    memchr(s.p, ']', s.n < ADDRESS_DOMAIN_MAX ? s.n : ADDRESS_DOMAIN_MAX);
@@ -130,6 +173,7 @@ static size_t scan_token(struct span s)
 		return n ? n : 1;
 	}
 	case ESC:
+	case SO:
 		return scan_jis(s);
 	case ')':
 	case '>':

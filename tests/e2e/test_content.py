@@ -53,6 +53,14 @@ class Content(Case):
         self.check_bodies(*(JIS.encode(charset, "replace") + b"\r\n" for charset in (
             "iso-2022-jp", "iso-2022-jp-3", "shift_jis", "cp932", "euc-jp", "utf-8")))
 
+    def test_japanese_names(self):
+        """Unencoded, as old programs write them: kana, a character of JIS X 0212, and in
+        Shift_JIS one that ends in a backslash."""
+        for i, name in enumerate((b"\x0e\"1<\x0f", b"\x1b$(D\"!\x1b(B", b"\"\x95\x5c\"")):
+            field = b"From: " + name + b" <a@example.jp>\r\n"
+            self.send(field + b"Subject: x\r\n\r\nbody\r\n")
+            self.assertIn(field, self.arrived(i + 1).data)
+
     def test_every_octet(self):
         octets = bytes(o for o in range(1, 256) if o not in b"\r\n")
         self.check_bodies(octets + b"\r\n", b"".join(bytes([o]) + b"\r\n" for o in octets))

@@ -35,6 +35,17 @@ static const struct {
     {"\x1b$B<>\"\x1b(B <a@b>", "\x1b$B<>\"\x1b(B|a@b|a@b|\x1b$B<>\"\x1b(B <a@b>\n"},
     {"\"\x1b$B\"(\x1b(B\" <a@b>",
 	"\"\x1b$B\"(\x1b(B\"|a@b|a@b|\"\x1b$B\"(\x1b(B\" <a@b>\n"},
+    {"\x1b$(D\"!\x1b(B <a@b>", "\x1b$(D\"!\x1b(B|a@b|a@b|\x1b$(D\"!\x1b(B <a@b>\n"},
+    {"\"\x1b$(D\"!\x1b(B\" <a@b>",
+	"\"\x1b$(D\"!\x1b(B\"|a@b|a@b|\"\x1b$(D\"!\x1b(B\" <a@b>\n"},
+    {"\x0e\"1<\x0f <a@b>", "\x0e\"1<\x0f|a@b|a@b|\x0e\"1<\x0f <a@b>\n"},
+    {"\"\x0e\"1\x0f\" <a@b>", "\"\x0e\"1\x0f\"|a@b|a@b|\"\x0e\"1\x0f\" <a@b>\n"},
+    {"x\x7f <a@b>", "x\x7f|a@b|a@b|x\x7f <a@b>\n"},
+    /* Shift_JIS with a backslash before the closing quote, where nothing else is meant */
+    {"\"\x95\x5c\" <a@b>", "\"\x95\x5c\"|a@b|a@b|\"\x95\x5c\" <a@b>\n"},
+    {"\"\x83\x5c\x95\x5c\"<a@b>", "\"\x83\x5c\x95\x5c\"|a@b|a@b|\"\x83\x5c\x95\x5c\"<a@b>\n"},
+    {"\"\x95\x5c\" <c@d>\" <a@b>",
+	"\"\x95\x5c\" <c@d>\"|a@b|a@b|\"\x95\x5c\" <c@d>\" <a@b>\n"},
     {"[shop] x <a@b>", "[shop] x|a@b|a@b|[shop] x <a@b>\n"},
     {"\xe9\x83\xb5@\xe4\xbe\x8b.jp",
 	"|\xe9\x83\xb5@\xe4\xbe\x8b.jp|\xe9\x83\xb5@\xe4\xbe\x8b.jp|"
@@ -106,6 +117,12 @@ static const struct {
     {"[a,b] <a@b>", "[a,b]|a@b|a@b|[a,b] <a@b>\n"},
     {"[]<a@b>", "[]|a@b|a@b|[]<a@b>\n"},
     {"\x1b[m <a@b>", "BAD"},
+    {"\x1b$(D\"! <a@b>", "BAD"},
+    {"\x0e\"1 <a@b>", "BAD"},
+    {"x\x0f <a@b>", "BAD"},
+    {"\"\xb1\x5c\" <a@b>", "BAD"}, /* half-width kana, of one byte */
+    {"\"\xe3\x81\x82\\\" <a@b>", "BAD"}, /* UTF-8 */
+    {"\"\x95\x5c\" <c@d>, \"x\" <a@b>", "BAD"},
     {"x\x07 <a@b>", "BAD"},
     {"\"x\\\x07\" <a@b>", "BAD"},
     {":", "BAD"},
@@ -171,6 +188,21 @@ static void nul_is_malformed(void **state)
 	}
 }
 
+/* Names that only make sense in Shift_JIS, one behind the other: a second look at each
+ * would take the square of their number. */
+static void long_fields_are_not_looked_at_twice(void **state)
+{
+	(void)state;
+	struct buf b = {0};
+	struct mailbox m;
+	size_t at = 0;
+	for (int i = 0; i < 300000; i++)
+		buf_add_text(&b, "\x95\x5c\"");
+	buf_add_text(&b, "<a@b>");
+	assert_int_equal(mailbox_next(span_buf(&b), &at, &m), MAILBOX_BAD);
+	buf_free(&b);
+}
+
 static void deep_comments_take_no_stack(void **state)
 {
 	(void)state;
@@ -194,6 +226,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(fields_are_taken_apart),
 	    cmocka_unit_test(nul_is_malformed),
+	    cmocka_unit_test(long_fields_are_not_looked_at_twice),
 	    cmocka_unit_test(deep_comments_take_no_stack),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
