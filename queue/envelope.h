@@ -39,11 +39,11 @@ struct envelope {
 	char *sender;       /* as it will be sent, "" for <> */
 	char *sender_was;   /* as it came, when it was replaced; else "" */
 	char *sender_reason; /* "" or why it was replaced */
-	char *from_was;     /* the From: field as it came, when it was repaired; else "" */
+	char *from_was;     /* the From: field (unfolded, cut), when it was repaired; else "" */
 	char *domain;       /* of ours that sends it (DKIM d=); "" none */
 	char *client;       /* where from: address text, "unix:1000", "drop", "bounce" */
 	char *user;         /* login, "" none */
-	char *message_id;   /* its Message-ID, "" none */
+	char *message_id;   /* its Message-ID, likewise; "" none */
 	char *entry;        /* name of the entry of clients that it came under, "" none */
 	char *script;       /* PHP's "uid:file" that sent it, "" none */
 	enum conf_priority priority;

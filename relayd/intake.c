@@ -272,32 +272,42 @@ static char *text_or_empty(const struct buf *b)
 	return mem_copy(buf_text(b), b->len);
 }
 
+/* A field for people, at most MAX bytes of it. It is escaped where it is shown, and
+ * there only. */
+static char *note_field(const struct header_field *field, size_t max)
+{
+	struct buf text = {0};
+	header_unfold(field->value, &text);
+	if (text.len > max) {
+		while (max && ((unsigned char)text.data[max] & 0xc0) == 0x80)
+			max--; /* not within a character */
+		text.len = max;
+		buf_add_text(&text, "...");
+	}
+	char *noted = text_or_empty(&text);
+	buf_free(&text);
+	return noted;
+}
+
 static void note_message_id(struct submission *sub, struct span section)
 {
 	struct header header = {0};
-	struct buf text = {0};
-	if (header_parse(section, &header, NULL) == 0) {
-		const struct header_field *field = header_find(&header, "Message-ID", 0);
-		if (field)
-			text_escape_utf8(&text, span_trim(field->value), 250);
-	}
-	sub->envelope.message_id = text_or_empty(&text);
+	const struct header_field *field = NULL;
+	if (header_parse(section, &header, NULL) == 0)
+		field = header_find(&header, "Message-ID", 0);
+	sub->envelope.message_id = field ? note_field(field, 250) : mem_text("");
 	header_free(&header);
-	buf_free(&text);
 }
 
 /* What was replaced is kept in the envelope, for the log and `queue show`. */
 static void note_repair(struct submission *sub, struct return_path *path)
 {
 	struct envelope *e = &sub->envelope;
-	struct buf was = {0};
 	const struct header_field *from = header_find(&sub->header, "From", 0);
 	if (path->from_reason && from)
-		text_escape_utf8(&was, span_trim(from->value), 500);
-	else if (path->from_reason)
-		buf_add_text(&was, "(missing)");
-	e->from_was = text_or_empty(&was);
-	buf_free(&was);
+		e->from_was = note_field(from, 500);
+	else
+		e->from_was = mem_text(path->from_reason ? "(missing)" : "");
 	e->sender_reason = mem_text(path->sender_reason ? path->sender_reason : "");
 	e->sender_was = path->sender_reason ? e->sender : mem_text("");
 	if (!path->sender_reason)

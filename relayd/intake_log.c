@@ -40,6 +40,8 @@ void submission_log_acceptance(const struct submission *sub)
 	log_add_text(&line, "client", e->client);
 	if (e->user[0])
 		log_add_text(&line, "user", e->user);
+	if (sub->append.state.brake)
+		log_held(&line, sub);
 	log_add_text(&line, "from", e->sender);
 	if (e->sender_reason[0]) {
 		log_add_text(&line, "from_was", e->sender_was);
@@ -59,7 +61,5 @@ void submission_log_acceptance(const struct submission *sub)
 	if (e->priority != CONF_PRIORITY_NORMAL)
 		log_add_text(&line, "priority",
 		    e->priority == CONF_PRIORITY_URGENT ? "urgent" : "bulk");
-	if (sub->append.state.brake)
-		log_held(&line, sub);
 	log_end(&line);
 }

@@ -46,20 +46,14 @@ static void open_log(const struct conf *conf)
 {
 	static const struct {
 		const char *name;
-		int value;
+		enum log_target target;
 	} targets[] = {{"stderr", LOG_TO_STDERR}, {"syslog", LOG_TO_SYSLOG},
-	    {"journal", LOG_TO_JOURNAL}},
-	  levels[] = {{"error", LOG_LEVEL_ERROR}, {"warn", LOG_LEVEL_WARN},
-	      {"info", LOG_LEVEL_INFO}, {"debug", LOG_LEVEL_DEBUG}};
+	    {"journal", LOG_TO_JOURNAL}};
 	enum log_target target = LOG_TO_STDERR;
-	enum log_level level = LOG_LEVEL_INFO;
 	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
 		if (strcmp(conf->log, targets[i].name) == 0)
-			target = (enum log_target)targets[i].value;
-	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
-		if (strcmp(conf->log_level, levels[i].name) == 0)
-			level = (enum log_level)levels[i].value;
-	log_open(target, level);
+			target = targets[i].target;
+	log_open(target, log_level_named(conf->log_level));
 }
 
 static void on_terminate(evutil_socket_t number, short what, void *arg)

@@ -52,7 +52,7 @@ static void log_trouble(const struct waiting *waiting, const struct reply *reply
 	log_add_text(&line, "about", message_id_text(waiting->message_id, id));
 	log_add_text(&line, "to", waiting->to);
 	log_add_text(&line, "result", dropped ? "dropped" : "later");
-	log_add(&line, "reply", span_buf(&text));
+	log_add_escaped(&line, "reply", buf_text(&text));
 	log_end(&line);
 	buf_free(&text);
 }

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
@@ -17,9 +18,10 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/log_syslog.h"
 
-#define VALUE_MAX 600
+#define VALUE_MAX 600 /* bytes as it is shown, quotes included */
 #define PIPE_WANTED (1 << 20)
-#define TEXT_MAX 4000 /* under PIPE_BUF with what stands in front */
+#define TEXT_MAX 4000 /* under PIPE_BUF with what stands in front: one write is whole */
+#define CUT "..."     /* something is missing here */
 #define SYSLOG "/dev/log"
 
 static enum log_target to = LOG_TO_STDERR;
@@ -49,6 +51,19 @@ void log_open(enum log_target target, enum log_level level)
 	fcntl(STDERR_FILENO, F_SETPIPE_SZ, PIPE_WANTED);
 	if (target == LOG_TO_SYSLOG)
 		tzset(); /* while every file can be read */
+}
+
+void log_set_level(enum log_level level)
+{
+	keep = level;
+}
+
+enum log_level log_level_named(const char *name)
+{
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+		if (strcmp(levels[i].name, name) == 0)
+			return (enum log_level)i;
+	return LOG_LEVEL_INFO;
 }
 
 void log_tap(void (*fn)(struct span line, void *arg), void *arg)
@@ -86,8 +101,9 @@ static void tell_lost(void)
 		lost += count;
 }
 
-static void write_line(const struct buf *line)
+static void write_line(struct buf *line)
 {
+	buf_add_byte(line, '\n');
 	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
 	if (may_block && (poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT))) {
 		lost++;
@@ -106,26 +122,66 @@ static void send_line(enum log_level level, struct span line)
 		tell_lost();
 }
 
+static void write_to_journal(enum log_level level, struct span text)
+{
+	struct buf line = {0};
+	buf_addf(&line, "<%d>", levels[level].priority);
+	buf_add(&line, text.p, text.n);
+	write_line(&line);
+	buf_free(&line);
+}
+
 static void put(enum log_level level, struct span text)
 {
 	struct buf line = {0};
-	if (to == LOG_TO_STDERR)
-		add_time(&line);
-	if (to == LOG_TO_JOURNAL)
-		buf_addf(&line, "<%d>", levels[level].priority);
-	size_t head = line.len;
+	add_time(&line);
+	size_t time = line.len; /* which syslog and the journal add by themselves */
 	buf_addf(&line, "%s ", levels[level].name);
-	/* one write to a pipe is whole up to PIPE_BUF */
-	buf_add(&line, text.p, text.n < TEXT_MAX ? text.n : TEXT_MAX);
+	buf_add(&line, text.p, text.n);
+	struct span timeless = {line.data + time, line.len - time};
 	if (tap)
-		tap((struct span){line.data + head, line.len - head}, tap_arg);
-	if (to == LOG_TO_SYSLOG) {
-		send_line(level, (struct span){line.data + head, line.len - head});
-	} else {
-		buf_add_byte(&line, '\n');
+		tap(span_buf(&line), tap_arg);
+	switch (to) {
+	case LOG_TO_STDERR:
 		write_line(&line);
+		break;
+	case LOG_TO_SYSLOG:
+		send_line(level, timeless);
+		break;
+	case LOG_TO_JOURNAL:
+		write_to_journal(level, timeless);
+		break;
 	}
 	buf_free(&line);
+}
+
+/* ---- what is escaped ---- */
+
+/* Bytes of the first unit of S, which is escaped: of "\x0a", "\"" or a character. */
+static size_t unit_size(struct span s)
+{
+	size_t n = 1;
+	if (s.p[0] == '\\')
+		n = s.n > 1 && s.p[1] == 'x' ? 4 : 2;
+	else
+		while (n < s.n && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+			n++;
+	return n < s.n ? n : s.n;
+}
+
+/* TEXT, which is escaped, gets at most MAX bytes long, and says so. */
+static void cut(struct buf *text, size_t max)
+{
+	size_t end = 0;
+	size_t n = 0;
+	if (text->len <= max)
+		return;
+	while (end + n <= max - strlen(CUT)) {
+		end += n;
+		n = unit_size((struct span){text->data + end, text->len - end});
+	}
+	text->len = end;
+	buf_add_text(text, CUT);
 }
 
 bool log_keeps(enum log_level level)
@@ -140,18 +196,20 @@ void log_text(enum log_level level, const char *format, ...)
 		return;
 	va_list args;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	int n = vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	struct buf safe = {0};
 	text_escape_utf8(&safe, span_text(text), sizeof(text));
+	if (n >= (int)sizeof(text))
+		buf_add_text(&safe, CUT);
+	cut(&safe, TEXT_MAX);
 	put(level, span_buf(&safe));
 	buf_free(&safe);
 }
 
 void log_begin(struct log_line *line, enum log_level level, const char *event)
 {
-	line->level = level;
-	line->text = (struct buf){0};
+	*line = (struct log_line){.level = level};
 	if (log_keeps(level))
 		buf_add_text(&line->text, event);
 }
@@ -169,41 +227,54 @@ static bool is_tame(struct span value)
 	return true;
 }
 
-static void add_quoted(struct buf *out, struct span safe)
+/* A key that has no room any more is left out; shorter ones behind it may have. */
+static void add(struct log_line *line, const char *key, struct span shown)
 {
-	bool quotes = safe.n == 0;
-	for (size_t i = 0; i < safe.n; i++)
-		quotes |= safe.p[i] == ' ' || safe.p[i] == '"' || safe.p[i] == '=';
-	if (quotes)
-		buf_add_byte(out, '"');
-	for (size_t i = 0; i < safe.n; i++) {
-		if (safe.p[i] == '"')
-			buf_add_byte(out, '\\');
-		buf_add_byte(out, safe.p[i]);
+	size_t n = strlen(key) + shown.n + 2;
+	if (line->text.len + n > TEXT_MAX - strlen(" " CUT)) {
+		line->cut = true;
+		return;
 	}
-	if (quotes)
-		buf_add_byte(out, '"');
+	buf_add_byte(&line->text, ' ');
+	buf_add_text(&line->text, key);
+	buf_add_byte(&line->text, '=');
+	buf_add(&line->text, shown.p, shown.n);
 }
 
-static void add_escaped(struct buf *out, struct span value)
+/* SAFE is escaped but for quotes. */
+static void add_quoted(struct log_line *line, const char *key, struct span safe)
 {
-	struct buf safe = {0};
-	text_escape_utf8(&safe, value, VALUE_MAX);
-	add_quoted(out, span_buf(&safe));
-	buf_free(&safe);
+	struct buf shown = {0};
+	bool quotes = safe.n == 0;
+	for (size_t i = 0; i < safe.n; i++) {
+		quotes |= safe.p[i] == ' ' || safe.p[i] == '"' || safe.p[i] == '=';
+		if (safe.p[i] == '"')
+			buf_add_byte(&shown, '\\');
+		buf_add_byte(&shown, safe.p[i]);
+	}
+	cut(&shown, quotes ? VALUE_MAX - strlen("\"\"") : VALUE_MAX);
+	if (quotes) {
+		struct buf inside = shown;
+		shown = (struct buf){0};
+		buf_addf(&shown, "\"%s\"", buf_text(&inside));
+		buf_free(&inside);
+	}
+	add(line, key, span_buf(&shown));
+	buf_free(&shown);
 }
 
 void log_add(struct log_line *line, const char *key, struct span value)
 {
+	struct buf safe = {0};
 	if (!log_keeps(line->level))
 		return;
-	buf_add_byte(&line->text, ' ');
-	buf_add_text(&line->text, key);
-	buf_add_byte(&line->text, '=');
-	if (is_tame(value))
-		buf_add(&line->text, value.p, value.n);
-	else
-		add_escaped(&line->text, value);
+	if (is_tame(value)) {
+		add(line, key, value);
+		return;
+	}
+	text_escape_utf8(&safe, value, VALUE_MAX);
+	add_quoted(line, key, span_buf(&safe));
+	buf_free(&safe);
 }
 
 void log_add_text(struct log_line *line, const char *key, const char *value)
@@ -213,23 +284,22 @@ void log_add_text(struct log_line *line, const char *key, const char *value)
 
 void log_add_escaped(struct log_line *line, const char *key, const char *value)
 {
-	struct span s = span_text(value);
-	if (!log_keeps(line->level))
-		return;
-	if (s.n > VALUE_MAX)
-		s.n = VALUE_MAX;
-	buf_addf(&line->text, " %s=", key);
-	add_quoted(&line->text, s);
+	if (log_keeps(line->level))
+		add_quoted(line, key, span_text(value));
 }
 
 void log_add_number(struct log_line *line, const char *key, int64_t value)
 {
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%" PRId64, value);
 	if (log_keeps(line->level))
-		buf_addf(&line->text, " %s=%" PRId64, key, value);
+		add(line, key, (struct span){text, (size_t)n});
 }
 
 void log_end(struct log_line *line)
 {
+	if (line->cut)
+		buf_add_text(&line->text, " " CUT);
 	if (log_keeps(line->level))
 		put(line->level, span_buf(&line->text));
 	buf_free(&line->text);

@@ -21,11 +21,17 @@ enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
  * info. The journal is written in its stderr form with a priority "<N>". */
 void log_open(enum log_target target, enum log_level level);
 
+/* From here on that level and those before it are kept. */
+void log_set_level(enum log_level level);
+
+/* That of a key log_level: "error", "warn", "info" (also for what is none) or "debug". */
+enum log_level log_level_named(const char *name);
+
 /* Is a line of that level written at all? (before work for a debug line) */
 bool log_keeps(enum log_level level);
 
-/* Every line that is kept is handed to FN as well (for `relayctl log -f`);
- * NULL ends that. FN must not log. */
+/* Every line that is kept is handed to FN as well, with its time, wherever lines go
+ * (for `relayctl log -f`); NULL ends that. FN must not log. */
 void log_tap(void (*fn)(struct span line, void *arg), void *arg);
 
 /* A free-text line for people. */
@@ -36,10 +42,13 @@ void log_text(enum log_level level, const char *format, ...) ATTR_PRINTF(2, 3);
  *	log_begin(&l, LOG_LEVEL_INFO, "accept");
  *	log_add(&l, "from", span_text(sender));
  *	log_end(&l);
- * An empty value is written as `key=""`. A value is cut at 600 bytes. */
+ * An empty value is written as `key=""`. A value has 600 bytes at most, a line 4000
+ * and its time; "..." stands where a value was cut, and at the end of a line that had
+ * no room for all its keys. */
 struct log_line {
 	enum log_level level;
 	struct buf text;
+	bool cut; /* keys were left out */
 };
 
 void log_begin(struct log_line *line, enum log_level level, const char *event);

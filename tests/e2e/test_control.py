@@ -396,7 +396,7 @@ class Daemon(Control):
         # each line as it was written, escapes too
         self.assertTrue([line for line in done.stdout.splitlines() if "\\" in line])
         for line in done.stdout.splitlines():
-            self.assertIn(line, [said.split(" ", 1)[1] for said in relay.lines])
+            self.assertIn(line, relay.lines)
         self.assertIn("is ready", done.stdout)
         self.assertIn("result=delivered", done.stdout)
         follower = subprocess.Popen([relay.program("relayctl"), "-s", relay.control, "log", "-f"],

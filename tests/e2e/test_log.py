@@ -82,6 +82,25 @@ class Lines(Case):
             client.replies()
         self.lines_are_whole(relay)
 
+    def test_escaped_once_and_bounded(self):
+        self.receiver.behaviour = Behaviour(banner="421 later")
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@dest.test", b"From: \"a\\b\"\r\n <www@web01>\r\nMessage-ID:\r\n"
+                   b" <a\\b@web01>\r\n\r\nx\r\n")
+        line, = relay.wait_log("info accept ")
+        self.assertIn(r' header_from_was="\"a\x5cb\" <www@web01>" ', line)
+        self.assertIn(r" message_id=<a\x5cb@web01>", line)
+        self.waiting(relay)
+        shown = {row["what"]: row["value"] for row in relay.ctl("queue", "show", line.split("id=")[1].split()[0])}
+        self.assertEqual(shown["header_from_was"], r'"a\x5cb" <www@web01>')
+        self.assertEqual(shown["message_id"], r"<a\x5cb@web01>")
+        relay.send("a@example.jp", "user@dest.test",
+                   b"From: a@example.jp\r\nMessage-ID: <" + b"\\" * 300 + b"@web01>\r\n\r\nx\r\n")
+        line = relay.wait_log("info accept ", 2)[1]
+        value = re.search(r" message_id=(\S+)", line).group(1)
+        self.assertRegex(value, r"^<(\\x5c)+\.\.\.$")
+        self.assertTrue(590 < len(value) <= 600, len(value))
+
     def test_hostile_receiver(self):
         text = HOSTILE.decode("latin-1").replace("\r", "")
         for stage in ("banner", "ehlo", "mail", "rcpt", "data", "end"):

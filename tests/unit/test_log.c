@@ -109,10 +109,72 @@ static void test_cut(void **state)
 	log_open(LOG_TO_JOURNAL, LOG_LEVEL_INFO);
 	begin();
 	one_value((struct span){many, sizeof(many)});
-	assert_int_equal(strlen(written()), strlen("<6>info e k=...\n") + 600);
+	assert_int_equal(strlen(written()), strlen("<6>info e k=\n") + 600);
+	assert_string_equal(text + strlen(text) - 4, "...\n");
 	begin();
 	log_text(LOG_LEVEL_INFO, "%.*s", (int)sizeof(many), many);
 	assert_in_range(strlen(written()), 1000, 1050);
+	assert_string_equal(text + strlen(text) - 4, "...\n");
+	memset(many, 1, sizeof(many));
+	begin();
+	log_text(LOG_LEVEL_INFO, "%.1020s", many);
+	assert_in_range(strlen(written()), 3990, 4020);
+	assert_string_equal(text + strlen(text) - 8, "\\x01...\n");
+}
+
+/* It is the bytes that are shown which are counted, and none is torn. */
+static void test_cut_between_escapes(void **state)
+{
+	static const struct {
+		const char *unit;
+		size_t shown;
+	} rows[] = {{"\"", 2}, {"\\", 4}, {"\x01", 4}, {"\xff", 4}, {"\xe6\x97\xa5", 3}, {"x y", 3}};
+	(void)state;
+	log_open(LOG_TO_JOURNAL, LOG_LEVEL_INFO);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (size_t shift = 0; shift < 4; shift++) {
+			struct buf value = {0};
+			buf_add(&value, "zzz", shift);
+			for (int k = 0; k < 600; k++)
+				buf_add_text(&value, rows[i].unit);
+			begin();
+			one_value(span_buf(&value));
+			buf_free(&value);
+			const char *shown = written() + strlen("<6>info e k=");
+			size_t n = strlen(shown) - 1;
+			assert_in_range(n, 596, 600);
+			if (shown[0] == '"') {
+				assert_int_equal(shown[n - 1], '"');
+				shown++;
+				n -= 2;
+			}
+			assert_memory_equal(shown + n - 3, "...", 3);
+			if (rows[i].unit[1] != ' ')
+				assert_int_equal((n - 3 - shift) % rows[i].shown, 0);
+		}
+}
+
+/* What has no room is left out whole, and a short key behind it is there. */
+static void test_more_keys_than_fit(void **state)
+{
+	(void)state;
+	char many[500];
+	char key[16];
+	struct log_line line;
+	memset(many, 'x', sizeof(many));
+	log_open(LOG_TO_JOURNAL, LOG_LEVEL_INFO);
+	begin();
+	log_begin(&line, LOG_LEVEL_INFO, "e");
+	for (int i = 0; i < 10; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		log_add(&line, key, (struct span){many, sizeof(many)});
+	}
+	log_add_number(&line, "last", 1);
+	log_end(&line);
+	assert_in_range(strlen(written()), 3500, 4020);
+	assert_non_null(strstr(text, " k6=xxx"));
+	assert_null(strstr(text, " k7="));
+	assert_non_null(strstr(text, "xx last=1 ...\n"));
 }
 
 static void test_text(void **state)
@@ -136,6 +198,7 @@ static void test_levels_and_tap(void **state)
 {
 	(void)state;
 	struct buf tapped = {0};
+	clock_fake(1800000000123);
 	log_open(LOG_TO_JOURNAL, LOG_LEVEL_WARN);
 	log_tap(collect, &tapped);
 	begin();
@@ -148,8 +211,39 @@ static void test_levels_and_tap(void **state)
 	log_tap(NULL, NULL);
 	log_text(LOG_LEVEL_ERROR, "untapped");
 	assert_string_equal(written(), "<4>warn kept\n<3>error untapped\n");
-	assert_string_equal(buf_text(&tapped), "warn kept|");
+	assert_string_equal(buf_text(&tapped), "2027-01-15T08:00:00.123Z warn kept|");
 	buf_free(&tapped);
+}
+
+/* With its time wherever the lines themselves go, once. */
+static void test_tap_has_times(void **state)
+{
+	static const enum log_target targets[] = {LOG_TO_STDERR, LOG_TO_JOURNAL};
+	(void)state;
+	clock_fake(1800000000123);
+	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+		struct buf tapped = {0};
+		log_open(targets[i], LOG_LEVEL_INFO);
+		log_tap(collect, &tapped);
+		begin();
+		one_value((struct span){"v", 1});
+		log_tap(NULL, NULL);
+		written();
+		assert_string_equal(buf_text(&tapped), "2027-01-15T08:00:00.123Z info e k=v|");
+		buf_free(&tapped);
+	}
+}
+
+static void test_level_changes(void **state)
+{
+	(void)state;
+	log_open(LOG_TO_JOURNAL, LOG_LEVEL_INFO);
+	begin();
+	log_set_level(log_level_named("debug"));
+	log_text(LOG_LEVEL_DEBUG, "kept");
+	log_set_level(log_level_named("error"));
+	log_text(LOG_LEVEL_WARN, "dropped");
+	assert_string_equal(written(), "<7>debug kept\n");
 }
 
 /* Nobody reads stderr any more, and writing to it would wait: lines are lost,
@@ -244,8 +338,12 @@ int main(void)
 	    cmocka_unit_test(test_values),
 	    cmocka_unit_test(test_line),
 	    cmocka_unit_test(test_cut),
+	    cmocka_unit_test(test_cut_between_escapes),
+	    cmocka_unit_test(test_more_keys_than_fit),
 	    cmocka_unit_test(test_text),
 	    cmocka_unit_test(test_levels_and_tap),
+	    cmocka_unit_test(test_tap_has_times),
+	    cmocka_unit_test(test_level_changes),
 	    cmocka_unit_test(test_full_pipe),
 	    cmocka_unit_test(test_syslog),
 	};
