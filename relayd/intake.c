@@ -160,7 +160,9 @@ static void answer(struct submission *sub)
 {
 	sub->intake->pending--;
 	if (sub->reply.code >= 400)
-		submission_log_refusal(sub, NULL);
+		submission_log_refusal(sub);
+	else if (sub->session)
+		sub->session->refusals = 0;
 	if (sub->session) {
 		sub->session->submission = NULL;
 		server_answer(sub->session->server, &sub->reply);

@@ -30,6 +30,7 @@ struct session {
 	char *client;
 	bool auth;               /* its listener asks for a login */
 	struct login_try *login; /* under way */
+	unsigned refusals;       /* in the dialogue, since a message was taken */
 	struct submission *submission; /* in the dialogue, or waiting for its answer */
 	struct session *prev;
 	struct session *next;
@@ -74,9 +75,15 @@ void submission_end(struct submission *submission);
 void submission_refuse(struct submission *submission, unsigned code, const char *enhanced,
     const char *text);
 
-/* intake_log.c: the line of a refusal (of RECIPIENT, or of all: NULL), and that of a
- * message which is on disk. */
-void submission_log_refusal(struct submission *submission, const char *recipient);
+/* intake_log.c */
+
+/* Count and log what the server has refused in SESSION (smtp/server.h). A hundred in a
+ * row, with no message taken between them, have lines; then only what ends the session. */
+void session_log_refusal(struct session *session, struct span from, struct span to,
+    const struct reply *reply);
+
+/* The same of a message whose text had come; and the line of one that is on disk. */
+void submission_log_refusal(const struct submission *submission);
 void submission_log_acceptance(const struct submission *submission);
 
 #endif

@@ -5,21 +5,43 @@
 #include "relayd/base/log.h"
 #include "relayd/intake_internal.h"
 
-void submission_log_refusal(struct submission *sub, const char *recipient)
+#define REFUSALS_SHOWN 100 /* in a row; each costs its client a few bytes */
+
+static void log_refusal(const char *client, struct span from, struct span to,
+    const struct reply *reply)
 {
 	struct log_line line;
 	struct buf text = {0};
-	struct session *session = sub->session;
-	sub->intake->options.stats->refused++;
-	reply_summary(&sub->reply, &text, 300);
+	reply_summary(reply, &text, 300);
 	log_begin(&line, LOG_LEVEL_INFO, "refuse");
-	log_add_text(&line, "client", session ? session->client : sub->envelope.client);
-	log_add_text(&line, "from", sub->envelope.sender);
-	if (recipient)
-		log_add_text(&line, "to", recipient);
-	log_add(&line, "reply", span_buf(&text));
+	log_add_text(&line, "client", client);
+	if (from.p)
+		log_add(&line, "from", from);
+	if (to.p)
+		log_add(&line, "to", to);
+	log_add_escaped(&line, "reply", buf_text(&text));
 	log_end(&line);
 	buf_free(&text);
+}
+
+void session_log_refusal(struct session *session, struct span from, struct span to,
+    const struct reply *reply)
+{
+	session->intake->options.stats->refused++;
+	if (session->refusals >= REFUSALS_SHOWN && reply->code != 421)
+		return;
+	log_refusal(session->client, from, to, reply);
+	if (++session->refusals == REFUSALS_SHOWN)
+		log_text(LOG_LEVEL_INFO,
+		    "client %s: %d refusals in a row; more of them are only counted, until a "
+		    "message of this connection is taken", session->client, REFUSALS_SHOWN);
+}
+
+void submission_log_refusal(const struct submission *sub)
+{
+	const struct span nobody = {0};
+	sub->intake->options.stats->refused++;
+	log_refusal(sub->envelope.client, span_text(sub->envelope.sender), nobody, &sub->reply);
 }
 
 static void log_held(struct log_line *line, const struct submission *sub)

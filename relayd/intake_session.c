@@ -83,17 +83,6 @@ static bool on_mail(void *arg, const struct command_mail *mail, struct reply *re
 	return true;
 }
 
-static bool refuse_rcpt(struct submission *sub, const struct address *to, struct reply *reply)
-{
-	char *text = span_dup(to->text);
-	struct reply kept = sub->reply;
-	sub->reply = *reply;
-	submission_log_refusal(sub, text);
-	sub->reply = kept;
-	mem_free(text);
-	return false;
-}
-
 /* Where a recipient without domain (<postmaster>, cron's <root>) is: the default domain.
  * Without one (no domains at all) only the postmaster is somewhere, as RFC 5321 section
  * 4.5.1 demands: at our host. "": nowhere. */
@@ -134,7 +123,6 @@ static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *re
 {
 	struct session *session = arg;
 	struct submission *sub = session->submission;
-	const struct address *to = &rcpt->to;
 	if (!session->peer.trusted && !sub->envelope.user[0]) {
 		reply_set(reply, 554, "5.7.1",
 		    session->peer.unnamed
@@ -142,10 +130,10 @@ static bool on_rcpt(void *arg, const struct command_rcpt *rcpt, struct reply *re
 			  "logged in"
 			: "relay access denied: %s is not in trusted_networks and has not logged in",
 		    session->client);
-		return refuse_rcpt(sub, to, reply);
+		return false;
 	}
-	if (intake_add_recipient(session->settings->conf, &sub->envelope, to, reply) < 0)
-		return refuse_rcpt(sub, to, reply);
+	if (intake_add_recipient(session->settings->conf, &sub->envelope, &rcpt->to, reply) < 0)
+		return false;
 	dsn_take_recipient(&sub->envelope, rcpt);
 	return true;
 }
@@ -160,6 +148,14 @@ static bool on_text(void *arg, struct span piece)
 {
 	struct session *session = arg;
 	return submission_text(session->submission, piece);
+}
+
+static void on_refused(void *arg, struct span from, struct span to, const struct reply *reply)
+{
+	struct session *session = arg;
+	if (!from.p && session->submission)
+		from = span_text(session->submission->envelope.sender);
+	session_log_refusal(session, from, to, reply);
 }
 
 static void on_abort(void *arg)
@@ -224,6 +220,7 @@ void intake_session(struct intake *intake, struct conn *conn, const struct conf_
 	    .data = on_data,
 	    .text = on_text,
 	    .end = on_end,
+	    .refused = on_refused,
 	    .abort = on_abort,
 	    .login = on_login,
 	    .keys = on_keys,

@@ -11,7 +11,7 @@ struct stats {
 	uint64_t connections;       /* taken from clients */
 	uint64_t connections_refused; /* limits */
 	uint64_t accepted;          /* messages that got their 250 */
-	uint64_t refused;           /* messages or recipients refused */
+	uint64_t refused;           /* messages, recipients, and sessions that a 421 ended */
 	uint64_t signed_messages;
 	uint64_t delivered;         /* recipients */
 	uint64_t deferred;          /* attempts per recipient that will be repeated */

@@ -81,6 +81,22 @@ void server_reject(struct server *s, unsigned code, const char *enhanced, const 
 	server_say(s, code, enhanced, text);
 }
 
+void server_refused(struct server *s, struct span from, struct span to,
+    const struct reply *reply)
+{
+	if (s->handler->refused)
+		s->handler->refused(s->arg, from, to, reply);
+}
+
+void server_refuse(struct server *s, unsigned code, const char *enhanced, const char *text)
+{
+	struct reply reply = {0};
+	reply_set(&reply, code, enhanced, "%s", text);
+	server_reply(s, &reply);
+	server_refused(s, NOBODY, NOBODY, &reply);
+	reply_free(&reply);
+}
+
 void server_flush(struct server *s)
 {
 	if (s->out.len)
@@ -161,6 +177,7 @@ void server_forget(struct server *s)
 	bool open = s->open;
 	s->open = false;
 	s->utf8 = false;
+	s->crowded = false;
 	s->recipients = 0;
 	if (open)
 		s->handler->abort(s->arg);
@@ -195,7 +212,7 @@ static void check_errors(struct server *s)
 {
 	if (s->state == SERVER_END || s->errors < (uint64_t)s->options.limits->errors)
 		return;
-	server_say(s, 421, "4.7.0", "Too many errors");
+	server_refuse(s, 421, "4.7.0", "Too many errors");
 	end(s, false);
 }
 
@@ -256,7 +273,7 @@ static bool take_command(struct server *s)
 	case CONN_LINE_BARE:
 		/* where it ends is a matter of opinion, and what stands behind the LF may
 		 * come from somebody else than the client: none of it is run */
-		server_reject(s, 500, "5.5.2", "Commands end with CRLF and hold no other CR or LF");
+		server_refuse(s, 500, "5.5.2", "Commands end with CRLF and hold no other CR or LF");
 		server_enter(s, SERVER_END);
 		return true;
 	case CONN_LINE_LONG:
@@ -311,7 +328,11 @@ static void secured(struct server *s)
 static void expired(struct server *s)
 {
 	bool old = clock_mono_ms() >= s->session_end;
-	server_say(s, 421, "4.4.2", old ? "The session has lasted too long" : "Timeout");
+	const char *text = old ? "The session has lasted too long" : "Timeout";
+	if (s->open)
+		server_refuse(s, 421, "4.4.2", text);
+	else
+		server_say(s, 421, "4.4.2", text);
 	end(s, s->state == SERVER_HANDSHAKE);
 }
 

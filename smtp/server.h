@@ -58,6 +58,14 @@ struct server_handler {
 	bool (*text)(void *arg, struct span piece);
 	/* The text is complete and fine: answer with server_answer, now or later. */
 	void (*end)(void *arg);
+	/* What the client was told, or will be when its text ends: REPLY refuses a
+	 * MAIL (FROM), a recipient (TO), the text (neither) or ends the session. Of the
+	 * others p is NULL. They are as the client wrote them where they are no address.
+	 * Comes before `abort`. Not for what only follows from an earlier refusal
+	 * (RCPT behind a MAIL that was refused), nor for commands of no mail, nor for
+	 * what `end` was answered; once for all recipients over the limit. NULL:
+	 * nobody wants to know. */
+	void (*refused)(void *arg, struct span from, struct span to, const struct reply *reply);
 	/* The transaction is over without `end` (RSET, new EHLO, fault in the
 	 * text, connection gone): forget it. Never while an answer is owed. */
 	void (*abort)(void *arg);

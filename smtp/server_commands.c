@@ -4,6 +4,7 @@
  * was checked before, from the row.
  */
 #include <inttypes.h>
+#include <string.h>
 
 #include "relayd/base/mem.h"
 #include "smtp/server_internal.h"
@@ -32,6 +33,24 @@ static enum server_state decided(struct server *s, struct reply *reply, enum ser
 		next = SERVER_END;
 	reply_free(reply);
 	return next;
+}
+
+/* The same, and the handler hears of it. */
+static enum server_state refused(struct server *s, struct span from, struct span to,
+    struct reply *reply)
+{
+	server_refused(s, from, to, reply);
+	return decided(s, reply, s->state);
+}
+
+/* What an argument holds behind KEYWORD, to be shown where it can not be read. */
+static struct span given(const struct command *c, const char *keyword)
+{
+	struct span s = span_trim(c->argument);
+	if (!span_starts_nocase(s, keyword))
+		return s;
+	size_t n = strlen(keyword);
+	return span_trim((struct span){s.p + n, s.n - n});
 }
 
 /* A command that takes no argument has one. */
@@ -93,40 +112,47 @@ static enum server_state run_mail(struct server *s, const struct command *c)
 	};
 	struct command_mail mail;
 	struct reply reply = {0};
+	struct span from = given(c, "FROM:");
 	if (limits->messages_per_connection &&
 	    s->messages >= (uint64_t)limits->messages_per_connection) {
-		server_say(s, 421, "4.7.0", "Enough messages for one connection, connect again");
-		return SERVER_END;
+		reply_set(&reply, 421, "4.7.0", "Enough messages for one connection, connect again");
+		return refused(s, from, NOBODY, &reply);
 	}
 	if (command_parse_mail(c->argument, &offers, &mail, &reply) != 0) {
 		s->errors += reply.code != 552; /* a message too big is no mistake */
-		return decided(s, &reply, s->state);
+		return refused(s, from, NOBODY, &reply);
 	}
 	s->utf8 = mail.smtputf8;
 	s->recipients = 0;
 	s->malformed = 0;
+	s->crowded = false;
 	reply_set(&reply, 250, "2.1.0", "Sender ok");
 	s->open = s->handler->mail(s->arg, &mail, &reply);
-	return decided(s, &reply, s->open ? SERVER_MAIL : SERVER_READY);
+	if (!s->open)
+		return refused(s, mail.from.text, NOBODY, &reply);
+	return decided(s, &reply, SERVER_MAIL);
 }
 
 static enum server_state run_rcpt(struct server *s, const struct command *c)
 {
 	struct command_rcpt rcpt;
 	struct reply reply = {0};
+	struct span to = given(c, "TO:");
 	if (s->recipients >= (uint64_t)s->options.limits->recipients) {
-		server_say(s, 452, "4.5.3", "Too many recipients; send the others separately");
-		return s->state;
+		bool known = s->crowded;
+		s->crowded = true;
+		reply_set(&reply, 452, "4.5.3", "Too many recipients; send the others separately");
+		return known ? decided(s, &reply, s->state) : refused(s, NOBODY, to, &reply);
 	}
 	if (command_parse_rcpt(c->argument, s->utf8, s->esmtp, &rcpt, &reply) != 0) {
 		/* a client that sends on what others wrote can not help it, and if it were cut
 		 * off here the others would not get their mail, however often it tries */
 		s->errors += ++s->malformed > (uint64_t)s->options.limits->recipients;
-		return decided(s, &reply, s->state);
+		return refused(s, NOBODY, to, &reply);
 	}
 	reply_set(&reply, 250, "2.1.5", "Recipient ok");
 	if (!s->handler->rcpt(s->arg, &rcpt, &reply))
-		return decided(s, &reply, s->state);
+		return refused(s, NOBODY, rcpt.to.text, &reply);
 	s->recipients++;
 	return decided(s, &reply, SERVER_RCPT);
 }
@@ -142,7 +168,7 @@ static enum server_state run_data(struct server *s, const struct command *c)
 	}
 	reply_set(&reply, 354, NULL, "Go on, end with <CRLF>.<CRLF>");
 	if (!s->handler->data(s->arg, &reply))
-		return decided(s, &reply, s->state);
+		return refused(s, NOBODY, NOBODY, &reply);
 	server_text_begin(s, true);
 	return decided(s, &reply, SERVER_DATA);
 }
@@ -207,7 +233,7 @@ static enum server_state run_starttls(struct server *s, const struct command *c)
 	if (has_argument(s, c))
 		return s->state;
 	if (conn_has_input(s->conn)) {
-		server_say(s, 554, "5.5.1", "Nothing may be sent behind STARTTLS");
+		server_refuse(s, 554, "5.5.1", "Nothing may be sent behind STARTTLS");
 		return SERVER_END;
 	}
 	server_say(s, 220, "2.0.0", "Go on");
@@ -243,7 +269,7 @@ static enum server_state run_unknown(struct server *s, const struct command *c)
 static enum server_state run_foreign(struct server *s, const struct command *c)
 {
 	(void)c;
-	server_say(s, 421, "4.7.0", "This is SMTP, not HTTP nor anything else; the session ends");
+	server_refuse(s, 421, "4.7.0", "This is SMTP, not HTTP nor anything else; the session ends");
 	return SERVER_END;
 }
 
@@ -269,12 +295,21 @@ static const struct {
     [COMMAND_UNKNOWN] = {ANYWHERE, run_unknown},
 };
 
+/* Of those it is MAIL that costs a message; what else there is follows from it. */
+static enum server_state run_out_of_order(struct server *s, const struct command *c)
+{
+	struct reply reply = {0};
+	s->errors++;
+	reply_set(&reply, 503, "5.5.1", "%s", server_order_text(s));
+	return c->verb == COMMAND_MAIL ? refused(s, given(c, "FROM:"), NOBODY, &reply)
+				       : decided(s, &reply, s->state);
+}
+
 enum server_state server_command(struct server *s, struct span line)
 {
 	struct command c;
 	command_parse(line, &c);
 	if (commands[c.verb].states & 1u << s->state)
 		return commands[c.verb].run(s, &c);
-	server_reject(s, 503, "5.5.1", server_order_text(s));
-	return s->state;
+	return run_out_of_order(s, &c);
 }

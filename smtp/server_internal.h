@@ -37,6 +37,7 @@ struct server {
 	bool esmtp;
 	bool utf8;      /* SMTPUTF8 was asked for by MAIL */
 	bool open;      /* the handler has a transaction that wants `end` or `abort` */
+	bool crowded;   /* ... and knows that it has too many recipients */
 	bool paused;    /* `text` returned false */
 	bool drop;      /* END: what is unsent is not worth waiting for */
 	bool skipping;  /* dropping the rest of an over-long command line */
@@ -71,6 +72,15 @@ void server_say(struct server *s, unsigned code, const char *enhanced, const cha
 
 /* The same for what breaks the protocol: it counts towards limits->errors. */
 void server_reject(struct server *s, unsigned code, const char *enhanced, const char *text);
+
+#define NOBODY ((struct span){NULL, 0})
+
+/* Tell the handler that FROM, TO, or what is under way (both are NOBODY) is refused. */
+void server_refused(struct server *s, struct span from, struct span to,
+    const struct reply *reply);
+
+/* Say what ends the transaction or the session, and tell the handler. */
+void server_refuse(struct server *s, unsigned code, const char *enhanced, const char *text);
 
 /* The only way to another state; sets its deadline. SERVER_END ends the session
  * behind the replies queued so far. */

@@ -28,29 +28,50 @@ static void set_too_big(const struct server *s, struct reply *reply)
 	    s->options.limits->message_size);
 }
 
-static void say_fault(struct server *s)
+static void set_fault(const struct server *s, struct reply *reply)
 {
-	struct reply reply = {0};
 	switch (s->decoder.fault) {
 	case BODY_FINE:
 		break;
 	case BODY_BARE_NEWLINE:
-		server_say(s, 550, "5.6.11", "The message has a CR or LF alone; lines end with CRLF");
+		reply_set(reply, 550, "5.6.11", "The message has a CR or LF alone; lines end with CRLF");
 		break;
 	case BODY_LONG_LINE:
-		reply_set(&reply, 554, "5.6.0",
+		reply_set(reply, 554, "5.6.0",
 		    "The message has a line of over %" PRId64 " bytes (limits.text_line)",
 		    s->options.limits->text_line);
-		server_reply(s, &reply);
 		break;
 	case BODY_NUL:
-		server_say(s, 550, "5.6.0", "The message has a NUL byte");
+		reply_set(reply, 550, "5.6.0", "The message has a NUL byte");
 		break;
 	case BODY_TOO_BIG:
-		set_too_big(s, &reply);
-		server_reply(s, &reply);
+		set_too_big(s, reply);
 		break;
 	}
+}
+
+static void say_fault(struct server *s)
+{
+	struct reply reply = {0};
+	set_fault(s, &reply);
+	server_reply(s, &reply);
+	reply_free(&reply);
+}
+
+static void refuse(struct server *s, const struct reply *reply)
+{
+	server_refused(s, NOBODY, NOBODY, reply);
+}
+
+/* The transaction ends here, while its client has more to send. */
+static void give_up(struct server *s)
+{
+	struct reply reply = {0};
+	if (!s->open)
+		return;
+	set_fault(s, &reply);
+	refuse(s, &reply);
+	server_forget(s);
 	reply_free(&reply);
 }
 
@@ -58,7 +79,7 @@ static void say_fault(struct server *s)
 static void hand_over(struct server *s, struct buf *text)
 {
 	if (s->decoder.fault != BODY_FINE) {
-		server_forget(s);
+		give_up(s);
 	} else if (text->len && !s->handler->text(s->arg, span_buf(text))) {
 		server_pause(s);
 	}
@@ -167,12 +188,13 @@ static bool refusal(struct server *s, const struct command_bdat *bdat, struct re
 	uint64_t before = s->state == SERVER_BDAT ? s->decoder.size : 0;
 	if (limit && (before > limit || bdat->size > limit - before)) {
 		set_too_big(s, reply);
-		return true;
+	} else {
+		reply_set(reply, 250, "2.0.0", "Ok");
+		if (s->state == SERVER_BDAT || s->handler->data(s->arg, reply))
+			return false;
 	}
-	if (s->state == SERVER_BDAT)
-		return false;
-	reply_set(reply, 250, "2.0.0", "Ok");
-	return !s->handler->data(s->arg, reply);
+	refuse(s, reply);
+	return true;
 }
 
 /* Where a refused chunk leaves the session. A transaction of which a part is
@@ -194,6 +216,7 @@ enum server_state server_chunk_begin(struct server *s, const struct command *c)
 	if (command_parse_bdat(c->argument, &bdat, &reply) != 0) {
 		/* how much text follows is not known: go on, and it would be run as commands */
 		server_reply(s, &reply);
+		refuse(s, &reply);
 		next = SERVER_END;
 	} else if (refusal(s, &bdat, &reply)) {
 		bool hang_up = reply.code == 421;

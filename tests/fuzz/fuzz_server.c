@@ -135,6 +135,15 @@ static void on_end(void *arg)
 		answer(s);
 }
 
+static void on_refused(void *arg, struct span from, struct span to, const struct reply *reply)
+{
+	struct session *s = arg;
+	expect(s->server && !s->owed, "a refusal out of place");
+	expect(reply->code >= 400, "a refusal that is none");
+	buf_addf(&s->trace, "refused %u %.*s %.*s\n", reply->code, (int)from.n, from.p ? from.p : "",
+	    (int)to.n, to.p ? to.p : "");
+}
+
 static void on_abort(void *arg)
 {
 	struct session *s = arg;
@@ -187,6 +196,7 @@ static const struct server_handler handler = {
     .data = on_data,
     .text = on_text,
     .end = on_end,
+    .refused = on_refused,
     .abort = on_abort,
     .login = on_login,
     .keys = on_keys,

@@ -140,6 +140,15 @@ static void on_end(void *arg)
 		peer_answer(p, p->answer_code ? p->answer_code : 250, "2.0.0", "queued");
 }
 
+static void on_refused(void *arg, struct span from, struct span to, const struct reply *reply)
+{
+	struct peer *p = arg;
+	check_call(p);
+	if (p->refusals)
+		note(p, "refused %u%s%.*s%s%.*s", reply->code, from.p ? " from " : "", (int)from.n,
+		    from.p ? from.p : "", to.p ? " to " : "", (int)to.n, to.p ? to.p : "");
+}
+
 static void on_abort(void *arg)
 {
 	check_call(arg);
@@ -185,6 +194,7 @@ static const struct server_handler handler = {
     .data = on_data,
     .text = on_text,
     .end = on_end,
+    .refused = on_refused,
     .abort = on_abort,
     .login = on_login,
     .keys = on_keys,

@@ -22,6 +22,7 @@ struct peer {
 	bool pause; /* `text` always returns false */
 	bool shut;  /* `mail` shuts the session */
 	bool shut_text; /* `text` does */
+	bool refusals; /* `refused` is noted */
 	bool login_later; /* the verdict on a login comes by server_login */
 	bool calling;   /* in a call of ours: no handler may be called */
 	unsigned answer_code;

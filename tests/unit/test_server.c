@@ -111,6 +111,8 @@ static void set_option(struct script *s, const char *key, const char *value)
 		p->options.auth = p->options.auth_clear = true;
 	else if (strcmp(key, "login_later") == 0)
 		p->login_later = true;
+	else if (strcmp(key, "refusals") == 0)
+		p->refusals = true;
 	else if (strcmp(key, "whole") == 0) /* splitting changes what happens */
 		s->split = 0;
 	else if (strcmp(key, "answer_code") == 0)
