@@ -15,6 +15,7 @@
 #define PIECE 65536
 #define PENDING_MAX (4 << 20)  /* while the disk takes nothing; then a new file is due */
 #define GROWTH_MIN (4 << 20)   /* appended bytes before the file is written anew */
+#define AGAIN_MS 10000         /* between two tries of a new file that is due */
 
 struct line_store {
 	struct loop *loop;
@@ -25,26 +26,12 @@ struct line_store {
 	int fd;             /* for appending */
 	struct buf pending; /* lines of this turn, and those that could not be written */
 	bool flushing;      /* at the end of the turn */
-	bool lost;          /* lines were dropped: only a new file is whole */
+	bool lost;          /* lines were dropped: only a new file is whole, AGAIN tries it */
+	struct timer again;
 	bool failing;       /* said so in the log */
 	size_t written;     /* of the new file */
 	size_t appended;    /* since then */
 };
-
-struct line_store *line_store_new(struct loop *loop, const char *folder,
-    const struct line_store_owner *owner)
-{
-	struct line_store *store = mem_zero(sizeof(*store));
-	struct buf name = {0};
-	buf_addf(&name, "%s.new", owner->name);
-	store->loop = loop;
-	store->owner = *owner;
-	store->folder = mem_text(folder);
-	store->name_new = buf_take(&name, NULL);
-	store->dir = -1;
-	store->fd = -1;
-	return store;
-}
 
 /* ---- reading ---- */
 
@@ -149,14 +136,23 @@ static void add_line(void *arg, const char *line)
 	buf_add_byte(text, '\n');
 }
 
-static int put_in_place(struct line_store *store, int fd, struct span text, struct why *why)
+/* What was begun would take room on a disk that has none. */
+static int give_up(struct line_store *store, int fd, int error, struct why *why)
 {
-	if (write_all(fd, text) < 0 || fsync(fd) < 0 ||
-	    renameat(store->dir, store->name_new, store->dir, store->owner.name) < 0 ||
-	    fsync(store->dir) < 0)
-		return why_errno(why, WHY_LOCAL, errno, "%s/%s", store->folder,
-		    store->name_new);
-	return 0;
+	close(fd);
+	unlinkat(store->dir, store->name_new, 0);
+	return why_errno(why, WHY_LOCAL, error, "%s/%s", store->folder, store->name_new);
+}
+
+static void take_over(struct line_store *store, int fd, size_t written)
+{
+	if (store->fd >= 0)
+		close(store->fd);
+	store->fd = fd;
+	store->written = written;
+	store->appended = 0;
+	store->lost = false;
+	buf_clear(&store->pending);
 }
 
 /* The whole state as a new file; the old one stays where that fails. */
@@ -170,31 +166,18 @@ static int write_anew(struct line_store *store, struct why *why)
 		    store->name_new);
 	buf_addf(&text, "relayd %s %u\n", store->owner.name, VERSION);
 	store->owner.dump(store->owner.arg, add_line, &text);
-	int result = put_in_place(store, fd, span_buf(&text), why);
-	if (result < 0) {
-		close(fd);
-	} else {
-		if (store->fd >= 0)
-			close(store->fd);
-		store->fd = fd;
-		store->written = text.len;
-		store->appended = 0;
-		store->lost = false;
-		buf_clear(&store->pending);
-	}
+	size_t written = text.len;
+	int error = 0;
+	if (write_all(fd, span_buf(&text)) < 0 || fsync(fd) < 0 ||
+	    renameat(store->dir, store->name_new, store->dir, store->owner.name) < 0)
+		error = errno;
 	buf_free(&text);
-	return result;
-}
-
-int line_store_load(struct line_store *store, size_t *skipped, struct why *why)
-{
-	*skipped = 0;
-	store->dir = open(store->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (store->dir < 0)
-		return why_errno(why, WHY_LOCAL, errno, "%s", store->folder);
-	if (replay(store, skipped, why) < 0)
-		return -1;
-	return write_anew(store, why);
+	if (error)
+		return give_up(store, fd, error, why);
+	take_over(store, fd, written);
+	if (fsync(store->dir) == 0)
+		return 0;
+	return why_errno(why, WHY_LOCAL, errno, "%s", store->folder);
 }
 
 static void complain(struct line_store *store, const char *text)
@@ -204,6 +187,25 @@ static void complain(struct line_store *store, const char *text)
 		    "%s can not be written down, and would be lost by a restart: %s",
 		    store->owner.what, text);
 	store->failing = true;
+}
+
+/* False: said so in the log. */
+static bool renew(struct line_store *store)
+{
+	struct why why = {0};
+	bool fine = write_anew(store, &why) == 0;
+	if (fine)
+		store->failing = false;
+	else
+		complain(store, why.text);
+	return fine;
+}
+
+static void try_again(void *arg)
+{
+	struct line_store *store = arg;
+	if (!renew(store) && store->lost)
+		timer_start(&store->again, AGAIN_MS);
 }
 
 static void append(struct line_store *store)
@@ -222,32 +224,54 @@ static void append(struct line_store *store)
 	if (store->pending.len > PENDING_MAX) {
 		store->lost = true;
 		buf_free(&store->pending);
+		timer_start(&store->again, AGAIN_MS);
 	}
 }
 
 static void flush(void *arg)
 {
 	struct line_store *store = arg;
-	struct why why = {0};
 	store->flushing = false;
 	bool grown = store->appended > GROWTH_MIN && store->appended > 2 * store->written;
-	if (!grown && !store->lost) {
-		append(store);
+	if (grown && renew(store))
 		return;
-	}
-	if (write_anew(store, &why) == 0) {
-		store->failing = false;
-		return;
-	}
-	complain(store, why.text);
-	store->appended = 0; /* not again at once */
-	if (!store->lost)
-		append(store);
+	if (grown)
+		store->appended = 0; /* not again at once */
+	append(store);
+}
+
+/* ---- life ---- */
+
+struct line_store *line_store_new(struct loop *loop, const char *folder,
+    const struct line_store_owner *owner)
+{
+	struct line_store *store = mem_zero(sizeof(*store));
+	struct buf name = {0};
+	buf_addf(&name, "%s.new", owner->name);
+	store->loop = loop;
+	store->owner = *owner;
+	store->folder = mem_text(folder);
+	store->name_new = buf_take(&name, NULL);
+	store->dir = -1;
+	store->fd = -1;
+	timer_init(&store->again, loop, try_again, store);
+	return store;
+}
+
+int line_store_load(struct line_store *store, size_t *skipped, struct why *why)
+{
+	*skipped = 0;
+	store->dir = open(store->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (store->dir < 0)
+		return why_errno(why, WHY_LOCAL, errno, "%s", store->folder);
+	if (replay(store, skipped, why) < 0)
+		return -1;
+	return write_anew(store, why);
 }
 
 void line_store_add(struct line_store *store, const char *line)
 {
-	if (store->fd < 0)
+	if (store->fd < 0 || store->lost) /* what is written anew has it */
 		return;
 	add_line(&store->pending, line);
 	if (store->flushing)
@@ -261,8 +285,11 @@ void line_store_free(struct line_store *store)
 {
 	if (!store)
 		return;
-	if (store->pending.len)
+	if (store->lost)
+		renew(store);
+	else if (store->pending.len)
 		append(store);
+	timer_stop(&store->again);
 	if (store->fd >= 0)
 		close(store->fd);
 	if (store->dir >= 0)

@@ -3,9 +3,10 @@
  * folder, appended as things change, all that changed in one turn of the loop with
  * one write. At the start, and whenever it has grown much, the file is written anew
  * under another name and put in place. Appended lines are not synced: a crash of
- * the machine may cost the last seconds of learning, never mail. The first line says
- * whose file it is and its version ("relayd reputation 1"); what the others say is
- * their owner's business (queue/reputation, queue/brake).
+ * the machine may cost the last seconds of learning, never mail. While the disk takes
+ * nothing 4 MiB of lines wait; then they are dropped, and a new file is tried every ten
+ * seconds. The first line says whose file it is and its version ("relayd reputation 1");
+ * what the others say is their owner's business (queue/reputation, queue/brake).
  */
 #ifndef RELAYD_LINE_STORE_H
 #define RELAYD_LINE_STORE_H
@@ -33,7 +34,7 @@ struct line_store_owner {
 /* The store of OWNER in the folder FOLDER (the spool's). */
 struct line_store *line_store_new(struct loop *loop, const char *folder,
     const struct line_store_owner *owner);
-/* Writes what is left. NULL is fine. */
+/* Writes what is left; the owner and the loop are still there. NULL is fine. */
 void line_store_free(struct line_store *store);
 
 /* Replay the file, then write it anew. SKIPPED: lines that made no sense. -1: the

@@ -8,13 +8,16 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "queue/reputation.h"
+#include "relayd/base/clock.h"
 #include "relayd/base/loop.h"
 #include "relayd/base/mem.h"
 #include "relayd/line_store.h"
@@ -28,6 +31,7 @@ struct kit {
 	struct reputation *reputation;
 	struct line_store *store;
 	size_t skipped;
+	size_t dumps; /* of the whole state */
 };
 
 static void on_event(void *arg, const char *line)
@@ -45,6 +49,7 @@ static bool replay_line(void *arg, struct span line)
 static void dump_lines(void *arg, void (*line)(void *line_arg, const char *text), void *line_arg)
 {
 	struct kit *kit = arg;
+	kit->dumps++;
 	reputation_dump(kit->reputation, line, line_arg);
 }
 
@@ -67,9 +72,10 @@ static void kit_open(struct kit *kit)
 
 static void kit_close(struct kit *kit)
 {
-	loop_free(kit->loop);
+	loop_turn(kit->loop, false); /* what was deferred needs the store */
 	line_store_free(kit->store);
 	reputation_free(kit->reputation);
+	loop_free(kit->loop);
 }
 
 static int start(void **state)
@@ -202,6 +208,86 @@ static void test_it_does_not_grow_for_ever(void **state)
 	assert_int_equal(ask(kit, "one"), PERMIT_HELD);
 }
 
+/* For new bytes, as far as one process can make it so. */
+static void set_disk_full(bool full)
+{
+	struct rlimit limit;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = full ? 8 : limit.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A burst of what is learnt, in many turns. Result: how often all of it was written. */
+static size_t burst(struct kit *kit)
+{
+	char line[60000];
+	size_t before = kit->dumps;
+	memset(line, 'x', sizeof(line) - 1);
+	line[sizeof(line) - 1] = '\0';
+	for (int i = 0; i < 200; i++) { /* 12 MB */
+		line_store_add(kit->store, line);
+		loop_turn(kit->loop, false);
+	}
+	return kit->dumps - before;
+}
+
+/* Ten seconds later. */
+static size_t next_try(struct kit *kit)
+{
+	size_t before = kit->dumps;
+	clock_advance(10000);
+	loop_turn(kit->loop, false);
+	return kit->dumps - before;
+}
+
+/* Nothing can be written: what waits is bounded, nothing is tried in every turn, nothing
+ * takes room, and all is there once the disk has some. */
+static void test_a_full_disk(void **state)
+{
+	struct kit *kit = *state;
+	char file_new[128];
+	snprintf(file_new, sizeof(file_new), "%s.new", kit->file);
+	clock_fake(NOW);
+	hold(kit, "one");
+	loop_turn(kit->loop, false);
+	set_disk_full(true);
+	size_t during = burst(kit);
+	size_t first = next_try(kit);
+	bool left = access(file_new, F_OK) == 0;
+	hold(kit, "two");
+	loop_turn(kit->loop, false);
+	size_t second = next_try(kit);
+	set_disk_full(false);
+	assert_int_equal(during, 0);
+	assert_int_equal(first, 1);
+	assert_false(left);
+	assert_int_equal(second, 1);
+	assert_int_equal(next_try(kit), 1);
+	assert_int_equal(next_try(kit), 0); /* it is done */
+	hold(kit, "three");
+	kit_close(kit);
+	kit_open(kit);
+	assert_int_equal(kit->skipped, 0);
+	assert_int_equal(ask(kit, "one"), PERMIT_HELD);
+	assert_int_equal(ask(kit, "two"), PERMIT_HELD);
+	assert_int_equal(ask(kit, "three"), PERMIT_HELD);
+}
+
+/* It ends while lines are lost, and the disk has room again. */
+static void test_the_end_of_a_full_disk(void **state)
+{
+	struct kit *kit = *state;
+	clock_fake(NOW);
+	set_disk_full(true);
+	burst(kit);
+	hold(kit, "one");
+	set_disk_full(false);
+	kit_close(kit);
+	kit_open(kit);
+	assert_int_equal(ask(kit, "one"), PERMIT_HELD);
+}
+
 static void test_a_folder_that_is_not_there(void **state)
 {
 	struct why why = {0};
@@ -224,6 +310,8 @@ int main(void)
 	    T(test_torn_and_foreign_lines),
 	    T(test_a_line_without_end),
 	    T(test_it_does_not_grow_for_ever),
+	    T(test_a_full_disk),
+	    T(test_the_end_of_a_full_disk),
 	    T(test_a_folder_that_is_not_there),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
