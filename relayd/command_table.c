@@ -7,8 +7,9 @@
 
 const struct command_row command_table[CMD_COUNT] = {
     [CMD_STATUS] = {"status", "", "what the daemon is doing, in numbers", RIGHTS_LOOK, "what value"},
-    [CMD_RELOAD] = {"reload", "", "load the configuration again, completely or not at all",
-	RIGHTS_CHANGE, ""},
+    [CMD_RELOAD] = {"reload", "",
+	"load the configuration again, completely or not at all; says what it warns of",
+	RIGHTS_CHANGE, "warning"},
     [CMD_LOG] = {"log", "[-f]", "the daemon's last log lines; -f: and those that come", RIGHTS_LOOK,
 	"line"},
     [CMD_QUEUE_LIST] = {"queue list", "[" SELECT "]", "messages that wait, oldest first",

@@ -73,11 +73,18 @@ static void mistake_rows(struct request *r, struct span rest)
 		request_row(r, json_pack("{s:o}", "line", json_safe(span_cut(&rest, '\n'))));
 }
 
+static void collect_warning(void *arg, const char *text)
+{
+	struct request *r = arg;
+	json_array_append_new(r->list, json_pack("{s:o}", "warning", json_safe(span_text(text))));
+}
+
 void control_reload(struct request *r)
 {
 	struct conf_errors errors = {0};
-	if (daemon_reload(r->daemon, &errors) == 0) {
-		request_ok(r);
+	r->list = json_array();
+	if (daemon_reload(r->daemon, collect_warning, r, &errors) == 0) {
+		request_list(r);
 	} else {
 		settings_log_errors(LOG_LEVEL_ERROR,
 		    "reload failed, the old configuration stays in force", &errors);
@@ -85,8 +92,8 @@ void control_reload(struct request *r)
 		request_row(r, json_pack("{s:b,s:s}", "ok", 0, "error",
 				   "the old configuration stays in force"));
 		mistake_rows(r, span_buf(&errors.text));
+		request_end(r);
 	}
-	request_end(r);
 	conf_errors_free(&errors);
 }
 

@@ -35,7 +35,7 @@ struct request {
 	struct spool_reader *reader; /* queue cat */
 	uint64_t read_to;
 	struct destination_row *rows; /* destinations: a copy, since they come and go */
-	json_t *list;       /* reputation, incidents, brake: likewise */
+	json_t *list;       /* reputation, incidents, brake: likewise; warnings of a reload */
 	struct delisting *delisting;
 	size_t row_count;
 	size_t row_at;

@@ -2,6 +2,8 @@
 #include "relayd/daemon.h"
 
 #include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -378,8 +380,32 @@ static bool is_same_dns(const struct conf_dns *a, const struct conf_dns *b)
 	return same;
 }
 
+/* Who asked for it, besides the log. */
+struct asker {
+	void (*fn)(void *arg, const char *text); /* NULL: nobody */
+	void *arg;
+};
+
+static void warn(void *arg, const char *text)
+{
+	const struct asker *asker = arg;
+	log_text(LOG_LEVEL_WARN, "%s", text);
+	if (asker->fn)
+		asker->fn(asker->arg, text);
+}
+
+static void ATTR_PRINTF(2, 3) warn_reload(struct asker *asker, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	warn(asker, text);
+}
+
 /* What is bound to the process keeps its value until the next start. */
-static void warn_of_fixed(const struct conf *old, const struct conf *fresh)
+static void warn_of_fixed(const struct conf *old, const struct conf *fresh, struct asker *asker)
 {
 	const struct {
 		const char *key;
@@ -401,11 +427,11 @@ static void warn_of_fixed(const struct conf *old, const struct conf *fresh)
 	};
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		if (!fixed[i].same)
-			log_text(LOG_LEVEL_WARN, "reload: %s changes with the next start only",
+			warn_reload(asker, "reload: %s changes with the next start only",
 			    fixed[i].key);
 }
 
-static int load_anew(struct daemon *d, struct conf_errors *errors)
+static int load_anew(struct daemon *d, struct asker *asker, struct conf_errors *errors)
 {
 	struct settings *fresh = settings_load(d->file, errors);
 	struct why why = {0};
@@ -418,10 +444,11 @@ static int load_anew(struct daemon *d, struct conf_errors *errors)
 		return -1;
 	}
 	bounds_apply(fresh->conf);
-	warn_of_fixed(d->settings->conf, fresh->conf);
+	log_set_level(log_level_named(fresh->conf->log_level));
+	warn_of_fixed(d->settings->conf, fresh->conf, asker);
 	if (settings_want_https(fresh) && https_load(&why) < 0)
-		log_text(LOG_LEVEL_WARN, "reload: MTA-STS policies can be fetched, and TLS reports"
-					 " be posted, with the next start only: %s", why.text);
+		warn_reload(asker, "reload: MTA-STS policies can be fetched, and TLS reports be"
+				   " posted, with the next start only: %s", why.text);
 	prepare_signing(d, fresh);
 	login_set_settings(d->login, fresh);
 	intake_set_settings(d->intake, fresh);
@@ -433,17 +460,19 @@ static int load_anew(struct daemon *d, struct conf_errors *errors)
 	listen_set_settings(d->listen, fresh);
 	settings_unref(d->settings);
 	d->settings = fresh;
-	settings_warn(fresh, log_warning, NULL);
-	settings_warn_of_logins(fresh, log_warning, NULL);
+	settings_warn(fresh, warn, asker);
+	settings_warn_of_logins(fresh, warn, asker);
 	mem_trim(); /* as at the start, and the old settings have gone */
 	log_text(LOG_LEVEL_INFO, "reload: %s is in force", d->file);
 	return 0;
 }
 
-int daemon_reload(struct daemon *d, struct conf_errors *errors)
+int daemon_reload(struct daemon *d, void (*warn_fn)(void *arg, const char *text), void *arg,
+    struct conf_errors *errors)
 {
+	struct asker asker = {warn_fn, arg};
 	service_reloading();
-	int result = load_anew(d, errors);
+	int result = load_anew(d, &asker, errors);
 	service_reloaded();
 	return result;
 }

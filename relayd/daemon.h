@@ -46,8 +46,10 @@ int daemon_start(struct daemon *daemon, const char *file, struct settings *setti
     struct helper *helper, struct why *why) ATTR_MUST_CHECK;
 
 /* Load the file again: completely, or not at all. -1: ERRORS; the old one stays
- * in force. */
-int daemon_reload(struct daemon *daemon, struct conf_errors *errors) ATTR_MUST_CHECK;
+ * in force. What the new one is warned of, and what of it counts with the next start
+ * only, is logged, and told to WARN (one line each, inside this call; NULL: nobody). */
+int daemon_reload(struct daemon *daemon, void (*warn)(void *arg, const char *text), void *arg,
+    struct conf_errors *errors) ATTR_MUST_CHECK;
 
 /* Begin an orderly end: the loop stops by itself, after five seconds at most. */
 void daemon_stop(struct daemon *daemon);

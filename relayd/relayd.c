@@ -69,7 +69,7 @@ static void on_hangup(evutil_socket_t number, short what, void *arg)
 	struct conf_errors errors = {0};
 	(void)number;
 	(void)what;
-	if (daemon_reload(daemon, &errors) < 0)
+	if (daemon_reload(daemon, NULL, NULL, &errors) < 0)
 		settings_log_errors(LOG_LEVEL_ERROR,
 		    "reload failed, the old configuration stays in force", &errors);
 	conf_errors_free(&errors);

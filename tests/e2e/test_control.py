@@ -343,10 +343,31 @@ class Daemon(Control):
 
     def test_what_a_reload_leaves_as_it_was_is_said(self):
         relay = self.relay().start()
-        relay.change(dns={"servers": ["127.0.0.1@9"]})  # another one, and as many
+        relay.change(dns={"servers": ["127.0.0.1@9"]},  # another one, and as many
+                     hostname="relay")
         relay.write_conf()
-        self.assertEqual(relay.ctl("reload"), [])
-        relay.wait_log("dns changes with the next start only")
+        fixed = "reload: dns changes with the next start only"
+        rows = relay.ctl("reload")
+        self.assertEqual(rows[0], {"warning": fixed})
+        self.assertIn('hostname: "relay" is not a name', rows[1]["warning"])
+        self.assertEqual(len(rows), 2)
+        relay.wait_log(fixed)
+        relay.change(dns={"servers": ["127.0.0.1@10"]})
+        relay.write_conf()
+        done = relay.run_ctl("reload")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout.splitlines()[:2], ["warning", fixed])
+        self.assertIn("is not a name that others can look up", done.stdout)
+
+    def test_a_reload_changes_the_level_of_the_log(self):
+        relay = self.relay().start()
+        for sender, level in (("quiet", "warn"), ("loud", "info")):
+            relay.change(log_level=level)
+            relay.write_conf()
+            self.assertEqual(relay.ctl("reload"), [])
+            relay.send(f"{sender}@example.jp", "user@dest.test", TEXT)
+        relay.wait_log("info accept .* from=loud@example.jp ")
+        self.assertEqual(relay.log("info accept .* from=quiet@example.jp"), [])
 
     def test_bad_reload_keeps_the_old_one(self):
         relay = self.relay().start()
@@ -383,7 +404,8 @@ class Daemon(Control):
             relay.change(spool={key: value})
             relay.write_conf()
             count = len(relay.log("spool changes with the next start only"))
-            self.assertEqual(relay.ctl("reload"), [])
+            self.assertEqual(relay.ctl("reload"),
+                             [{"warning": "reload: spool changes with the next start only"}])
             relay.wait_log("spool changes with the next start only", count + 1)
 
     def test_log(self):
