@@ -90,6 +90,17 @@ static void hold_signals(int how)
 	sigprocmask(how, &set, NULL);
 }
 
+/* Whoever starts it must hear why it does not, though he reads no log, or nobody
+ * takes its lines. */
+static void say_failure(const struct conf *conf, const char *text)
+{
+	log_text(LOG_LEVEL_ERROR, "%s", text);
+	if (strcmp(conf->log, "syslog") != 0)
+		return;
+	log_open(LOG_TO_STDERR, LOG_LEVEL_ERROR);
+	log_text(LOG_LEVEL_ERROR, "%s", text);
+}
+
 static int serve(const char *file, struct settings *settings, struct helper *helper)
 {
 	static struct daemon daemon;
@@ -99,7 +110,7 @@ static int serve(const char *file, struct settings *settings, struct helper *hel
 	hold_signals(SIG_BLOCK); /* until there is somebody to take them */
 	open_log(settings->conf);
 	if (daemon_start(&daemon, file, settings, helper, &why) < 0) {
-		log_text(LOG_LEVEL_ERROR, "%s", why.text);
+		say_failure(settings->conf, why.text);
 		return why.kind == WHY_PERM ? EX_CONFIG : EX_OSERR;
 	}
 	catch_signal(&daemon, SIGTERM, on_terminate);

@@ -125,6 +125,15 @@ exec "$@"
 """
 
 
+class StartThatFails(Case):
+    def test_syslog_does_not_keep_it_for_itself(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            relay = self.relay(log="syslog", port=taken.getsockname()[1])
+            relay.start(wait=False)
+            relay.wait_log("error .*Address already in use")
+            self.assertEqual(relay.process.wait(30), 71)
+
+
 class Syslog(Case):
     """With a /dev/log of its own, in a mount namespace."""
 
