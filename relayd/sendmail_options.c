@@ -30,7 +30,8 @@ const char sendmail_usage[] =
     "  -bp       list the queue (as mailq)       -q  try the queue now\n"
     "  -v        say what the relay answered\n\n"
     "exit status: 0 queued; else nothing was sent: 64 usage, 65 message or address,\n"
-    "67 no such recipient, 69 refused, 75 try again later, 77 not allowed, 78 configuration\n";
+    "67 no such recipient, 69 refused, 71 system, 74 input or output, 75 try again later,\n"
+    "77 not allowed, 78 configuration\n";
 
 struct parse {
 	struct sendmail_options *options;
