@@ -67,22 +67,34 @@ static FILE *connect_daemon(const char *path)
 	return NULL;
 }
 
-static void send_request(const struct ctl *ctl, FILE *daemon)
+/* The words as a request. NULL: one of them can not be said in JSON, and without it the
+ * others would ask for something else. */
+static json_t *make_request(const struct ctl *ctl)
 {
 	json_t *words = json_array();
-	for (size_t i = 0; i < ctl->word_count; i++)
-		json_array_append_new(words, json_string(ctl->words[i]));
-	json_dumpf(words, daemon, JSON_COMPACT);
-	fputc('\n', daemon);
-	fflush(daemon);
-	json_decref(words);
+	for (size_t i = 0; i < ctl->word_count; i++) {
+		if (json_array_append_new(words, json_string(ctl->words[i])) == 0)
+			continue;
+		struct buf safe = {0};
+		text_escape(&safe, span_text(ctl->words[i]), 200);
+		fprintf(stderr,
+		    "relayctl: \"%s\" is not UTF-8, expected words in UTF-8; nothing was "
+		    "asked of the daemon\n",
+		    buf_text(&safe));
+		buf_free(&safe);
+		json_decref(words);
+		return NULL;
+	}
+	return words;
 }
 
 /* The daemon may have closed already, with a reason that is still to be read. */
-static void ask(const struct ctl *ctl, FILE *daemon)
+static void ask(json_t *request, FILE *daemon)
 {
 	signal(SIGPIPE, SIG_IGN);
-	send_request(ctl, daemon);
+	json_dumpf(request, daemon, JSON_COMPACT);
+	fputc('\n', daemon);
+	fflush(daemon);
 	clearerr(daemon);
 	signal(SIGPIPE, SIG_DFL);
 }
@@ -194,22 +206,31 @@ static void print_more(const struct output *out)
 	    out->rows - WHY_SHOWN, out->ctl->argv[0]);
 }
 
-int ctl_ask(const struct ctl *ctl)
+static int talk(const struct ctl *ctl, json_t *request, FILE *daemon)
 {
-	char *path = socket_path(ctl);
-	FILE *daemon = path ? connect_daemon(path) : NULL;
-	mem_free(path);
-	if (!daemon)
-		return CTL_PROBLEM;
 	struct output out = {.ctl = ctl};
 	ctl_table_init(&out.table, command_table[ctl->command].columns);
-	ask(ctl, daemon);
+	ask(request, daemon);
 	read_answer(&out, daemon);
 	if (!ctl->json && out.status == CTL_OK && out.rows == 0)
 		print_nothing(ctl);
 	print_more(&out);
 	ctl_table_print(&out.table);
 	ctl_table_clear(&out.table);
-	fclose(daemon);
 	return out.status;
+}
+
+int ctl_ask(const struct ctl *ctl)
+{
+	json_t *request = make_request(ctl);
+	if (!request)
+		return CTL_USAGE;
+	char *path = socket_path(ctl);
+	FILE *daemon = path ? connect_daemon(path) : NULL;
+	int status = daemon ? talk(ctl, request, daemon) : CTL_PROBLEM;
+	if (daemon)
+		fclose(daemon);
+	mem_free(path);
+	json_decref(request);
+	return status;
 }

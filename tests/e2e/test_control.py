@@ -132,6 +132,12 @@ class Queue(Control):
         relay.start()
         self.assertEqual(relay.ctl("queue", "list"), [])
         self.assertEqual(len(self.receiver.messages), 3)
+    def test_words_that_are_not_utf8(self):
+        """Without such a word the others would ask for something else."""
+        relay, _ = self.waiting_relay()
+        self.fails(relay, "queue", "hold", b"\xff", "--all", status=2, says='"\\xff" is not UTF-8')
+        self.fails(relay, "queue", "delete", "--all", "--sender\udcff", status=2, says="not UTF-8")
+        self.assertEqual(relay.ctl("queue", "list")[0]["state"], "waiting")
 
     def test_hold_survives_a_restart(self):
         relay, ids = self.waiting_relay()
