@@ -104,12 +104,20 @@ static bool asks_for_help(struct ctl *ctl)
 	return true;
 }
 
+/* The commands that begin so; else the one that has these words as its arguments. */
 static int help_with(const struct ctl *ctl)
 {
-	if (ctl->word_count == 0)
+	size_t used;
+	if (ctl->word_count == 0) {
 		help(stdout);
-	else if (print_commands(stdout, ctl->words, ctl->word_count) == 0)
+		return CTL_OK;
+	}
+	if (print_commands(stdout, ctl->words, ctl->word_count) > 0)
+		return CTL_OK;
+	int command = command_find(ctl->words, ctl->word_count, &used);
+	if (command < 0 || !command_table[command].usage[0])
 		return unknown(ctl);
+	print_command(stdout, &command_table[command]);
 	return CTL_OK;
 }
 

@@ -841,7 +841,12 @@ class Local(Control):
         for words in (["help", "queue", "list"], ["queue", "list", "-h"]):
             done = self.local(*words)
             self.assertEqual((done.returncode, len(done.stdout.splitlines())), (0, 2))
-        for words in (["help", "frob"], ["queue", "frob", "--help"]):
+        # what stands behind the command does not matter
+        done = self.local("queue", "delete", "0123456789abcdef", "--help")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout, self.local("help", "queue", "delete").stdout)
+        self.assertEqual(len(self.local("reputation", "--help").stdout.splitlines()), 14)
+        for words in (["help", "frob"], ["queue", "frob", "--help"], ["reputation", "frob", "--help"]):
             done = self.local(*words)
             self.assertEqual(done.returncode, 2)
             self.assertIn("there is no command", done.stderr)
