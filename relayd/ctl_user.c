@@ -140,7 +140,10 @@ static int set_password(const struct ctl *ctl, const struct place *place, const 
 	if (result == 0)
 		result = users_file_change(place->file, change, name, buf_text(&line), place->owner,
 		    &why);
-	if (result == 0 && generate)
+	if (result == 0 && generate && ctl->json)
+		ctl_print_json(
+		    json_pack("{s:s,s:s}", "user", name, "password", buf_text(&password)));
+	else if (result == 0 && generate)
 		printf("%s\n", buf_text(&password));
 	buf_wipe(&password);
 	buf_wipe(&line);

@@ -403,8 +403,11 @@ class Users(Auth):
         self.assertEqual(self.login("new", "another password"), b"235")
         self.assertEqual([u["user"] for u in self.daemon.ctl("-f", self.daemon.conf, "user", "list")],
                          [USER, "new"])
+        row, = self.daemon.ctl("-f", self.daemon.conf, "user", "passwd", "new", "--generate")
+        self.assertEqual(row["user"], "new")
+        self.assertEqual(self.login("new", row["password"]), b"235")
         self.user("remove", "new")
-        self.assertEqual(self.login("new", "another password"), b"535")
+        self.assertEqual(self.login("new", row["password"]), b"535")
         stays.ask(b"NOOP", 250)
         self.assertEqual(os.stat(self.users).st_mode & 0o7777, 0o600)
         self.assertEqual(os.listdir(os.path.dirname(self.users)).count("users.new"), 0)
