@@ -17,6 +17,7 @@
 #include "relayd/base/text.h"
 #include "relayd/ctl.h"
 #include "relayd/settings.h"
+#include "smtp/address.h"
 
 #define MESSAGE_MAX (64 * 1024 * 1024)
 
@@ -213,13 +214,28 @@ static int parse_new_key(const struct ctl *ctl, struct new_key *key)
 	return key->domain && key->selector ? 0 : -1;
 }
 
-/* Both become part of a file name and of a DNS name. */
-static bool is_name(const char *text)
+/* Both become part of a DNS name, and of a new key's file name. A mistake in one would make
+ * a record that nobody looks up. */
+static int check_names(const char *domain, const char *selector, struct why *why)
 {
-	for (const char *p = text; *p; p++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *p))
-			return false;
-	return text[0] && text[0] != '.' && text[0] != '-' && !strstr(text, "..");
+	struct span d = span_text(domain);
+	struct span s = span_text(selector);
+	const char *tail = strstr(selector, "._domainkey");
+	if (!span_is_ascii(d) || !domain_is_valid(d))
+		return why_set(why, WHY_PERM,
+		    "\"%s\": expected a domain like example.jp, of letters, "
+		    "digits, hyphens and dots, without a dot at its end (other letters as xn--...)",
+		    domain);
+	if (tail && tail > selector)
+		return why_set(why, WHY_PERM,
+		    "\"%s\": expected the selector alone, that is \"%.*s\"", selector,
+		    (int)(tail - selector), selector);
+	if (!span_is_ascii(s) || domain_scan(s) != s.n || !s.n || strchr(selector, '_'))
+		return why_set(why, WHY_PERM,
+		    "\"%s\": expected a selector like r2026, of letters, "
+		    "digits, hyphens and dots, without a dot at its end",
+		    selector);
+	return 0;
 }
 
 static char *daemon_user(const struct ctl *ctl)
@@ -241,10 +257,8 @@ static int dkim_new(const struct ctl *ctl)
 	struct why why = {0};
 	if (parse_new_key(ctl, &key) < 0)
 		return ctl_usage(ctl);
-	const char *odd = !is_name(key.domain) ? key.domain : !is_name(key.selector) ? key.selector : NULL;
-	if (odd) {
-		fprintf(stderr, "relayctl: \"%s\": expected a name of letters, digits, hyphens and dots "
-				"(one in other letters as xn--...)\n", odd);
+	if (check_names(key.domain, key.selector, &why) < 0) {
+		ctl_complain(&why);
 		return ctl_usage(ctl);
 	}
 	char *user = daemon_user(ctl);
@@ -267,6 +281,10 @@ static int dkim_record(const struct ctl *ctl)
 	struct why why = {0};
 	if (ctl->argc != 3)
 		return ctl_usage(ctl);
+	if (check_names(ctl->argv[0], ctl->argv[1], &why) < 0) {
+		ctl_complain(&why);
+		return ctl_usage(ctl);
+	}
 	int result = dkim_key_record(ctl->argv[2], &record, &why);
 	if (result == 0)
 		show_record(ctl, ctl->argv[1], ctl->argv[0], buf_text(&record), NULL);

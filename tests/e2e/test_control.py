@@ -769,14 +769,14 @@ class Local(Control):
             self.assertIn("is there already", again.stderr)
             self.assertEqual(open(key).read(), before)
         for words in (["new"], ["new", "example.jp"], ["new", "../x", "s"], ["new", "a", "-s"],
-                      ["new", "a", "b", "c"], ["new", "a", "b", "--bits", "0"],
-                      ["new", "a", "b", "--bits", "many"], ["record", "a"], ["test"]):
+                      ["new", "a.jp", "b", "c"], ["new", "a.jp", "b", "--bits", "0"],
+                      ["new", "a.jp", "b", "--bits", "many"], ["record", "a.jp"], ["test"]):
             done = self.local("dkim", *words, "--dir", folder) if words[0] == "new" else \
                 self.local("dkim", *words)
             self.assertEqual(done.returncode, 2, words)
             self.assertIn("usage: ", done.stderr)
-        self.assertEqual(self.local("dkim", "record", "a", "b", "/nonexistent").returncode, 1)
-        done = self.local("dkim", "new", "a", "b", "--dir", folder, "--bits", "512")
+        self.assertEqual(self.local("dkim", "record", "a.jp", "b", "/nonexistent").returncode, 1)
+        done = self.local("dkim", "new", "a.jp", "b", "--dir", folder, "--bits", "512")
         self.assertEqual(done.returncode, 1)
         self.assertEqual(len(os.listdir(folder)), 3)
         row = json.loads(self.local("--json", "dkim", "new", "a.jp", "b", "--dir", folder).stdout)
@@ -822,10 +822,19 @@ class Local(Control):
 
     def test_names_that_can_not_be(self):
         folder = self.folder()
-        for words in (["bad domain", "s1"], ["日本.jp", "s1"], ["example.jp", "s/1"]):
-            done = self.local("dkim", "new", *words, "--dir", folder)
-            self.assertEqual(done.returncode, 2)
-            self.assertRegex(done.stderr, "^relayctl: \".*\": expected a name of letters")
+        domain, selector = "expected a domain like", "expected a selector like"
+        for words, says in ((["bad domain", "s1"], domain), (["日本.jp", "s1"], domain),
+                            (["example.jp.", "s1"], "without a dot at its end"), (["jp", "s1"], domain),
+                            (["example.jp", "s/1"], selector), (["example.jp", ""], selector),
+                            (["example.jp", "s1."], "without a dot at its end"),
+                            (["example.jp", "_s1"], selector),
+                            (["example.jp", "s1._domainkey"], 'the selector alone, that is "s1"'),
+                            (["example.jp", "s1._domainkey.example.jp"], 'that is "s1"')):
+            for command in (["new", *words, "--dir", folder], ["record", *words, "/nonexistent"]):
+                done = self.local("dkim", *command)
+                self.assertEqual((done.returncode, done.stdout), (2, ""), command)
+                self.assertRegex(done.stderr, "^relayctl: \".*\": " + ".*" + says)
+                self.assertIn(f"usage: relayctl dkim {command[0]} ", done.stderr)
         self.assertEqual(os.listdir(folder), [])
         self.local("dkim", "new", "example.jp", "s1", "--ed25519", "--dir", folder)
         done = self.local("dkim", "new", "example.jp", "s1", "--dir", folder)
