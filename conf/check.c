@@ -66,7 +66,7 @@ static void replace(char **field, const char *format, ...)
 }
 
 /* The machine's name as it is set, whether it has a domain or not: asking the
- * DNS here would make the start depend on it. `relayctl check` tells the rest. */
+ * DNS here would make the start depend on it. */
 static void complete_hostname(struct conf *conf)
 {
 	char name[256] = "";

@@ -24,7 +24,8 @@ static const struct {
     [VERDICT_AUTH_FAILED] =
 	{"The receiving side could not confirm that this mail server may send for your domain (SPF, "
 	 "DKIM or DMARC).",
-	    "Run `relayctl check DOMAIN` and mend the DNS records that it names."},
+	    "Compare the domain's SPF, DKIM and DMARC records in the DNS with what they should be: SPF "
+	    "names the sending addresses, and DKIM is what `relayctl dkim record` prints."},
     [VERDICT_RDNS] =
 	{"The receiving side does not accept the name of this mail server's address (reverse DNS).",
 	    "Make the PTR record of the sending address and the host name agree."},
