@@ -183,6 +183,22 @@ static int64_t paused_seconds(const struct request *r, const struct message *m, 
 	return longest;
 }
 
+static void fill_words(const struct history_entry *last, enum verdict_stage stage,
+    enum verdict_class klass, json_t *row)
+{
+	struct buf meaning = {0};
+	struct buf remedy = {0};
+	if (!last->smarthost[0] ||
+	    !explain_smarthost(stage, last->code, last->smarthost, &meaning, &remedy)) {
+		buf_add_text(&meaning, explain_so_far(klass));
+		buf_add_text(&remedy, explain_remedy(klass));
+	}
+	json_object_set_new(row, "means", json_string(buf_text(&meaning)));
+	json_object_set_new(row, "do", json_string(buf_text(&remedy)));
+	buf_free(&meaning);
+	buf_free(&remedy);
+}
+
 /* What the last answer means, judged anew by the rules that are in force. */
 static void fill_meaning(const struct request *r, const struct history_entry *last, json_t *row)
 {
@@ -191,10 +207,11 @@ static void fill_meaning(const struct request *r, const struct history_entry *la
 	answer_text(last, &answer);
 	verdict_text_parse(&text, span_buf(&answer));
 	text.input.mx = last->mx;
+	if (!verdict_stage_parse(span_text(last->stage), &text.input.stage))
+		text.input.stage = VERDICT_STAGE_UNKNOWN;
 	struct verdict verdict = verdict_judge(r->daemon->settings->rules, &text.input);
 	json_object_set_new(row, "category", json_string(verdict_class_name(verdict.klass)));
-	json_object_set_new(row, "means", json_string(explain_failure(verdict.klass)));
-	json_object_set_new(row, "do", json_string(explain_remedy(verdict.klass)));
+	fill_words(last, text.input.stage, verdict.klass, row);
 	if (verdict.help && verdict.help[0])
 		json_object_set_new(row, "help", json_safe(span_text(verdict.help)));
 	json_object_set_new(row, "stage", json_string(last->stage));

@@ -6,6 +6,7 @@
 static const struct {
 	const char *failure;
 	const char *remedy;
+	const char *so_far; /* while it is tried again; NULL: the same as at the end */
 } words[] = {
     [VERDICT_IP_BLOCKED] =
 	{"The receiving side refuses mail from this mail server's address. Your message and the "
@@ -20,7 +21,8 @@ static const struct {
     [VERDICT_GREYLISTED] =
 	{"The receiving side asks unknown senders to come back later, and it did not take the message "
 	 "when we came back.",
-	    "Nothing to do: it is tried again from the same address."},
+	    "Nothing to do: it is tried again from the same address.",
+	    "The receiving side asks unknown senders to come back later."},
     [VERDICT_AUTH_FAILED] =
 	{"The receiving side could not confirm that this mail server may send for your domain (SPF, "
 	 "DKIM or DMARC).",
@@ -38,10 +40,11 @@ static const struct {
 	    "The reply is all that is known; the receiving administrator can say more."},
     [VERDICT_UNKNOWN_RECIPIENT] =
 	{"There is no such mailbox. Check the address for typing errors.",
-	    "Remove the address from your lists."},
+	    "Remove the address from your lists.",
+	    "The receiving side says that it can not find the mailbox at the moment."},
     [VERDICT_MAILBOX_FULL] =
 	{"The recipient's mailbox is full. Tell the person in another way, or send it again later.",
-	    "Nothing to do."},
+	    "Nothing to do.", "The recipient's mailbox is full."},
     [VERDICT_RECIPIENT_DISABLED] =
 	{"The recipient's mailbox exists but is switched off.",
 	    "Remove the address from your lists."},
@@ -60,13 +63,16 @@ static const struct {
 	    "See the TLS part of the attempt's log line."},
     [VERDICT_SERVER_BUSY] =
 	{"The receiving side had trouble of its own for the whole time that the message was tried.",
-	    "Nothing to do."},
+	    "Nothing to do unless it lasts: it is tried again.",
+	    "The receiving side has trouble of its own at the moment, or can not be reached."},
     [VERDICT_ROUTING] =
 	{"No mail server could be found or reached for this domain. Check the part behind the @.",
-	    "Check the MX records of the recipient's domain."},
+	    "Check the MX records of the recipient's domain.",
+	    "No mail server could be found for this domain so far."},
     [VERDICT_OTHER] =
 	{"The receiving side refused the message without saying why.",
-	    "The reply is all that is known."},
+	    "The reply is all that is known.",
+	    "The receiving side did not take the message so far, and does not say why."},
 };
 
 const char *explain_failure(enum verdict_class klass)
@@ -74,9 +80,39 @@ const char *explain_failure(enum verdict_class klass)
 	return words[klass].failure;
 }
 
+const char *explain_so_far(enum verdict_class klass)
+{
+	return words[klass].so_far ? words[klass].so_far : words[klass].failure;
+}
+
 const char *explain_remedy(enum verdict_class klass)
 {
 	return words[klass].remedy;
+}
+
+bool explain_smarthost(enum verdict_stage stage, unsigned code, const char *name,
+    struct buf *meaning, struct buf *remedy)
+{
+	static const struct {
+		const char *trouble;
+		const char *keys;
+		bool any_answer; /* else only where there was none */
+	} rows[] = {
+	    [VERDICT_STAGE_DNS] = {"could not be looked up in the DNS", "host"},
+	    [VERDICT_STAGE_CONNECT] = {"could not be reached", "host and port"},
+	    [VERDICT_STAGE_BANNER] = {"did not greet as a mail server does", "host and port"},
+	    [VERDICT_STAGE_EHLO] = {"did not answer as a mail server does", "host and port"},
+	    [VERDICT_STAGE_TLS] = {"could not be spoken to in TLS", "port and tls", true},
+	    [VERDICT_STAGE_AUTH] =
+		{"did not let this server log in", "user and password_file", true},
+	};
+	if (stage >= sizeof(rows) / sizeof(rows[0]) || !rows[stage].trouble ||
+	    (code && !rows[stage].any_answer))
+		return false;
+	buf_addf(meaning, "The smarthost %s %s.", name, rows[stage].trouble);
+	buf_addf(remedy, "Check %s of smarthost %s in the configuration, and whether it is up.",
+	    rows[stage].keys, name);
+	return true;
 }
 
 const char *explain_form(const char *status)

@@ -17,4 +17,13 @@ const char *explain_form(const char *status);
 /* As explain_failure, for the administrator of the relay: what to do about it. */
 const char *explain_remedy(enum verdict_class klass);
 
+/* As explain_failure, while the message is still tried. */
+const char *explain_so_far(enum verdict_class klass);
+
+/* Both for trouble with our smarthost NAME before it was told of a message, which is the
+ * administrator's to mend: STAGE at which CODE (0: nothing) was answered. Appended to
+ * MEANING and REMEDY; false, and nothing is, where the answer speaks for itself. */
+bool explain_smarthost(enum verdict_stage stage, unsigned code, const char *name,
+    struct buf *meaning, struct buf *remedy);
+
 #endif

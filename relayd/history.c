@@ -29,7 +29,7 @@ struct known {
 	struct known *prev;
 	struct known *next;
 	struct history_entry entry;
-	char texts[]; /* what mx and text point to */
+	char texts[]; /* what mx, smarthost and text point to */
 };
 
 struct history {
@@ -106,14 +106,18 @@ static struct owner *get_owner(struct history *h, uint64_t id)
 
 static struct known *copy(const struct history_entry *entry)
 {
+	const char *name = entry->smarthost ? entry->smarthost : "";
 	size_t mx = strnlen(entry->mx, HISTORY_MX_MAX);
+	size_t smarthost = strnlen(name, HISTORY_NAME_MAX);
 	size_t text = strnlen(entry->text, HISTORY_TEXT_MAX);
-	struct known *k = mem_zero(sizeof(*k) + mx + text + 2);
+	struct known *k = mem_zero(sizeof(*k) + mx + smarthost + text + 3);
 	k->entry = *entry;
-	memcpy(k->texts, entry->mx, mx);
-	memcpy(k->texts + mx + 1, entry->text, text);
 	k->entry.mx = k->texts;
-	k->entry.text = k->texts + mx + 1;
+	k->entry.smarthost = k->texts + mx + 1;
+	k->entry.text = k->entry.smarthost + smarthost + 1;
+	memcpy(k->texts, entry->mx, mx);
+	memcpy(k->texts + mx + 1, name, smarthost);
+	memcpy(k->texts + mx + smarthost + 2, entry->text, text);
 	return k;
 }
 

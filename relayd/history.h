@@ -14,6 +14,7 @@
 
 #define HISTORY_TEXT_MAX 600 /* bytes of an answer that are kept */
 #define HISTORY_MX_MAX 255
+#define HISTORY_NAME_MAX 63 /* of a smarthost */
 
 struct history;
 
@@ -24,6 +25,7 @@ struct history_entry {
 	enum verdict_class klass; /* what it means */
 	unsigned code;            /* of the reply; 0: there was none */
 	const char *mx;           /* who answered, "" nobody */
+	const char *smarthost;    /* as which it was asked; "" (or NULL, when noted) none */
 	const char *text;         /* what: one escaped line, without code and status */
 };
 

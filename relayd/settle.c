@@ -182,6 +182,7 @@ static void note_answer(struct attempt *a, const struct tried *t)
 	    .klass = t->verdict.known ? t->verdict.klass : VERDICT_SERVER_BUSY,
 	    .code = t->code,
 	    .mx = t->mx,
+	    .smarthost = a->smarthost ? a->smarthost->name : "",
 	    .text = buf_text(&text),
 	};
 	memcpy(entry.status, t->status, sizeof(entry.status));

@@ -246,6 +246,20 @@ class Queue(Control):
         relay.wait_log("result=deferred", 2)
         wait_until(lambda: relay.ctl("destinations")[0]["paused"] > 0, what="the pause")
         self.assertIn("nobody answers for dest.test", relay.run_ctl("why", "dest.test").stdout)
+    def test_why_speaks_of_now(self):
+        """A message that waits was not returned: the words of a report would be wrong."""
+        self.receiver.behaviour = Behaviour(rcpt="451 4.7.1 Greylisted, please try again later")
+        relay = self.relay().start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        row, = relay.ctl("why", self.waiting(relay)["id"])
+        self.assertEqual((row["category"], row["means"]), (
+            "greylisted", "The receiving side asks unknown senders to come back later."))
+        self.receiver.behaviour = Behaviour(rcpt="451 4.3.0 out of order")
+        relay.ctl("queue", "retry", "--all")
+        relay.wait_log("result=deferred", 2)
+        row, = relay.ctl("why", row["id"])
+        self.assertEqual(row["category"], "server-busy")
+        self.assertIn("at the moment", row["means"])
 
     def test_a_big_message_is_shown_in_pieces(self):
         """30 MB come whole, and meanwhile others are served."""

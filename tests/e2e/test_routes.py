@@ -232,8 +232,21 @@ class Smarthosts(Case):
         self.offer(["AUTH PLAIN"], auth="535 5.7.8 no")
         relay = self.by_smarthost(**self.login(tls="encrypt"))
         relay.send("a@example.jp", "user@a.test", TEXT)
-        self.assertIn("535", self.waiting(relay)["last"])
+        row = self.waiting(relay)
+        self.assertIn("535", row["last"])
+        row, = relay.ctl("why", row["id"])
+        self.assertEqual(row["means"], "The smarthost smart did not let this server log in.")
+        self.assertIn("Check user and password_file of smarthost smart", row["do"])
         self.assertFalse([l for l in relay.lines if "geheim" in l or "Z2VoZWlt" in l])
+
+    def test_nobody_listens(self):
+        """Our own smarthost is to be mended here, and no receiving side to be waited for."""
+        relay = self.by_smarthost()
+        self.receiver.close()
+        relay.send("a@example.jp", "user@a.test", TEXT)
+        row, = relay.ctl("why", self.waiting(relay)["id"])
+        self.assertEqual(row["means"], "The smarthost smart could not be reached.")
+        self.assertIn("Check host and port of smarthost smart in the configuration", row["do"])
 
     def test_no_login_offered(self):
         self.offer([])

@@ -20,15 +20,17 @@ static void note(struct history *h, uint64_t id, uint32_t recipient, const char 
 static void test_note_and_find(void **state)
 {
 	char mx[] = "mx.a.test";
+	char smarthost[] = "ses";
 	char text[] = "not now";
 	(void)state;
 	struct history *h = history_new(10);
 	assert_null(history_find(h, 1, 0));
 	assert_null(history_newest(h, 1));
 	struct history_entry entry = {.when_ms = 1000, .stage = "mail", .status = "4.2.0",
-	    .klass = VERDICT_GREYLISTED, .code = 451, .mx = mx, .text = text};
+	    .klass = VERDICT_GREYLISTED, .code = 451, .mx = mx, .smarthost = smarthost,
+	    .text = text};
 	history_note(h, 1, 0, &entry);
-	mx[0] = text[0] = 'X'; /* it has its own copies */
+	mx[0] = smarthost[0] = text[0] = 'X'; /* it has its own copies */
 	const struct history_entry *e = history_find(h, 1, 0);
 	assert_non_null(e);
 	assert_int_equal(e->when_ms, 1000);
@@ -37,6 +39,7 @@ static void test_note_and_find(void **state)
 	assert_string_equal(e->stage, "mail");
 	assert_string_equal(e->status, "4.2.0");
 	assert_string_equal(e->mx, "mx.a.test");
+	assert_string_equal(e->smarthost, "ses");
 	assert_string_equal(e->text, "not now");
 	history_free(h);
 }
