@@ -102,3 +102,8 @@ const char *destination_failure(const struct destination *d)
 {
 	return d->failure;
 }
+
+int64_t destination_paused_until(const struct destination *d)
+{
+	return d->paused ? d->wake.key : 0;
+}

@@ -161,6 +161,8 @@ void schedule_stop(struct schedule *schedule);
 const char *destination_name(const struct destination *destination);
 /* Why the look-up before this attempt has failed; NULL: it has not. */
 const char *destination_failure(const struct destination *destination);
+/* The end of its pause (steady clock); 0: it makes none. */
+int64_t destination_paused_until(const struct destination *destination);
 
 struct schedule_stats {
 	size_t messages, waiting, ready, running, held, destinations;

@@ -209,7 +209,7 @@ static void fill_stats(const struct destination *d, struct destination_stats *st
 	    .running = d->count[BATCH_RUNNING],
 	    .held = d->count[BATCH_HELD],
 	    .window = d->window,
-	    .paused_until_ms = d->paused ? d->wake.key : 0,
+	    .paused_until_ms = destination_paused_until(d),
 	};
 }
 

@@ -106,8 +106,8 @@ void control_log(struct request *request);
 
 /* control_queue.c: list, hold, release, retry, delete, why */
 void control_queue(struct request *request);
-const char *batch_state_text(const struct batch *batch);
-int64_t batch_seconds(const struct batch *batch); /* to its next attempt */
+const char *batch_state_text(const struct batch *batch); /* "paused" with its destination */
+int64_t batch_seconds(const struct batch *batch); /* to its next attempt, or a pause's end */
 json_t *answer_json(const struct history_entry *last); /* NULL: "" */
 /* Why it is held, if the brake or a person does it; "" when it is not. */
 json_t *hold_reason(const struct message *message, const struct envelope *envelope);

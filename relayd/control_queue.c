@@ -61,25 +61,44 @@ static const char *const state_names[] = {
     [BATCH_HELD] = "held",
 };
 
+/* Its own time has come; that of its destination has not. */
+static bool is_paused(const struct batch *b)
+{
+	return b->state == BATCH_READY &&
+	       destination_paused_until(b->destination) > clock_steady_ms();
+}
+
 const char *batch_state_text(const struct batch *batch)
 {
-	return state_names[batch->state];
+	return is_paused(batch) ? "paused" : state_names[batch->state];
 }
 
 int64_t batch_seconds(const struct batch *batch)
 {
-	int64_t left = (batch->try_ms - clock_steady_ms()) / 1000;
-	return left > 0 && batch->state == BATCH_WAITING ? left : 0;
+	int64_t at = batch->state == BATCH_WAITING ? batch->try_ms : 0;
+	int64_t pause = destination_paused_until(batch->destination);
+	if ((batch->state == BATCH_WAITING || batch->state == BATCH_READY) && pause > at)
+		at = pause;
+	int64_t left = (at - clock_steady_ms()) / 1000;
+	return left > 0 ? left : 0;
+}
+
+/* In the order of their states; what is paused waits like others, and the sooner is further. */
+static bool is_further(const struct batch *a, const struct batch *b)
+{
+	int one = is_paused(a) ? BATCH_WAITING : a->state;
+	int other = is_paused(b) ? BATCH_WAITING : b->state;
+	return one != other ? one > other : batch_seconds(a) < batch_seconds(b);
 }
 
 /* Of the batch that is furthest on. */
 static const char *state_text(const struct message *m)
 {
-	enum batch_state best = BATCH_WAITING;
-	for (const struct batch *b = m->batches; b; b = b->next_of_message)
-		if (b->state > best)
-			best = b->state;
-	return state_names[best];
+	const struct batch *best = m->batches;
+	for (const struct batch *b = best; b; b = b->next_of_message)
+		if (is_further(b, best))
+			best = b;
+	return batch_state_text(best);
 }
 
 /* Seconds until the next attempt of the earliest batch. */

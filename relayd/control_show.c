@@ -166,18 +166,15 @@ void control_cat(struct request *r)
 /* ---- why ---- */
 
 /* The pause of the destination that its next batch goes to. */
-static int64_t paused_seconds(const struct request *r, const struct message *m, const char **name)
+static int64_t paused_seconds(const struct message *m, const char **name)
 {
 	int64_t longest = 0;
 	for (const struct batch *b = m->batches; b; b = b->next_of_message) {
-		struct destination_stats stats;
-		const char *destination = destination_name(b->destination);
-		if (!schedule_destination(deliver_schedule(r->daemon->deliver), destination, &stats))
-			continue;
-		int64_t left = (stats.paused_until_ms - clock_steady_ms()) / 1000;
-		if (stats.paused_until_ms && left > longest) {
+		int64_t until = destination_paused_until(b->destination);
+		int64_t left = (until - clock_steady_ms()) / 1000;
+		if (left > longest) {
 			longest = left;
-			*name = destination;
+			*name = destination_name(b->destination);
 		}
 	}
 	return longest;
@@ -263,7 +260,7 @@ void why_fill(const struct request *r, const struct message *m, const struct env
     const struct history_entry *last, json_t *row)
 {
 	const char *destination = "";
-	int64_t paused = paused_seconds(r, m, &destination);
+	int64_t paused = paused_seconds(m, &destination);
 	int attempts = 0;
 	for (const struct batch *b = m->batches; b; b = b->next_of_message)
 		attempts = b->attempts > attempts ? b->attempts : attempts;

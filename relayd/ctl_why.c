@@ -141,7 +141,8 @@ static void print_commands(const json_t *row)
 	else if (incident)
 		buf_addf(&text, "relayctl reputation probe %s (asks now whether it is open again)",
 		    ctl_text(row, "incident_provider"));
-	else if (strcmp(state, "waiting") == 0 || strcmp(state, "ready") == 0)
+	else if (strcmp(state, "waiting") == 0 || strcmp(state, "ready") == 0 ||
+		 strcmp(state, "paused") == 0)
 		buf_addf(&text, "relayctl queue retry %s (tries it now)", ctl_text(row, "id"));
 	print_text("command", buf_text(&text));
 	buf_free(&text);

@@ -246,6 +246,29 @@ class Queue(Control):
         relay.wait_log("result=deferred", 2)
         wait_until(lambda: relay.ctl("destinations")[0]["paused"] > 0, what="the pause")
         self.assertIn("nobody answers for dest.test", relay.run_ctl("why", "dest.test").stdout)
+
+    def test_what_waits_for_a_pause_says_so(self):
+        port = self.receiver.port
+        self.receiver.close()
+        relay = self.relay({"port": port}, queue={"backoff": ["1h"]}).start()
+        for i in range(3):
+            relay.send("a@example.jp", f"user{i}@dest.test", TEXT)
+        wait_until(lambda: relay.ctl("destinations")[0]["paused"] > 0, what="the pause")
+        relay.send("b@example.jp", "user@dest.test", TEXT)
+        wait_until(lambda: relay.ctl("destinations")[0]["running"] == 0, what="a pause of all")
+        row, = relay.ctl("queue", "list", "--sender", "b@example.jp")
+        paused = relay.ctl("destinations")[0]["paused"]
+        self.assertEqual(row["state"], "paused")
+        self.assertGreaterEqual(row["next"], paused)
+        recipient = {f["what"]: f["value"] for f in relay.ctl("queue", "show", row["id"])}["recipient"]
+        self.assertEqual(recipient["state"], "paused")
+        self.assertAlmostEqual(recipient["next_s"], paused, delta=60)
+        # none is said to be tried before the pause is over
+        self.assertGreater(min(r["next"] for r in relay.ctl("queue", "list")), paused - 60)
+        shown = relay.run_ctl("why", row["id"]).stdout
+        self.assertIn("paused, 0 attempts so far", shown)
+        self.assertIn(f"relayctl queue retry {row['id']}", shown)
+
     def test_why_speaks_of_now(self):
         """A message that waits was not returned: the words of a report would be wrong."""
         self.receiver.behaviour = Behaviour(rcpt="451 4.7.1 Greylisted, please try again later")
