@@ -48,6 +48,8 @@ struct batch {
 	bool asking : 1; /* started, and no way out has let it go yet */
 	bool bulk_try : 1; /* it counts among the attempts at bulk mail */
 	bool blocked : 1; /* and that is held: message->incident */
+	bool settling : 1; /* RUNNING: all is answered, and is being written or reported */
+	bool again : 1;    /* and when that is over, it is due at once */
 };
 
 struct message {

@@ -199,6 +199,7 @@ static void leave_state(struct schedule *s, struct batch *batch)
 		DL_DELETE(*list, batch);
 	s->bulk_running -= batch->bulk_try;
 	batch->bulk_try = false;
+	batch->settling = false;
 	d->asking -= batch->asking;
 	batch->asking = false;
 	heap_remove(&s->due, &batch->due);
@@ -631,7 +632,10 @@ void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feed
 			batch->attempts++;
 		batch->by_path = feedback == SCHEDULE_BLOCKED;
 		batch->blocked = batch->by_path && m->incident;
-		batch->try_ms = next_try(s, batch, due_ms);
+		batch->try_ms = batch->again ? clock_steady_ms() : next_try(s, batch, due_ms);
+		if (batch->again && batch->destination->paused)
+			schedule_wake(s, batch->destination);
+		batch->again = false;
 		schedule_move(s, batch, m->held ? BATCH_HELD : BATCH_WAITING);
 	}
 	schedule_arm(s);

@@ -143,8 +143,9 @@ int64_t schedule_backoff(const struct schedule *schedule, unsigned attempts);
  * Held mail does not expire; once released it has some hours left at least. */
 void schedule_hold(struct schedule *schedule, struct message *message);
 void schedule_release(struct schedule *schedule, struct message *message);
-/* Due now, and so is its destination; not what is held or running. */
-void schedule_retry(struct schedule *schedule, struct message *message);
+/* Due now, and so is its destination; not what is held or being tried. What is settling is
+ * due as soon as that is over. False: all of it is being tried. */
+bool schedule_retry(struct schedule *schedule, struct message *message);
 /* Every recipient that is left counts as done; `ended` follows. */
 void schedule_delete(struct schedule *schedule, struct message *message);
 

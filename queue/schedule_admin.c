@@ -42,9 +42,12 @@ void schedule_release(struct schedule *s, struct message *m)
 	schedule_arm(s);
 }
 
-void schedule_retry(struct schedule *s, struct message *m)
+bool schedule_retry(struct schedule *s, struct message *m)
 {
+	bool any = false;
 	for (struct batch *b = m->batches; b; b = b->next_of_message) {
+		b->again = b->settling;
+		any = any || b->state != BATCH_RUNNING || b->settling;
 		if (b->state != BATCH_WAITING && b->state != BATCH_READY)
 			continue;
 		if (b->state == BATCH_WAITING) {
@@ -56,6 +59,7 @@ void schedule_retry(struct schedule *s, struct message *m)
 			schedule_wake(s, b->destination);
 	}
 	schedule_arm(s);
+	return any;
 }
 
 void schedule_resume(struct schedule *s)

@@ -2,9 +2,7 @@
  * Queue commands: a selection, looked at page by page, of which each message
  * becomes a row or is changed.
  */
-#include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
@@ -196,8 +194,7 @@ static const char *retry(struct request *r, struct message *m)
 {
 	if (m->held)
 		return "held: release it first";
-	schedule_retry(queue_of(r), m);
-	return strcmp(state_text(m), "running") == 0 ? "being tried" : "due now";
+	return schedule_retry(queue_of(r), m) ? "due now" : "being tried";
 }
 
 static json_t *change(struct request *r, struct message *m, const struct envelope *e)

@@ -448,7 +448,7 @@ void deliver_shut(struct deliver *deliver)
 	reuse_free(deliver->reuse);
 	deliver->reuse = reuse_new(deliver->options.loop, 0, 0);
 	DL_FOREACH_SAFE (deliver->attempts, a, next)
-		if (!a->settling && (!a->client || !client_is_committed(a->client)))
+		if (!a->batch->settling && (!a->client || !client_is_committed(a->client)))
 			attempt_free(a);
 }
 

@@ -126,7 +126,6 @@ struct attempt {
 	struct client *client;
 	bool reused;       /* the connection has carried a transaction before */
 	bool reached;      /* some host came as far as MAIL */
-	bool settling;     /* results are being written down; a report may be under way */
 	bool has_results;  /* of recipients that are done; */
 	struct spool_wait written; /* they are, and the attempt ends */
 	bool expired;      /* no attempt at all: the message's time is over */

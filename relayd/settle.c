@@ -489,7 +489,7 @@ static void relayed_told(void *arg, enum report_end end)
 
 void settle(struct attempt *a)
 {
-	a->settling = true;
+	a->batch->settling = true;
 	if (a->expired)
 		expire(a);
 	if (has_reader(a) && settle_report(a, BOUNCE_RELAYED, relayed_told))

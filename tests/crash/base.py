@@ -162,12 +162,13 @@ class Faults(unittest.TestCase):
 
     def inject(self, relay, calls, what):
         """From now on each of CALLS fails or waits, as strace's WHAT says; the tracer,
-        whose end lets the program go on without it."""
+        whose end lets the program go on without it, which it does at the test's end."""
         tracer = subprocess.Popen(
             ["strace", "-f", "-p", str(relay.process.pid), "-o", "/dev/null", "-e",
              f"trace={calls}", "-e", f"inject={calls}:{what}"],
             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-        self.addCleanup(tracer.stderr.close)
+        for step in (tracer.stderr.close, tracer.wait, tracer.terminate):  # the last one first
+            self.addCleanup(step)
         line = tracer.stderr.readline()
         if "attached" not in line:
             tracer.wait(10)

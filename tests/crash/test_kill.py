@@ -6,7 +6,8 @@ import signal
 import time
 import unittest
 
-from base import FULL, Behaviour, Faults, Load, account, copies, share, wait_for_all, wait_until
+from base import (FULL, Behaviour, Faults, Load, account, copies, share, text, wait_for_all,
+                  wait_until)
 from sink import Sink
 
 OUT = 10  # deliveries at a time
@@ -160,6 +161,22 @@ class SlowDisk(Faults):
         wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
         again = [n for n, times in account(self.receiver).items() if len(times) > 1]
         self.assertLessEqual(len(again), 2)
+
+    def test_a_retry_while_results_are_written(self):
+        """One recipient is done and the other is not; a person asks for it before that is on
+        disk."""
+        self.receiver.behaviour = Behaviour(
+            rcpt=lambda _, to: "451 4.2.0 not yet" if to.startswith("late@") else None)
+        relay = self.release(queue={"backoff": ["1h"]}).start()
+        self.inject(relay, "pwritev", "delay_enter=1000000")
+        relay.send("app@example.jp", ["soon@dest.test", "late@dest.test"], text(1, 200))
+        relay.wait_log("to=soon@dest.test .*result=delivered")
+        self.receiver.behaviour = Behaviour()
+        row, = relay.ctl("queue", "retry", "--all")
+        self.assertEqual((row["to"], row["result"]), (["late@dest.test"], "due now"))
+        message = self.receiver.wait(2, timeout=60)[1]
+        self.assertEqual(message.recipients, ["late@dest.test"])
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
 
 
 if __name__ == "__main__":

@@ -222,6 +222,27 @@ static void test_retry(void **state)
 	in_every_state(check_retry);
 }
 
+/* Its answers are there and only not written yet: what a retry asks for is not lost. */
+static void test_retry_while_it_settles(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	kit->conf.window_start = 1; /* one failure makes a pause */
+	schedule_set_conf(kit->schedule, &kit->conf);
+	struct message *m = kit_add_one(kit, 1, "a.test");
+	kit_run(kit, 0);
+	m->batches->settling = true;
+	assert_true(schedule_retry(kit->schedule, m));
+	kit_land(kit, 1, KIT_DEAD, 0);
+	kit_run(kit, 0);
+	assert_int_equal(kit->count[KIT_STARTED], 2);
+	/* once only, and not for one that is being tried */
+	assert_false(schedule_retry(kit->schedule, m));
+	kit_land(kit, 1, KIT_DEAD, 0);
+	kit_run(kit, 0);
+	assert_int_equal(kit->count[KIT_STARTED], 2);
+}
+
 /* `retry --all` must not turn the line around. */
 static void test_retry_keeps_the_order(void **state)
 {
@@ -582,6 +603,7 @@ int main(void)
 	    T(test_delete_from_within_start),
 	    T(test_stop_from_within_start),
 	    T(test_retry),
+	    T(test_retry_while_it_settles),
 	    T(test_retry_keeps_the_order),
 	    T(test_retry_ends_a_pause),
 	    T(test_reload),
