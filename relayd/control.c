@@ -17,6 +17,7 @@
 #include <utlist.h>
 
 #include "relayd/base/clock.h"
+#include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/control_internal.h"
 #include "relayd/service.h"
@@ -65,6 +66,7 @@ static void request_drop(struct request *r)
 	spool_reader_close(r->reader);
 	r->reader = NULL;
 	control_delist_gone(r);
+	control_queue_over(r);
 	loop_defer(r->daemon->loop, request_free, r);
 }
 
@@ -202,6 +204,15 @@ json_t *json_safe(struct span text)
 void request_fact(struct request *r, const char *name, json_t *value)
 {
 	request_row(r, json_pack("{s:s,s:o}", "what", name, "value", value));
+}
+
+/* ---- the log ---- */
+
+void control_log_change(struct log_line *line, enum command_id command, uid_t uid)
+{
+	log_begin(line, LOG_LEVEL_INFO, "admin");
+	log_add_text(line, "action", command_table[command].words);
+	log_add_number(line, "uid", uid);
 }
 
 /* ---- rights ---- */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "relayd/base/clock.h"
+#include "relayd/base/log.h"
 #include "relayd/brake_watch.h"
 #include "relayd/control_internal.h"
 
@@ -56,6 +57,10 @@ void control_brake_release(struct request *r)
 		request_fail(r, "nothing is known of a sender %s; see relayctl brake", r->argv[0]);
 		return;
 	}
+	struct log_line line;
+	control_log_change(&line, r->command, r->peer.uid);
+	log_add_text(&line, "who", r->argv[0]);
+	log_end(&line);
 	request_ok(r);
 	request_end(r);
 }

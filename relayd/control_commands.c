@@ -82,6 +82,9 @@ static void collect_warning(void *arg, const char *text)
 void control_reload(struct request *r)
 {
 	struct conf_errors errors = {0};
+	struct log_line line;
+	control_log_change(&line, r->command, r->peer.uid);
+	log_end(&line);
 	r->list = json_array();
 	if (daemon_reload(r->daemon, collect_warning, r, &errors) == 0) {
 		request_list(r);

@@ -21,6 +21,7 @@ struct delisting {
 	struct daemon *daemon;
 	struct settings *settings;
 	struct dns_query *query;
+	uid_t uid; /* who asks */
 	unsigned number;
 	bool send;
 	bool asked; /* by other means: note it */
@@ -142,7 +143,11 @@ static void note_asked(struct delisting *d, const char *of, const char *what)
 	}
 	incident_asked(reputation_of(d), d->number, of, wait_of(entry), clock_steady_ms());
 	deliver_try_one(d->daemon->deliver, d->number, i->next_probe_ms);
-	log_text(LOG_LEVEL_INFO, "incident %u: removal was asked of %s", d->number, of);
+	struct log_line line;
+	control_log_change(&line, CMD_DELIST, d->uid);
+	log_add_number(&line, "number", d->number);
+	log_add_text(&line, "asked_of", of);
+	log_end(&line);
 	if (d->request)
 		answer_sent(d->request, i, what);
 }
@@ -333,6 +338,7 @@ void control_delist(struct request *r)
 {
 	struct delisting *d = mem_zero(sizeof(*d));
 	d->request = r;
+	d->uid = r->peer.uid;
 	d->daemon = r->daemon;
 	d->settings = settings_ref(r->daemon->settings);
 	d->to = "";

@@ -72,6 +72,10 @@ bool request_may(const struct request *request, enum command_rights rights);
 /* A row {"what": NAME, "value": ...}. */
 void request_fact(struct request *request, const char *name, json_t *value);
 
+/* Begin the log's line of what somebody has changed, who is UID; log_end is the caller's. */
+struct log_line;
+void control_log_change(struct log_line *line, enum command_id command, uid_t uid);
+
 /* JSON string of bytes from outside: escaped so that it is valid. */
 json_t *json_safe(struct span text);
 
@@ -106,6 +110,7 @@ void control_log(struct request *request);
 
 /* control_queue.c: list, hold, release, retry, delete, why */
 void control_queue(struct request *request);
+void control_queue_over(const struct request *request); /* it ends, complete or not: log */
 const char *batch_state_text(const struct batch *batch); /* "paused" with its destination */
 int64_t batch_seconds(const struct batch *batch); /* to its next attempt, or a pause's end */
 json_t *answer_json(const struct history_entry *last); /* NULL: "" */

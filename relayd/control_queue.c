@@ -5,8 +5,11 @@
 #include <stdlib.h>
 
 #include "relayd/base/clock.h"
+#include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/control_internal.h"
+
+#define LOGGED_TO_MAX 600 /* bytes of recipients; the log keeps no longer value */
 
 /* ---- which messages ---- */
 
@@ -189,34 +192,87 @@ static json_t *list_row(const struct request *r, const struct message *m, const 
 	return row;
 }
 
-/* What a retry does depends on where the message is. */
-static const char *retry(struct request *r, struct message *m)
+/* ---- changes ---- */
+
+static void log_recipients(struct log_line *line, const struct message *m, const struct envelope *e)
 {
-	if (m->held)
+	struct buf to = {0};
+	for (const struct batch *b = m->batches; b; b = b->next_of_message)
+		for (uint32_t i = 0; i < b->count && to.len < LOGGED_TO_MAX; i++)
+			buf_addf(
+			    &to, "%s%s", to.len ? "," : "", e->recipients[batch_recipient(b, i)]);
+	log_add(line, "to", span_buf(&to));
+	buf_free(&to);
+}
+
+static void log_change(const struct request *r, const struct message *m, const struct envelope *e)
+{
+	char id[MESSAGE_ID_TEXT];
+	struct log_line line;
+	control_log_change(&line, r->command, r->peer.uid);
+	log_add_text(&line, "id", message_id_text(m->id, id));
+	log_add_text(&line, "from", e->sender);
+	log_recipients(&line, m, e);
+	log_add_number(&line, "recipients", m->pending);
+	log_end(&line);
+}
+
+/* What was held, released or tried because of more than its id is in the queue still: one
+ * line is enough for all of it, with what was asked for. */
+void control_queue_over(const struct request *r)
+{
+	struct log_line line;
+	struct buf words = {0};
+	if (!r->changed || r->selection.named || r->command == CMD_QUEUE_DELETE)
+		return;
+	for (size_t i = 0; i < r->argc; i++)
+		buf_addf(&words, "%s%s", i ? " " : "", r->argv[i]);
+	control_log_change(&line, r->command, r->peer.uid);
+	log_add(&line, "which", span_buf(&words));
+	log_add_number(&line, "messages", (int64_t)r->changed);
+	log_end(&line);
+	buf_free(&words);
+}
+
+/* Result: what it comes to, and whether that is a change. A message that was deleted is
+ * gone. */
+static const char *apply(struct request *r, struct message *m, bool *changed)
+{
+	struct deliver *deliver = r->daemon->deliver;
+	bool held = m->held;
+	*changed = true;
+	if (r->command == CMD_QUEUE_DELETE) {
+		deliver_delete(deliver, m);
+		return "deleted";
+	}
+	if (r->command == CMD_QUEUE_HOLD) {
+		deliver_hold(deliver, m, true);
+		return "held";
+	}
+	if (r->command == CMD_QUEUE_RELEASE) {
+		deliver_hold(deliver, m, false);
+		*changed = held;
+		return held ? "released" : "was not held";
+	}
+	*changed = !held && schedule_retry(queue_of(r), m);
+	if (held)
 		return "held: release it first";
-	return schedule_retry(queue_of(r), m) ? "due now" : "being tried";
+	return *changed ? "due now" : "being tried";
 }
 
 static json_t *change(struct request *r, struct message *m, const struct envelope *e)
 {
-	struct deliver *deliver = r->daemon->deliver;
-	const char *result = "";
+	bool changed;
+	bool goes = r->command == CMD_QUEUE_DELETE;
 	char id[MESSAGE_ID_TEXT];
 	message_id_text(m->id, id);
 	json_t *to = recipients_of(m, e);
-	if (r->command == CMD_QUEUE_HOLD) {
-		deliver_hold(deliver, m, true);
-		result = "held";
-	} else if (r->command == CMD_QUEUE_RELEASE) {
-		result = m->held ? "released" : "was not held";
-		deliver_hold(deliver, m, false);
-	} else if (r->command == CMD_QUEUE_RETRY) {
-		result = retry(r, m);
-	} else if (r->command == CMD_QUEUE_DELETE) {
-		deliver_delete(deliver, m);
-		result = "deleted";
-	}
-	r->changed++;
+	if (goes) /* the line is all that is left of it */
+		log_change(r, m, e);
+	const char *result = apply(r, m, &changed);
+	r->changed += changed;
+	if (changed && !goes && r->selection.named)
+		log_change(r, m, e);
 	return json_pack("{s:s,s:s,s:o}", "id", id, "result", result, "to", to);
 }
 

@@ -7,6 +7,7 @@
 
 #include "queue/unknown.h"
 #include "relayd/base/clock.h"
+#include "relayd/base/log.h"
 #include "relayd/control_internal.h"
 #include "relayd/delist.h"
 #include "relayd/notify.h"
@@ -100,6 +101,16 @@ void control_unknown(struct request *r)
 	request_list(r);
 }
 
+static void log_path(const struct request *r, const char *provider, const char *source)
+{
+	struct log_line line;
+	control_log_change(&line, r->command, r->peer.uid);
+	log_add_text(&line, "provider", provider);
+	if (source)
+		log_add_text(&line, "source", source);
+	log_end(&line);
+}
+
 void control_path_change(struct request *r)
 {
 	struct reputation *reputation = reputation_of(r);
@@ -124,6 +135,7 @@ void control_path_change(struct request *r)
 		request_fail(r, "no such path; see relayctl reputation");
 		return;
 	}
+	log_path(r, provider, source);
 	if (r->command != CMD_REPUTATION_HOLD)
 		schedule_resume(deliver_schedule(r->daemon->deliver));
 	request_ok(r);
@@ -198,6 +210,10 @@ void control_incident(struct request *r)
 		return;
 	}
 	incident_close(reputation_of(r), i->number, clock_steady_ms());
+	struct log_line line;
+	control_log_change(&line, r->command, r->peer.uid);
+	log_add_number(&line, "number", (int64_t)number);
+	log_end(&line);
 	request_ok(r);
 	request_end(r);
 }

@@ -179,8 +179,9 @@ static void read_answer(struct output *out, FILE *daemon)
 static void print_nothing(const struct ctl *ctl)
 {
 	static const char *const said[CMD_COUNT] = {
-	    [CMD_WHY] = "Nothing of it is in the queue: it was delivered, returned or never came in.\n"
-			"The log has a line for each attempt.",
+	    [CMD_WHY] =
+		"Nothing of it is in the queue: it was delivered, returned, deleted or never "
+		"came in.\nThe log has a line for each attempt, and for what was deleted.",
 	    [CMD_QUEUE_LIST] = "The queue is empty.",
 	    [CMD_QUEUE_HOLD] = "No message fits.",
 	    [CMD_QUEUE_RELEASE] = "No message fits.",

@@ -225,7 +225,7 @@ class Queue(Control):
         for what in ("nobody@dest.test", "other.test", "0123456789abcdef"):
             done = relay.run_ctl("why", what)
             self.assertEqual(done.returncode, 0)
-            self.assertIn("Nothing of it is in the queue", done.stdout)
+            self.assertIn("it was delivered, returned, deleted or never came in", done.stdout)
         relay.ctl("queue", "hold", ids[0])
         self.assertIn(f"relayctl queue release {ids[0]}", relay.run_ctl("why", ids[0]).stdout)
 
@@ -518,6 +518,60 @@ class Daemon(Control):
             thread.start()
             self.fails(relay, "queue", "list", says=says)
             thread.join()
+
+
+class Changes(Control):
+    """What an administrator changes is in the log, with who it was."""
+
+    def admin(self, relay, action, rest, count=1):
+        lines = relay.wait_log(f" info admin action={action} uid={os.geteuid()}{rest}$", count)
+        self.assertEqual(len(lines), count, lines)
+
+    def test_messages(self):
+        relay, ids = self.waiting_relay(3)
+        relay.ctl("queue", "hold", ids[0])
+        self.admin(relay, '"queue hold"', f" id={ids[0]} from=u0@example.jp to=user0@dest.test recipients=1")
+        # what changes nothing is no change
+        relay.ctl("queue", "retry", ids[0])
+        relay.ctl("queue", "release", ids[1])
+        relay.ctl("queue", "retry", "--domain", "dest.test")
+        self.admin(relay, '"queue retry"', ' which="--domain dest.test" messages=2')
+        relay.ctl("queue", "release", "--all")
+        self.admin(relay, '"queue release"', " which=--all messages=1")
+        self.assertEqual(len(relay.log(" admin ")), 3)
+
+    def test_each_deleted_message(self):
+        relay, ids = self.waiting_relay(2)
+        relay.send("u2@example.jp", ["x@dest.test", "y@dest.test"], TEXT)
+        relay.wait_log("result=deferred", 4)
+        relay.ctl("queue", "delete", "--all")
+        self.admin(relay, '"queue delete"', r" id=\S+ from=u\d@example.jp to=\S+ recipients=\d", 3)
+        for i, id_ in enumerate(ids):
+            self.admin(relay, '"queue delete"',
+                       f" id={id_} from=u{i}@example.jp to=user{i}@dest.test recipients=1")
+        self.admin(relay, '"queue delete"',
+                   r" id=\S+ from=u2@example.jp to=x@dest.test,y@dest.test recipients=2")
+
+    def test_other_changes(self):
+        relay = self.relay(brake={"client_messages_per_hour": 1}).start()
+        for _ in range(2):
+            relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+        wait_until(lambda: relay.ctl("incidents"), what="an incident")
+        path, = relay.ctl("reputation")
+        for change in ("hold", "open", "probe", "reset"):
+            relay.ctl("reputation", change, path["provider"])
+            self.admin(relay, f'"reputation {change}"', f" provider={path['provider']}")
+        relay.ctl("reputation", "hold", path["provider"], path["source"])
+        self.admin(relay, '"reputation hold"', f" provider={path['provider']} source={path['source']}")
+        self.fails(relay, "reputation", "hold", "nobody", says="no such path")
+        relay.ctl("incidents", "close", "1")
+        self.admin(relay, '"incidents close"', " number=1")
+        relay.ctl("brake", "release", "client:127.0.0.1")
+        self.admin(relay, '"brake release"', " who=client:127.0.0.1")
+        relay.ctl("reload")
+        self.admin(relay, "reload", "")
+        self.assertEqual(len(relay.log(" admin ")), 8)
 
 
 class Rights(Control):

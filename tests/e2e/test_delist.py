@@ -83,6 +83,7 @@ class Delist(Case):
         self.assertEqual(relay.run_ctl("delist", "x").returncode, 2)
         # by hand: noted, and probed when the list's time is over
         relay.ctl("delist", "1", "--asked")
+        relay.wait_log(f"admin action=delist uid={os.geteuid()} number=1 asked_of=gmo-rbl.jp$")
         facts = {r["what"]: r["value"] for r in relay.ctl("incidents", "show", "1")}
         self.assertEqual(facts["asked_of"], "gmo-rbl.jp")
         self.assertAlmostEqual(facts["next_probe_ms"] - facts["asked_ms"], 86400000, delta=1000)
@@ -93,6 +94,7 @@ class Delist(Case):
         sent, = relay.ctl("delist", "1", "--send")
         self.assertEqual(sent["to"], "remove@list.test")
         self.assertGreater(sent["probe_s"], 10000)
+        relay.wait_log(f"admin action=delist uid={os.geteuid()} number=1 asked_of=remove@list.test$")
         message, parsed, text = self.request("remove@list.test")
         self.assertEqual((message.peer, message.sender), ("127.0.0.2", "postmaster@example.jp"))
         self.assertEqual(message.helo, "one.example.jp")
