@@ -211,8 +211,10 @@ static void log_change(const struct request *r, const struct message *m, const s
 	struct log_line line;
 	control_log_change(&line, r->command, r->peer.uid);
 	log_add_text(&line, "id", message_id_text(m->id, id));
-	log_add_text(&line, "from", e->sender);
-	log_recipients(&line, m, e);
+	if (e) {
+		log_add_text(&line, "from", e->sender);
+		log_recipients(&line, m, e);
+	}
 	log_add_number(&line, "recipients", m->pending);
 	log_end(&line);
 }
@@ -260,13 +262,14 @@ static const char *apply(struct request *r, struct message *m, bool *changed)
 	return *changed ? "due now" : "being tried";
 }
 
+/* E: NULL when the envelope can not be read. */
 static json_t *change(struct request *r, struct message *m, const struct envelope *e)
 {
 	bool changed;
 	bool goes = r->command == CMD_QUEUE_DELETE;
 	char id[MESSAGE_ID_TEXT];
 	message_id_text(m->id, id);
-	json_t *to = recipients_of(m, e);
+	json_t *to = e ? recipients_of(m, e) : json_array();
 	if (goes) /* the line is all that is left of it */
 		log_change(r, m, e);
 	const char *result = apply(r, m, &changed);
@@ -276,8 +279,8 @@ static json_t *change(struct request *r, struct message *m, const struct envelop
 	return json_pack("{s:s,s:s,s:o}", "id", id, "result", result, "to", to);
 }
 
-/* The envelope can not be read: it is in the list all the same, and may be
- * held or deleted. */
+/* One whose envelope can not be read is in the queue all the same, and may be changed by
+ * who names it; whether it fits anything else is not known. */
 static void look_at(struct request *r, struct message *m)
 {
 	struct selection *s = &r->selection;
@@ -288,11 +291,12 @@ static void look_at(struct request *r, struct message *m)
 	bool only_look = r->command == CMD_QUEUE_LIST || r->command == CMD_WHY;
 	if (!selection_may_fit(s, m, now))
 		return;
-	if (spool_read_envelope(r->daemon->spool, m->id, m->place, &e, &why) < 0)
+	bool known = spool_read_envelope(r->daemon->spool, m->id, m->place, &e, &why) == 0;
+	if (!known && (only_look || !s->named))
 		request_row(r, json_pack("{s:s,s:o}", "id", message_id_text(m->id, id), "error",
 				   json_safe(span_text(why.text))));
-	else if (selection_fits(s, m, &e, now))
-		request_row(r, only_look ? list_row(r, m, &e) : change(r, m, &e));
+	else if (!known || selection_fits(s, m, &e, now))
+		request_row(r, only_look ? list_row(r, m, &e) : change(r, m, known ? &e : NULL));
 	envelope_free(&e);
 }
 

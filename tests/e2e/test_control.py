@@ -1,5 +1,6 @@
 """relayctl against the daemon: every command, its exit status, rights, and clients that
 do not behave."""
+import glob
 import grp
 import json
 import os
@@ -132,6 +133,25 @@ class Queue(Control):
         relay.start()
         self.assertEqual(relay.ctl("queue", "list"), [])
         self.assertEqual(len(self.receiver.messages), 3)
+
+    def test_one_that_can_not_be_read(self):
+        """Who names it may hold and delete it; what else it would fit is not known."""
+        relay, ids = self.waiting_relay(2)
+        for path in glob.glob(f"{relay.spool}/*.log"):
+            with open(path, "r+b") as f:
+                at = f.read().find(b"user0@dest.test")
+                if at >= 0:
+                    f.seek(at)
+                    f.write(b"#")
+        done = relay.run_ctl("queue", "hold", "--all")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"{ids[0]}: message {ids[0]}: its record", done.stderr)
+        self.assertEqual([(r["id"], r["result"], r["to"]) for r in relay.ctl("queue", "hold", ids[0])],
+                         [(ids[0], "held", [])])
+        self.assertEqual([r["result"] for r in relay.ctl("queue", "delete", *ids)], ["deleted"] * 2)
+        self.gone(relay)
+        relay.wait_log(f"admin action=\"queue delete\" uid={os.geteuid()} id={ids[0]} recipients=1$")
+
     def test_words_that_are_not_utf8(self):
         """Without such a word the others would ask for something else."""
         relay, _ = self.waiting_relay()
