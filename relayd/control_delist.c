@@ -326,7 +326,8 @@ static bool may_begin(struct delisting *d, const struct incident *i, const struc
 		request_fail(r, "nothing is known of removal: delist.conf is not where replies.conf "
 				"is");
 	else if ((d->send || d->asked) && !request_may(r, RIGHTS_CHANGE))
-		request_fail(r, "--send and --asked are for root and the daemon's user");
+		request_fail(r, "--send and --asked are for root, the daemon's user and members of "
+				"control_group");
 	else if (d->send && d->to[0] && !is_mailbox(d->to))
 		request_misused(r, "--to: expected an address like removal@example.org");
 	else
