@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define SELECT "ID... | --domain D | --sender A | --who WHO | --older AGE | --all"
+#define SELECT "ID... | --domain D | --sender S | --who WHO | --older AGE | --all"
 
 const struct command_row command_table[CMD_COUNT] = {
     [CMD_STATUS] = {"status", "", "what the daemon is doing, in numbers", RIGHTS_LOOK, "what value"},

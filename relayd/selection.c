@@ -88,18 +88,30 @@ int selection_parse(struct selection *s, const char *const *argv, size_t argc, s
 	return 0;
 }
 
-static bool is_at(const char *recipient, const char *domain)
+/* An address or a domain as it was typed, without the dot that may end it; "<>" is "". */
+static struct span typed(const char *text)
 {
-	const char *at = strrchr(recipient, '@');
-	if (strchr(domain, '@'))
-		return span_is_nocase(span_text(recipient), domain);
-	return at && span_is_nocase(span_text(at + 1), domain);
+	struct span s = span_text(text);
+	if (span_is(s, "<>"))
+		s.n = 0;
+	s.n -= s.n > 1 && s.p[s.n - 1] == '.';
+	return s;
+}
+
+/* Is ADDRESS the one that was asked for, or at the domain? */
+static bool is_at(const char *address, const char *asked)
+{
+	const char *at = strrchr(address, '@');
+	if (span_equal_nocase(span_text(address), typed(asked)))
+		return true;
+	return at && !strchr(asked, '@') && span_equal_nocase(span_text(at + 1), typed(asked));
 }
 
 bool selection_names(const struct selection *s, const struct batch *batch,
     const char *recipient)
 {
-	return span_is_nocase(span_text(destination_name(batch->destination)), s->domain) ||
+	return span_equal_nocase(
+		   span_text(destination_name(batch->destination)), typed(s->domain)) ||
 	       is_at(recipient, s->domain);
 }
 
@@ -120,7 +132,7 @@ bool selection_may_fit(const struct selection *s, const struct message *m, int64
 	if (!s->domain || !span_is_ascii(span_text(s->domain)))
 		return true;
 	const char *at = strrchr(s->domain, '@');
-	struct span domain = span_text(at ? at + 1 : s->domain);
+	struct span domain = typed(at ? at + 1 : s->domain);
 	for (const struct batch *b = m->batches; b; b = b->next_of_message) {
 		struct span name = span_text(destination_name(b->destination));
 		/* behind a smarthost or in other letters the envelope has to tell */
@@ -136,7 +148,7 @@ bool selection_fits(const struct selection *s, const struct message *m, const st
 {
 	if (!selection_may_fit(s, m, now_ms))
 		return false;
-	if (s->sender && !span_is_nocase(span_text(e->sender), s->sender))
+	if (s->sender && !is_at(e->sender, s->sender))
 		return false;
 	if (s->who && !brake_who_is(e, s->who))
 		return false;

@@ -10,8 +10,8 @@
 #include "queue/message.h"
 
 struct selection {
-	const char *domain; /* or an address; NULL: any. Points into the words */
-	const char *sender;
+	const char *domain; /* of a recipient, or an address; NULL: any. Points into the words */
+	const char *sender; /* an address or a domain; "" the sender of reports */
 	const char *who;    /* a sender as the brake calls it (brake_who.h) */
 	int64_t older_ms;   /* 0: any age */
 	bool all;

@@ -84,6 +84,17 @@ class Queue(Control):
         self.assertEqual(found("--all"), ["u0", "u1", "u9"])
         self.assertEqual(found(ids[1]), ["u1"])
         self.assertEqual(found("--sender", "u1@example.jp", "--domain", "other.test"), [])
+        # a dot ends a name in zone files; a domain alone is that of the sender
+        for words in (["--domain", "other.test."], ["--domain", "x@other.test."]):
+            self.assertEqual(found(*words), ["u9"], words)
+        self.assertEqual(found("--sender", "u1@example.jp."), ["u1"])
+        for domain in ("example.jp", "EXAMPLE.jp."):
+            self.assertEqual(found("--sender", domain), ["u0", "u1", "u9"])
+        self.assertEqual(found("--sender", "ample.jp"), [])
+        relay.send("", "user@dest.test", TEXT)
+        relay.wait_log("result=deferred", 5)
+        for nobody in ("", "<>"):
+            self.assertEqual(found("--sender", nobody), [""])
 
     def test_show_and_cat(self):
         self.receiver.behaviour = LATER
