@@ -29,14 +29,14 @@ class Refused(Case):
             for text, code, reply in (
                     (b"a\nb", 550, r"5\.6\.11 .* CR or LF alone"),
                     (b"a\0b", 550, r"5\.6\.0 .* NUL"),
-                    (b"x" * 2001, 554, r"5\.6\.0 .* line that is too long"),
-                    ((b"x" * 98 + b"\r\n") * 200, 552, r"5\.3\.4 .* too big")):
+                    (b"x" * 2001, 554, r"5\.6\.0 .* line of over"),
+                    ((b"x" * 98 + b"\r\n") * 200, 552, r"5\.3\.4 .* is over")):
                 self.text(client, text, code)
                 self.said(relay, f'from=a@example\\.jp reply="{code} {reply}')
             client.envelope()
             client.send(b"BDAT 10241 LAST\r\n" + b"x" * 10241)
             client.expect(552)
-            self.said(relay, r'from=a@example\.jp reply="552 5\.3\.4 .* too big', 2)
+            self.said(relay, r'from=a@example\.jp reply="552 5\.3\.4 .* is over', 2)
         self.assertEqual(self.count(relay), 5)
         self.assertEqual(len(relay.log(" refuse ")), 5)
 
