@@ -187,10 +187,16 @@ static void session_over(struct attempt *a)
 	attempt_next_host(a);
 }
 
+/* There are some whose turn has not come, and they may still be sent. */
+static bool has_more(struct attempt *a)
+{
+	return !a->deliver->stopping && has_open(a);
+}
+
 static void on_done(void *arg)
 {
 	struct attempt *a = arg;
-	if (!a->deliver->stopping && has_open(a)) {
+	if (has_more(a)) {
 		a->reused = true; /* when it has had enough: a new one */
 		send_some(a);
 		return;
@@ -215,14 +221,14 @@ static bool may_go_plain(const struct attempt *a, const struct client_result *re
 	return result->stage == CLIENT_TLS && a->level.tls == CLIENT_TLS_MAY;
 }
 
-/* A parked connection that took no new transaction; 421 says so in words, unless they
- * tell us to slow down: to come back at once would be to ignore it. */
+/* A connection that has carried a transaction and takes no further one; 421 says so in
+ * words, unless they tell us to slow down: to come back at once would be to ignore it. */
 static bool is_worn_out(const struct attempt *a, const struct client_result *result, bool idle)
 {
+	bool between = idle || (a->reused && result->stage <= CLIENT_MAIL);
 	if (result->reply)
-		return result->stage <= CLIENT_MAIL && result->reply->code == 421 &&
-		       !settle_blames_us(a, result);
-	return idle || result->stage <= CLIENT_MAIL;
+		return between && result->reply->code == 421 && !settle_blames_us(a, result);
+	return between;
 }
 
 static void settle_open(struct attempt *a, const struct client_result *result)
@@ -230,6 +236,25 @@ static void settle_open(struct attempt *a, const struct client_result *result)
 	for (size_t i = 0; i < a->tried_count; i++)
 		if (a->tried[i].state == TRIED_OPEN || a->tried[i].state == TRIED_SENT)
 			settle_reply(a, &a->tried[i], result);
+}
+
+/* The connection ended in a transaction: its recipients share that. To the others nothing
+ * was said: where the transaction alone was refused they stay open. */
+static void settle_sent(struct attempt *a, const struct client_result *result)
+{
+	static const struct why unoffered = {
+	    WHY_TEMP, "not offered: the connection ended in the transaction of other recipients"};
+	for (size_t i = 0; i < a->tried_count; i++)
+		if (a->tried[i].state == TRIED_SENT)
+			settle_reply(a, &a->tried[i], result);
+	if (!result->reply)
+		settle_open(a, &(struct client_result){CLIENT_MAIL, NULL, &unoffered});
+}
+
+/* No transaction had begun, or it is the connection that the host refuses. */
+static bool is_about_all(const struct client_result *result)
+{
+	return result->stage <= CLIENT_AUTH || (result->reply && result->reply->code == 421);
 }
 
 void attempt_host_failed(struct attempt *a, const struct why *why)
@@ -243,21 +268,24 @@ void attempt_host_failed(struct attempt *a, const struct why *why)
 static void on_failed(void *arg, const struct client_result *result, bool idle)
 {
 	struct attempt *a = arg;
-	bool stale = a->reused && is_worn_out(a, result, idle);
+	bool worn_out = is_worn_out(a, result, idle);
+	bool plain = may_go_plain(a, result);
 	host_note_tls(a);
 	host_note_failure(a, result);
 	a->client = NULL;
-	if (stale || may_go_plain(a, result)) {
-		/* the parked connection had died, or TLS does not work there: the same
-		 * host again, freshly, and in the clear in the second case */
-		a->plain |= !stale;
-		if (!stale)
-			host_is_broken(a);
+	if (plain)
+		host_is_broken(a);
+	a->plain |= plain;
+	if (worn_out || plain)
 		reopen(a);
+	else if (is_about_all(result))
+		settle_open(a, result);
+	else
+		settle_sent(a, result);
+	if (has_more(a)) { /* the same host again, freshly, or in the clear */
 		attempt_next_host(a);
 		return;
 	}
-	settle_open(a, result);
 	bool begun = result->stage > CLIENT_AUTH;
 	a->sessions += begun;
 	if (begun || result->reply) /* its other addresses would say the same */

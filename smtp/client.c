@@ -82,7 +82,7 @@ static const struct row rows[STATE_COUNT] = {
     [STATE_EMPTY] = {"the reply to an empty text", CLIENT_END, WAIT_END, 2, client_send_dot,
 	client_empty_answered, client_empty_answered},
     [STATE_RSET] = {"the reply to RSET", CLIENT_MAIL, WAIT_COMMAND, 2, client_send_rset,
-	client_reset, client_refused},
+	client_reset, client_reset_refused},
     [STATE_OVER] = {"nothing more", CLIENT_CONNECT, WAIT_NONE, 0, tell_over, NULL, NULL},
 };
 

@@ -126,6 +126,7 @@ client_step client_delivered;
 client_step client_end_refused;
 client_step client_empty_answered;
 client_step client_reset;
+client_step client_reset_refused;
 client_step client_refused;      /* the connection is over with this reply */
 client_step client_out_of_turn;  /* nobody asked for this reply */
 

@@ -405,3 +405,14 @@ enum client_state client_reset(struct client *c)
 	c->open = false;
 	return STATE_IDLE;
 }
+
+/* All recipients have their results, and this is none: who knows what state the receiver is in. */
+enum client_state client_reset_refused(struct client *c)
+{
+	struct buf text = {0};
+	reply_summary(&c->reply, &text, 80);
+	enum client_state next = client_give_up(c, CLIENT_MAIL, WHY_TEMP,
+	    "%s refused RSET: \"%s\"", c->name, buf_text(&text));
+	buf_free(&text);
+	return next;
+}

@@ -178,6 +178,47 @@ class Hosts(Case):
         self.receiver.wait(1)
 
 
+class Transactions(Case):
+    """A recipient each; whose turn has not come has no part in the end of another's."""
+
+    def transactions(self, *names, **stages):
+        self.receiver.behaviour = Behaviour(extensions=["8BITMIME"], **stages)
+        relay = self.relay(delivery={**QUICK, "recipients": 1}, queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", [f"{name}@dest.test" for name in names], TEXT)
+        return relay
+
+    def no_bad(self, _, address):
+        return "550 5.1.1 no such user" if address.startswith("bad") else None
+
+    def check(self, relay, bad, good):
+        relay.wait_log(f"to={bad}@dest.test .*result=failed")
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.recipients, [f"{good}@dest.test"])
+        self.assertEqual(relay.log(f"to={good}@dest.test .*result=(failed|deferred)"), [])
+        self.gone(relay)
+
+    def test_a_refused_rset_is_about_nobody(self):
+        for answer in ("502 5.5.1 what", "550 5.7.1 no", "421 4.4.2 bye", "354 go on", DROP):
+            with self.subTest(answer):
+                relay = self.transactions("bad", "good", rcpt=self.no_bad, rset=answer)
+                self.check(relay, "bad", "good")
+                self.receiver.messages.clear()
+                relay.stop()
+
+    def test_a_refused_rset_when_nobody_is_left(self):
+        for answer in ("502 5.5.1 what", "421 4.4.2 bye", DROP):
+            with self.subTest(answer):
+                relay = self.transactions("good", "bad", rcpt=self.no_bad, rset=answer)
+                self.check(relay, "bad", "good")
+                self.receiver.messages.clear()
+                relay.stop()
+
+    def test_a_text_that_is_refused_early(self):
+        refusal = iter([b"354 go on\r\n552 5.3.4 no\r\n"])
+        relay = self.transactions("first", "second", data=lambda n, a: refusal if n == 1 else None)
+        self.check(relay, "first", "second")
+
+
 class Names(Case):
     """Domains that can not be had."""
 
