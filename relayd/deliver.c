@@ -290,10 +290,7 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 	a->sessions += begun;
 	if (begun || result->reply) /* its other addresses would say the same */
 		skip_same_host(a);
-	if (result->stage == CLIENT_END && !result->reply)
-		way_over(a); /* perhaps taken: another host would make sure of a duplicate */
-	else
-		session_over(a);
+	session_over(a);
 }
 
 /* ---- start ---- */

@@ -47,7 +47,7 @@ struct tried {
 	const char *stage;   /* where, a literal */
 	int64_t said_ms;     /* and when, steady clock */
 	bool answered;       /* by a reply, not by a failure of ours or the network */
-	bool rests;          /* LATER, and no other way may help: not in this attempt */
+	bool rests;          /* LATER, and no other host or way is asked in this attempt */
 	bool relayed;        /* DELIVERED, to a host that will not report it: we do */
 	struct buf dsn;      /* parameters of its RCPT */
 };
@@ -59,7 +59,7 @@ struct way_result {
 	enum verdict_stage stage;
 	struct buf reply;     /* code in front */
 	size_t delivered;     /* recipients */
-	size_t answers;       /* of all: with a reply */
+	size_t answers;       /* of all: its host has spoken to us */
 	size_t silences;      /* and without any, before a recipient was named */
 	int family;
 };

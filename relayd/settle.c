@@ -248,6 +248,8 @@ void settle_reply(struct attempt *a, struct tried *t, const struct client_result
 	buf_clear(&t->text);
 	snprintf(t->mx, sizeof(t->mx), "%s", a->hosts[a->host].name);
 	t->answered = result->reply != NULL;
+	/* perhaps taken: another host, or way, would make sure of a duplicate */
+	t->rests = result->stage == CLIENT_END && !result->reply;
 	if (result->reply) {
 		t->code = result->reply->code;
 		enhanced = result->reply->enhanced;

@@ -454,11 +454,17 @@ static bool is_silence(enum verdict_stage stage, const struct client_result *res
 		   stage == VERDICT_STAGE_EHLO || stage == VERDICT_STAGE_MAIL);
 }
 
+/* By this reply, by one to MAIL before, or by offers that are not enough for the message. */
+static bool has_spoken(enum verdict_stage stage, const struct client_result *result)
+{
+	return result->reply || stage > VERDICT_STAGE_MAIL || result->why->kind == WHY_PERM;
+}
+
 void way_note(struct attempt *a, const struct tried *t, enum verdict_stage stage,
     const struct client_result *result)
 {
 	struct way_result *r = &a->way.result;
-	r->answers += result->reply != NULL;
+	r->answers += has_spoken(stage, result);
 	r->silences += is_silence(stage, result);
 	r->family = a->hosts[a->host].address.addr.ss_family;
 	if (t->state == TRIED_DELIVERED) {

@@ -218,6 +218,17 @@ class Transactions(Case):
         relay = self.transactions("first", "second", data=lambda n, a: refusal if n == 1 else None)
         self.check(relay, "first", "second")
 
+    def test_a_hidden_answer_hides_that_of_its_recipient_only(self):
+        self.names.add("dest.test", "MX", "10 mx.dest.test.", "20 mx2.dest.test.")
+        self.names.add("mx2.dest.test", "A", "127.0.0.2")
+        second = self.another_receiver("127.0.0.2", None, self.receiver.port)
+        relay = self.transactions("first", "second", end=DROP)
+        message, = second.wait(1)
+        self.assertEqual(message.recipients, ["second@dest.test"])
+        row = self.waiting(relay)
+        self.assertEqual(row["to"], ["first@dest.test"])
+        self.assertIn("may have taken", row["last"])
+
 
 class Names(Case):
     """Domains that can not be had."""

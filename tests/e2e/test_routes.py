@@ -141,6 +141,18 @@ class Smarthosts(Case):
         self.assertTrue(message.tls)
         self.assertEqual(message.login[0], "LOGIN")
 
+    def test_no_other_way_after_a_hidden_answer(self):
+        """The message may have been taken; that a better host was dead makes no silence of it."""
+        self.names.add("dest.test", "MX", "5 dead.dest.test.", "10 mx.dest.test.")
+        self.names.add("dead.dest.test", "A", "127.0.0.9")
+        self.receiver.behaviour = Behaviour(end=DROP)
+        smart = self.another_receiver()
+        relay = self.relay(queue={"backoff": ["1h"]}, routes=({"match": "*", "via": ["default", "smart"]},),
+                           smarthosts=({"name": "smart", "host": "127.0.0.1", "port": smart.port},)).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.assertIn("may have taken", self.waiting(relay)["last"])
+        self.assertEqual(smart.connections, 0)
+
     # ---- the routes change while mail waits ----
 
     def changed_routes(self, routes, apply, **delivery):
