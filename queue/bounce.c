@@ -188,7 +188,7 @@ static void print_header(const struct bounce *b, const char *boundary, struct bu
 	    encoding(b));
 }
 
-/* Who said what follows, at which stage, and when, if that was some time ago. */
+/* Who said or found what follows, at which stage, and when, if that was some time ago. */
 static void print_origin(const struct bounce *b, const struct bounce_recipient *r,
     struct buf *out)
 {
@@ -196,8 +196,10 @@ static void print_origin(const struct bounce *b, const struct bounce_recipient *
 	bool old = b->now_ms - r->last_attempt_ms > OLD_MS;
 	struct buf mx = {0};
 	add_text(&mx, span_text(r->mx), MX_SHOWN, false);
-	if (mx.len)
+	if (mx.len && r->answered)
 		buf_addf(&line, "The mail server %s said (status %s", buf_text(&mx), r->status);
+	else if (mx.len)
+		buf_addf(&line, "Delivery to %s failed here (status %s", buf_text(&mx), r->status);
 	else
 		buf_addf(&line, "The reason (status %s", r->status);
 	if (span_text(r->stage).n)
@@ -267,7 +269,7 @@ static void print_diagnostic(const struct bounce *b, const struct bounce_recipie
     struct buf *out)
 {
 	struct buf text = {0};
-	buf_add_text(&text, r->mx[0] ? "smtp; " : "x-relayd; ");
+	buf_add_text(&text, r->answered ? "smtp; " : "x-relayd; ");
 	if (r->code)
 		buf_addf(&text, "%u ", r->code);
 	add_text(&text, span_text(r->reply), DIAGNOSTIC_SHOWN, b->smtputf8);
@@ -289,7 +291,7 @@ static void print_status_of(const struct bounce *b, const struct bounce_recipien
 	buf_addf(out, "Final-Recipient: %s; ", wide ? "utf-8" : "rfc822");
 	add_text(out, span_text(r->address), ADDRESS_SHOWN, b->smtputf8);
 	buf_addf(out, "\r\nAction: %s\r\nStatus: %s\r\n", kinds[b->kind].action, r->status);
-	if (r->mx[0]) {
+	if (r->mx[0] && r->answered) { /* section 2.3.5: the one that has reported something */
 		buf_add_text(out, "Remote-MTA: dns; ");
 		add_text(out, span_text(r->mx), MX_SHOWN, false);
 		buf_add_text(out, "\r\n");

@@ -21,10 +21,11 @@ struct bounce_recipient {
 	const char *address;
 	const char *original; /* "rfc822; first@example.net" (ORCPT); "" or NULL: not said */
 	const char *status;   /* enhanced code "5.1.1" */
-	const char *mx;       /* who said it, "" nobody */
+	const char *mx;       /* the host that was asked, "" none */
 	const char *stage;    /* of the dialogue: "rcpt"; "" or NULL: none */
+	bool answered;        /* MX has said REPLY; else it is what was found here */
 	unsigned code;        /* of the reply, 0: none, or REPLY begins with it */
-	const char *reply;    /* what was said, raw bytes; "" nothing */
+	const char *reply;    /* what was said or found, raw bytes; "" nothing */
 	const char *reason;   /* in words: what it means and what to do */
 	int64_t last_attempt_ms;
 };

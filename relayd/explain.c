@@ -115,7 +115,7 @@ bool explain_smarthost(enum verdict_stage stage, unsigned code, const char *name
 	return true;
 }
 
-const char *explain_form(const char *status)
+const char *explain_finding(enum verdict_class klass, const char *status)
 {
 	static const struct {
 		const char *status;
@@ -133,9 +133,16 @@ const char *explain_form(const char *status)
 	    {"5.3.4",
 		"The message is larger than the receiving mail server says it takes. Send a link "
 		"instead of the file."},
+	    {"5.7.30",
+		"The message shall go over verified TLS all the way (REQUIRETLS), and no mail server "
+		"of the recipient's domain can be trusted with that. Ask the recipient for another "
+		"address, or send it without this demand."},
 	};
 	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
 		if (strcmp(status, forms[i].status) == 0)
 			return forms[i].words;
-	return NULL;
+	if (klass == VERDICT_SERVER_BUSY)
+		return "The receiving mail server could not be reached, or gave no answer, for the "
+		       "whole time that the message was tried.";
+	return explain_failure(klass);
 }

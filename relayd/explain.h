@@ -10,9 +10,9 @@
 /* A sentence or two for the sender of a message. */
 const char *explain_failure(enum verdict_class klass);
 
-/* The same for what the message is, when it is us who found that the receiver can not
- * take it: an enhanced code that the client puts in front (smtp/client.h). NULL: none. */
-const char *explain_form(const char *status);
+/* The same where no reply of the receiver's says it, but what was found here at its host:
+ * STATUS is the enhanced code that the client puts in front (smtp/client.h), "" none. */
+const char *explain_finding(enum verdict_class klass, const char *status);
 
 /* As explain_failure, for the administrator of the relay: what to do about it. */
 const char *explain_remedy(enum verdict_class klass);

@@ -35,6 +35,14 @@ static const enum verdict_stage stages[] = {
 
 /* ---- a recipient's result ---- */
 
+/* What is judged: a reply, or what was found here. */
+struct answer {
+	enum verdict_stage stage;
+	const char *stage_name;
+	unsigned code; /* of a finding: 0, or the one that a receiver would give; not shown */
+	struct enhanced enhanced;
+};
+
 static const char *state_name(enum tried_state state)
 {
 	switch (state) {
@@ -135,15 +143,14 @@ bool settle_blames_us(const struct attempt *a, const struct client_result *resul
 	return v.known && v.scope != VERDICT_SCOPE_CONNECTION && is_about_us(&v);
 }
 
-static void judge(struct attempt *a, struct tried *t, enum verdict_stage stage,
-    const struct enhanced *enhanced)
+static void judge(struct attempt *a, struct tried *t, const struct answer *answer)
 {
 	struct verdict_input input = {
-	    .stage = stage,
-	    .code = t->code,
-	    .klass = enhanced->klass,
-	    .subject = enhanced->subject,
-	    .detail = enhanced->detail,
+	    .stage = answer->stage,
+	    .code = answer->code,
+	    .klass = answer->enhanced.klass,
+	    .subject = answer->enhanced.subject,
+	    .detail = answer->enhanced.detail,
 	    .text = span_buf(&t->text),
 	    .mx = t->mx,
 	};
@@ -207,15 +214,15 @@ static void note_unknown(const struct attempt *a, const struct tried *t, enum ve
 	buf_free(&reply);
 }
 
-static void take_result(struct attempt *a, struct tried *t, enum verdict_stage stage,
-    const struct enhanced *enhanced, const char *stage_name)
+static void take_result(struct attempt *a, struct tried *t, const struct answer *answer)
 {
 	struct stats *stats = a->deliver->options.stats;
-	enhanced_text(enhanced, t->status);
-	t->stage = stage_name;
+	enhanced_text(&answer->enhanced, t->status);
+	t->code = t->answered ? answer->code : 0;
+	t->stage = answer->stage_name;
 	t->said_ms = clock_steady_ms();
-	judge(a, t, stage, enhanced);
-	log_result(a, t, stage_name);
+	judge(a, t, answer);
+	log_result(a, t, t->stage);
 	if (t->state == TRIED_DELIVERED) {
 		stats->delivered++;
 		/* a host that knows RFC 3461 tells of the success itself */
@@ -225,7 +232,7 @@ static void take_result(struct attempt *a, struct tried *t, enum verdict_stage s
 		return;
 	}
 	stats->deferred += t->state == TRIED_LATER;
-	note_unknown(a, t, stage);
+	note_unknown(a, t, answer->stage);
 	note_answer(a, t);
 }
 
@@ -244,33 +251,40 @@ static unsigned code_of_failure(const struct client_result *result, struct enhan
 
 void settle_reply(struct attempt *a, struct tried *t, const struct client_result *result)
 {
-	struct enhanced enhanced = {0};
+	struct answer answer = {
+	    .stage = stages[result->stage],
+	    .stage_name = client_stage_name(result->stage),
+	};
 	buf_clear(&t->text);
 	snprintf(t->mx, sizeof(t->mx), "%s", a->hosts[a->host].name);
 	t->answered = result->reply != NULL;
 	/* perhaps taken: another host, or way, would make sure of a duplicate */
 	t->rests = result->stage == CLIENT_END && !result->reply;
 	if (result->reply) {
-		t->code = result->reply->code;
-		enhanced = result->reply->enhanced;
+		answer.code = result->reply->code;
+		answer.enhanced = result->reply->enhanced;
 		buf_add(&t->text, result->reply->text.data, result->reply->text.len);
 	} else {
-		t->code = code_of_failure(result, &enhanced, &t->text);
+		answer.code = code_of_failure(result, &answer.enhanced, &t->text);
 	}
-	take_result(a, t, stages[result->stage], &enhanced, client_stage_name(result->stage));
-	way_note(a, t, stages[result->stage], result);
+	take_result(a, t, &answer);
+	way_note(a, t, answer.stage, result);
 }
 
 void settle_local(struct attempt *a, struct tried *t, enum verdict_stage stage, bool permanent,
     const char *status, const char *text)
 {
-	struct enhanced enhanced = {0};
-	enhanced_parse(span_text(status), &enhanced);
+	struct answer answer = {
+	    .stage = stage,
+	    .stage_name = stage == VERDICT_STAGE_DNS ? "dns" : "local",
+	    .code = permanent ? 550 : 0,
+	};
+	enhanced_parse(span_text(status), &answer.enhanced);
 	buf_clear(&t->text);
 	buf_add_text(&t->text, text);
-	t->code = permanent ? 550 : 0;
+	t->mx[0] = '\0';
 	t->answered = false;
-	take_result(a, t, stage, &enhanced, stage == VERDICT_STAGE_DNS ? "dns" : "local");
+	take_result(a, t, &answer);
 }
 
 /* ---- the end of an attempt ---- */

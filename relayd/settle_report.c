@@ -121,10 +121,11 @@ static void fill_returned(struct report *report, struct spool_reader *reader, st
 
 static const char *reason(const struct tried *t, enum bounce_kind kind)
 {
-	const char *form = t->answered ? NULL : explain_form(t->status);
 	if (kind == BOUNCE_RELAYED)
 		return "It was handed to the mail server that is named here.";
-	return form ? form : explain_failure(t->verdict.klass);
+	if (!t->answered && t->mx[0])
+		return explain_finding(t->verdict.klass, t->status);
+	return explain_failure(t->verdict.klass);
 }
 
 static bool is_told(const struct attempt *a, const struct tried *t, enum bounce_kind kind)
@@ -148,7 +149,8 @@ static void list_tried(struct list *list, const struct attempt *a, enum bounce_k
 			.status = t->status[0] ? t->status : unknown,
 			.mx = t->mx,
 			.stage = t->stage,
-			.code = t->answered ? t->code : 0,
+			.answered = t->answered,
+			.code = t->code,
 			.reply = buf_text(&t->text),
 			.reason = reason(t, kind),
 			.last_attempt_ms = t->said_ms + shift,
@@ -193,6 +195,7 @@ static void list_waiting(struct list *list, struct deliver *deliver, const struc
 		.status = last && last->status[0] ? last->status : "4.0.0",
 		.mx = last ? last->mx : "",
 		.stage = last ? last->stage : "",
+		.answered = last && last->code,
 		.code = last ? last->code : 0,
 		.reply = last ? last->text : "",
 		.reason = "It has not been delivered yet. relayd keeps trying; there is "

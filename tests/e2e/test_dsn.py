@@ -227,6 +227,26 @@ class Dsn(Case):
         words, _, (recipient,), _ = self.parts(sender.wait(1)[0])
         self.assertEqual(recipient["Status"], "5.6.3")
         self.assertIn("quoted-printable or base64", " ".join(words.split()))
+        self.check_not_quoted(words, recipient, "mx.dest.test", "8BITMIME is not offered")
+        line, = relay.log("attempt .*to=user@dest.test .*result=failed")
+        self.assertIn(" code=0 status=5.6.3 ", line)  # none that the host would have given
+
+    def test_a_host_that_is_not_there(self):
+        sender = self.reports(Behaviour())
+        self.names.mail_host("dead.test", "mx.dead.test", "127.0.0.66")
+        relay = self.relay(queue={"backoff": ["1h"], "lifetime": "4s", "delay_notice": "0"}).start()
+        relay.send("a@example.jp", "user@dead.test", TEXT)
+        words, _, (recipient,), _ = self.parts(sender.wait(1)[0])
+        self.assertEqual(recipient["Status"], "4.4.7")
+        self.assertIn("could not be reached", " ".join(words.split()))
+        self.check_not_quoted(words, recipient, "mx.dead.test", "connect to 127.0.0.66 ")
+
+    def check_not_quoted(self, words, recipient, host, finding):
+        """What was found here is not said to be the host's (RFC 3464 section 2.3.6)."""
+        self.assertIn(f"Delivery to {host} failed here", words)
+        self.assertNotIn(" said ", words)
+        self.assertTrue(recipient["Diagnostic-Code"].startswith(f"x-relayd; {finding}"))
+        self.assertIsNone(recipient["Remote-MTA"])
 
     # ---- a report that nobody takes ----
 

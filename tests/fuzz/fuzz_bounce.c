@@ -47,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		    .address = texts[1],
 		    .status = "5.0.0",
 		    .mx = texts[2],
+		    .answered = (choice & 4) != 0,
 		    .code = choice & 4 ? 550 : 0,
 		    .reply = texts[3],
 		    .reason = "It is so.",

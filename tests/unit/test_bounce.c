@@ -24,6 +24,7 @@ static struct bounce_recipient one(void)
 	    .address = "b@dest.test",
 	    .status = "5.1.1",
 	    .mx = "mx.dest.test",
+	    .answered = true,
 	    .code = 550,
 	    .reply = "5.1.1 no such user",
 	    .reason = "There is no such mailbox. Check the address for typing errors.",
@@ -147,6 +148,7 @@ static void test_without_answer(void **state)
 	struct bounce b = report(&r, 1);
 	(void)state;
 	r.mx = "";
+	r.answered = false;
 	r.code = 0;
 	r.reply = "the domain dest.test does not exist";
 	char *text = printed(&b);
@@ -157,6 +159,27 @@ static void test_without_answer(void **state)
 	r.reply = "";
 	text = printed(&b);
 	assert_has_not(text, "Diagnostic-Code");
+	mem_free(text);
+}
+
+/* A host was asked and said nothing of the kind: it is not quoted (RFC 3464 sections 2.3.5
+ * and 2.3.6). */
+static void test_finding_about_a_host(void **state)
+{
+	struct bounce_recipient r = one();
+	struct bounce b = report(&r, 1);
+	(void)state;
+	r.status = "4.4.7";
+	r.stage = "connect";
+	r.answered = false;
+	r.code = 0;
+	r.reply = "connect to 192.0.2.1 port 25: Connection refused";
+	char *text = printed(&b);
+	assert_has(text, "Delivery to mx.dest.test failed here (status 4.4.7, stage connect):\r\n"
+			 "      connect to 192.0.2.1 port 25: Connection refused\r\n");
+	assert_has(text, "Diagnostic-Code: x-relayd; connect to 192.0.2.1 port 25: Connection");
+	assert_has_not(text, "said (");
+	assert_has_not(text, "Remote-MTA");
 	mem_free(text);
 }
 
@@ -369,6 +392,7 @@ int main(void)
 	    cmocka_unit_test(test_delay),
 	    cmocka_unit_test(test_durations),
 	    cmocka_unit_test(test_without_answer),
+	    cmocka_unit_test(test_finding_about_a_host),
 	    cmocka_unit_test(test_many_recipients),
 	    cmocka_unit_test(test_hostile_replies),
 	    cmocka_unit_test(test_reply_of_several_lines),
