@@ -157,23 +157,40 @@ static void part_from_client(struct attempt *a)
 		reuse_put(a->deliver->reuse, key, client);
 }
 
-/* Another address of the host that has just put us off would say the same. */
+/* Is the next one another address of the host under way? */
+static bool is_same_next(const struct attempt *a)
+{
+	const struct mx_host *host = &a->hosts[a->host];
+	return a->host + 1 < a->host_count && strcmp(host[1].name, host->name) == 0;
+}
+
+/* It would say the same as the one that has just put us off. */
 static void skip_same_host(struct attempt *a)
 {
-	const char *name = a->hosts[a->host].name;
-	while (a->host + 1 < a->host_count && strcmp(a->hosts[a->host + 1].name, name) == 0)
+	while (is_same_next(a))
 		a->host++;
 }
 
-/* What a host had to say is said. Those it put off may ask the next one. */
+bool attempt_has_next_host(const struct attempt *a)
+{
+	for (size_t i = a->host + 1; i < a->host_count; i++)
+		if (strcmp(a->hosts[i].name, a->hosts[a->host].name) != 0)
+			return true;
+	return false;
+}
+
+/* What a host had to say is said. Those it put off, or lacks something for (RFC 8689 section
+ * 4.2.1 wants each host to be tried), may ask the next one. */
 static void session_over(struct attempt *a)
 {
 	bool more = a->host + 1 < a->host_count && a->sessions < SESSIONS_PER_ATTEMPT &&
 		    !a->deliver->stopping;
+	bool same = is_same_next(a);
 	size_t again = 0;
 	for (size_t i = 0; more && i < a->tried_count; i++)
 		if (a->tried[i].state == TRIED_LATER && !a->tried[i].rests) {
 			a->tried[i].state = TRIED_OPEN;
+			a->tried[i].awaited |= !same && !a->tried[i].lacking;
 			again++;
 		}
 	a->first_open = 0;
@@ -202,7 +219,7 @@ static void on_done(void *arg)
 		return;
 	}
 	part_from_client(a);
-	a->sessions++;
+	a->sessions += !a->tried[a->sent[0]].lacking; /* it could not even be offered */
 	skip_same_host(a);
 	session_over(a);
 }

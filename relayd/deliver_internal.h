@@ -48,6 +48,8 @@ struct tried {
 	int64_t said_ms;     /* and when, steady clock */
 	bool answered;       /* by a reply, not by a failure of ours or the network */
 	bool rests;          /* LATER, and no other host or way is asked in this attempt */
+	bool lacking;        /* the host lacks what the message needs: no reply, but final */
+	bool awaited;        /* a host before was not lacking: it may take it another day */
 	bool relayed;        /* DELIVERED, to a host that will not report it: we do */
 	struct buf dsn;      /* parameters of its RCPT */
 };
@@ -238,9 +240,12 @@ void host_clear(struct attempt *attempt); /* look-ups under way end */
 
 extern const struct client_handler attempt_client_handler;
 
+/* Will another host be asked, should the one under way not take the message? */
+bool attempt_has_next_host(const struct attempt *attempt);
+
 /* HOSTS[host] can not be used, for WHY, without having been asked: the next one's
  * turn, or the end of this way. Kind PERM (its text begins with an enhanced status
- * code) is the end for these recipients. */
+ * code) is the end for these recipients, if no other host may take them. */
 void attempt_host_failed(struct attempt *attempt, const struct why *why);
 
 /* All recipients that have no result yet get this one, and it is over. */

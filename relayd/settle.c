@@ -39,7 +39,8 @@ static const enum verdict_stage stages[] = {
 struct answer {
 	enum verdict_stage stage;
 	const char *stage_name;
-	unsigned code; /* of a finding: 0, or the one that a receiver would give; not shown */
+	unsigned code;  /* of a finding: 0, or the one that a receiver would give; not shown */
+	bool elsewhere; /* what is permanent is so for this host only: another may take it */
 	struct enhanced enhanced;
 };
 
@@ -168,7 +169,7 @@ static void judge(struct attempt *a, struct tried *t, const struct answer *answe
 		break;
 	case VERDICT_BOUNCE:
 	case VERDICT_SUPPRESS:
-		t->state = TRIED_FAILED;
+		t->state = answer->elsewhere ? TRIED_LATER : TRIED_FAILED;
 		break;
 	}
 }
@@ -267,6 +268,8 @@ void settle_reply(struct attempt *a, struct tried *t, const struct client_result
 	} else {
 		answer.code = code_of_failure(result, &answer.enhanced, &t->text);
 	}
+	t->lacking = !result->reply && answer.code;
+	answer.elsewhere = t->lacking && (t->awaited || attempt_has_next_host(a));
 	take_result(a, t, &answer);
 	way_note(a, t, answer.stage, result);
 }

@@ -94,6 +94,70 @@ class Offers(Case):
         self.receiver.wait(1)
 
 
+class NextHost(Case):
+    """8-bit text, and hosts of which not all offer 8BITMIME."""
+
+    LACKING = Behaviour(extensions=["PIPELINING"])
+    AWAY = None
+
+    def setUp(self):
+        super().setUp()
+        self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.9")
+        self.reports = self.another_receiver("127.0.0.9", None, self.receiver.port)
+
+    def send(self):
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        text = TEXT + "日本".encode() + b"\r\n"
+        relay.send("a@example.jp", "user@dest.test", text, mail_options=["BODY=8BITMIME"])
+        return relay
+
+    def send_to(self, *hosts):
+        numbered = [(f"mx{i}.dest.test", f"127.0.0.{i}", host) for i, host in enumerate(hosts, 11)]
+        self.names.add("dest.test", "MX", *(f"{i} {name}." for i, (name, _, _) in enumerate(numbered)))
+        for name, address, _ in numbered:
+            self.names.add(name, "A", address)
+        self.hosts = [self.another_receiver(address, host, self.receiver.port)
+                      for _, address, host in numbered if host is not self.AWAY]
+        return self.send()
+
+    def test_the_first_one_that_offers_it(self):
+        relay = self.send_to(self.LACKING, self.LACKING, self.LACKING, Behaviour())
+        self.hosts[3].wait(1)
+        self.gone(relay)
+        self.assertEqual(self.reports.messages, [])
+
+    def test_none_offers_it(self):
+        relay = self.send_to(self.LACKING, self.LACKING, self.LACKING)
+        report, = self.reports.wait(1)
+        self.gone(relay)
+        self.assertIn(b"Status: 5.6.3", report.body)
+        self.assertEqual([h.connections for h in self.hosts], [1, 1, 1])
+
+    def test_one_puts_it_off(self):
+        relay = self.send_to(self.LACKING, Behaviour(rcpt="451 4.7.1 greylisted"), self.LACKING)
+        self.waiting(relay)
+        self.assertEqual(len(relay.log("attempt .*result=deferred")), 3)
+        self.hosts[1].behaviour = Behaviour()
+        relay.ctl("queue", "retry", "--all")
+        self.hosts[1].wait(1)
+        self.gone(relay)
+        self.assertEqual(self.reports.messages, [])
+
+    def test_one_is_away(self):
+        relay = self.send_to(self.AWAY, self.LACKING)
+        row = self.waiting(relay)
+        self.assertIn("8BITMIME", row["last"])
+        self.assertEqual(self.reports.messages, [])
+
+    def test_another_address_is_no_other_host(self):
+        """What one address lacks the other would lack, too: nobody waits for it."""
+        self.names.add("mx.dest.test", "A", "127.0.0.11", "127.0.0.1")
+        self.receiver.behaviour = self.LACKING
+        self.send()
+        report, = self.reports.wait(1)
+        self.assertIn(b"Status: 5.6.3", report.body)
+
+
 class Tls(Case):
     """Between servers TLS is used where it works, and never a reason to keep mail back."""
 

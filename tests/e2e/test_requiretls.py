@@ -76,6 +76,18 @@ class RequireTls(Case):
         self.assertIn(b"5.7.30", report.data)
         self.assertEqual(self.receiver.messages, [])
 
+    def test_the_next_host_offers_it(self):
+        """RFC 8689 section 4.2.1: each is tried before the message is returned."""
+        self.names.add("dest.test", "MX", "10 mx.dest.test.", "20 mx2.dest.test.")
+        self.names.add("mx2.dest.test", "A", "127.0.0.2")
+        second = self.another_receiver("127.0.0.2", port=self.receiver.port)
+        second.behaviour = Behaviour(tls=self.authority.context("mx2.dest.test"), extensions=OFFER)
+        self.receiver.behaviour = Behaviour(tls=self.good)
+        relay, _ = self.send()
+        second.wait(1)
+        self.gone(relay)
+        self.assertEqual(self.reports.messages, [])
+
     def test_its_report_is_no_less_secret(self):
         """RFC 8689 section 5: REQUIRETLS holds for the report, and RET=FULL does not."""
         self.receiver.behaviour = Behaviour(tls=self.good)
