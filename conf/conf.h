@@ -215,6 +215,7 @@ struct conf_delivery {
 	int64_t data_timeout;      /* 2m: reply to DATA */
 	int64_t block_timeout;     /* 3m: each piece of the message to be taken */
 	int64_t end_timeout;       /* 10m: reply to the final dot */
+	int64_t transaction_total; /* 1h: MAIL to the final dot, but for the size of the text */
 	int64_t reuse_idle;        /* 5s: a connection waits that long for more mail */
 	int64_t reuse_messages;    /* 50 messages per connection */
 	int64_t recipients;        /* 100 per transaction */

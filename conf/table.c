@@ -412,6 +412,10 @@ const struct table_row table_rows[] = {
     {"delivery.end_timeout", TABLE_DURATION, AT(delivery.end_timeout), RANGE(WAIT_MIN, HOUR),
 	.standard = "10m",
 	.sentence = "For the reply to the whole message; shorter ones make duplicates."},
+    {"delivery.transaction_total", TABLE_DURATION, AT(delivery.transaction_total),
+	RANGE(WAIT_MIN, 7 * DAY), .standard = "1h",
+	.sentence = "Longest time for a message and its recipients up to the end of the text, "
+		    "and a second more for each 8K of it."},
     {"delivery.reuse_idle", TABLE_DURATION, AT(delivery.reuse_idle), RANGE(0, 5 * MINUTE),
 	.standard = "5s", .sentence = "How long a connection waits for more messages."},
     {"delivery.reuse_messages", TABLE_NUMBER, AT(delivery.reuse_messages), RANGE(1, 100000),

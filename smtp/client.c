@@ -17,6 +17,7 @@
 
 #include <string.h>
 
+#include "relayd/base/clock.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "smtp/client_internal.h"
@@ -25,6 +26,7 @@
 #define INPUT_MAX 65536
 
 #define FINISH_MS 5000 /* for our QUIT to leave */
+#define RATE_MIN 8192  /* bytes of text in a second, at which a transaction is no crawl */
 
 enum wait { WAIT_NONE, WAIT_CONNECT, WAIT_BANNER, WAIT_COMMAND, WAIT_DATA, WAIT_BLOCK, WAIT_END };
 
@@ -133,6 +135,29 @@ static int64_t wait_ms(const struct conf_delivery *limits, enum wait wait)
 	return -1;
 }
 
+/* All that a transaction may take. Waits alone do not bound it: a receiver that uses up each
+ * of them holds a message for days. */
+static int64_t transaction_ms(const struct client *c)
+{
+	return c->limits.transaction_total + (int64_t)(c->message->size / RATE_MIN) * 1000;
+}
+
+/* After the final dot the receiver has its whole time (RFC 5321 section 4.5.3.2.6): to go away
+ * then would make a duplicate. */
+static bool is_bound(const struct client *c, enum wait wait)
+{
+	return c->due_ms && wait != WAIT_END && wait != WAIT_NONE;
+}
+
+static void arm(struct client *c, enum wait wait)
+{
+	int64_t ms = wait_ms(&c->limits, wait);
+	int64_t left = c->due_ms - clock_mono_ms();
+	if (is_bound(c, wait) && left < ms)
+		ms = left > 0 ? left : 0;
+	conn_deadline(c->conn, ms);
+}
+
 void client_enter(struct client *c, enum client_state state)
 {
 	while (state != STATE_WAIT && !c->gone) {
@@ -141,7 +166,7 @@ void client_enter(struct client *c, enum client_state state)
 		state = STATE_WAIT;
 		log_text(LOG_LEVEL_DEBUG, "client %s[%s]: waits for %s", c->name, c->address,
 		    row->awaits);
-		conn_deadline(c->conn, wait_ms(&c->limits, row->wait));
+		arm(c, row->wait);
 		if (c->ahead > 0 && c->state != STATE_OVER)
 			c->ahead--; /* was sent together with an earlier one */
 		else if (row->send)
@@ -192,6 +217,7 @@ static enum client_state tell_idle(struct client *c)
 	bool first = !c->greeted;
 	c->greeted = true;
 	c->message = NULL;
+	c->due_ms = 0;
 	if (first)
 		c->handler->ready(c->arg);
 	else
@@ -293,7 +319,13 @@ static const char *doubt(const struct client *c)
 
 static enum client_state expired(struct client *c)
 {
-	long long seconds = (long long)wait_ms(&c->limits, rows[c->state].wait) / 1000;
+	enum wait wait = rows[c->state].wait;
+	long long seconds = (long long)wait_ms(&c->limits, wait) / 1000;
+	if (is_bound(c, wait) && clock_mono_ms() >= c->due_ms)
+		return broke_off(c, client_lost(c, WHY_TEMP,
+					"the transaction has taken %lld seconds, and may take no "
+					"more (expected %s)", (long long)transaction_ms(c) / 1000,
+					rows[c->state].awaits));
 	return broke_off(c, client_lost(c, WHY_TEMP, "waited %lld seconds for %s%s", seconds,
 				rows[c->state].awaits, doubt(c)));
 }
@@ -453,6 +485,7 @@ static void begin(void *arg)
 	}
 	if (!is_beyond(c, c->message, &why)) {
 		c->transactions++;
+		c->due_ms = clock_mono_ms() + transaction_ms(c);
 		client_enter(c, STATE_MAIL);
 		return;
 	}

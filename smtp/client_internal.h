@@ -93,6 +93,7 @@ struct client {
 	size_t count;   /* its recipients */
 	bool *reported; /* which have their result */
 	size_t unreported;
+	int64_t due_ms; /* when it has to be over, monotonic clock; 0: no transaction */
 	bool open; /* the receiver has accepted MAIL and not seen an end */
 	uint64_t text_at;
 	struct body_encoder encoder;

@@ -47,6 +47,7 @@ static const struct conf_delivery limits = {
     .data_timeout = 120000,
     .block_timeout = 180000,
     .end_timeout = 600000,
+    .transaction_total = 3600000,
 };
 
 static ssize_t read_text(void *arg, uint64_t offset, char *to, size_t n)

@@ -535,6 +535,7 @@ static void set_up(struct bench *b)
 	    .data_timeout = 120000,
 	    .block_timeout = 180000,
 	    .end_timeout = 600000,
+	    .transaction_total = 3600000,
 	};
 	set_option(b, "address", "127.0.0.1");
 	set_option(b, "name", "mx.example.org");

@@ -137,7 +137,7 @@ static int set_up(void **state)
 	loop = loop_new();
 	limits = (struct conf_delivery){.connect_timeout = 1000, .banner_timeout = 1000,
 	    .command_timeout = 1000, .data_timeout = 1000, .block_timeout = 1000,
-	    .end_timeout = 1000};
+	    .end_timeout = 1000, .transaction_total = 1000};
 	memset(peers, 0, sizeof(peers));
 	peer_count = 0;
 	ready = done = failed = 0;
