@@ -331,6 +331,8 @@ static void set_answers(struct schedule *s, struct destination *d, bool answers)
 
 static void feed_back(struct schedule *s, struct destination *d, enum schedule_feedback feedback)
 {
+	if (feedback == SCHEDULE_PARTLY)
+		feedback = SCHEDULE_WORKED;
 	if (feedback != SCHEDULE_NEUTRAL)
 		set_answers(s, d, feedback == SCHEDULE_WORKED);
 	if (feedback == SCHEDULE_FAILED && d->hosts == HOSTS_KNOWN && s->handler.look_up)
@@ -628,11 +630,14 @@ void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feed
 		schedule_unlink(s, batch);
 		schedule_end_if_done(s, m);
 	} else {
+		bool partly = feedback == SCHEDULE_PARTLY;
 		if (batch->attempts < UINT16_MAX)
-			batch->attempts++;
+			batch->attempts += !partly;
 		batch->by_path = feedback == SCHEDULE_BLOCKED;
 		batch->blocked = batch->by_path && m->incident;
-		batch->try_ms = batch->again ? clock_steady_ms() : next_try(s, batch, due_ms);
+		batch->try_ms = partly ? due_ms : next_try(s, batch, due_ms);
+		if (batch->again)
+			batch->try_ms = clock_steady_ms();
 		if (batch->again && batch->destination->paused)
 			schedule_wake(s, batch->destination);
 		batch->again = false;

@@ -102,6 +102,8 @@ static bool has_open(struct attempt *a)
 static void send_some(struct attempt *a)
 {
 	size_t max = (size_t)a->settings->conf->delivery.recipients;
+	if (a->room && a->room < max)
+		max = a->room;
 	a->sent_count = 0;
 	for (size_t i = a->first_open; i < a->tried_count && a->sent_count < max; i++) {
 		if (a->tried[i].state != TRIED_OPEN)
@@ -142,15 +144,20 @@ static void on_recipient(void *arg, size_t index, const struct client_result *re
 	settle_reply(a, &a->tried[a->sent[index]], result);
 }
 
+/* Has the connection carried as many transactions as it should? */
+static bool has_carried_enough(const struct attempt *a)
+{
+	unsigned n = client_info(a->client).transactions;
+	return n >= (unsigned)a->settings->conf->delivery.reuse_messages || way_is_worn(a, n);
+}
+
 static void part_from_client(struct attempt *a)
 {
 	struct client *client = a->client;
 	char key[1024];
+	bool worn = has_carried_enough(a);
 	a->client = NULL;
 	host_key(a, key, sizeof(key));
-	struct client_info info = client_info(client);
-	bool worn = info.transactions >= (unsigned)a->settings->conf->delivery.reuse_messages ||
-	    way_is_worn(a, info.transactions);
 	if (worn || a->deliver->stopping || a->settings != a->deliver->settings)
 		client_close(client);
 	else
@@ -210,15 +217,52 @@ static bool has_more(struct attempt *a)
 	return !a->deliver->stopping && has_open(a);
 }
 
+/* It took some of a transaction's recipients and had no room for others: they come in the
+ * next ones, of as many as it took. */
+static void make_room(struct attempt *a)
+{
+	size_t taken = 0;
+	size_t over = 0;
+	for (size_t i = 0; i < a->sent_count; i++) {
+		taken += a->tried[a->sent[i]].state == TRIED_DELIVERED;
+		over += settle_is_over_count(&a->tried[a->sent[i]]);
+	}
+	if (taken == 0 || over == 0)
+		return;
+	a->room = taken;
+	a->first_open = 0;
+	for (size_t i = 0; i < a->sent_count; i++)
+		if (settle_is_over_count(&a->tried[a->sent[i]]))
+			a->tried[a->sent[i]].state = TRIED_OPEN;
+}
+
+/* The rest of the recipients, by this connection or another one. */
+static void send_more(struct attempt *a)
+{
+	if (has_carried_enough(a)) {
+		part_from_client(a);
+		a->reused = false;
+		attempt_next_host(a);
+		return;
+	}
+	a->reused = true; /* when it has had enough: a new one */
+	send_some(a);
+}
+
 static void on_done(void *arg)
 {
 	struct attempt *a = arg;
-	if (has_more(a)) {
-		a->reused = true; /* when it has had enough: a new one */
-		send_some(a);
+	make_room(a);
+	bool more = has_more(a);
+	if (more && way_goes_on(a)) {
+		send_more(a);
 		return;
 	}
 	part_from_client(a);
+	if (more) {
+		way_over(a);
+		return;
+	}
 	a->sessions += !a->tried[a->sent[0]].lacking; /* it could not even be offered */
 	skip_same_host(a);
 	session_over(a);
@@ -299,8 +343,13 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 		settle_open(a, result);
 	else
 		settle_sent(a, result);
-	if (has_more(a)) { /* the same host again, freshly, or in the clear */
-		attempt_next_host(a);
+	bool more = has_more(a);
+	if (more && (worn_out || plain || way_goes_on(a))) {
+		attempt_next_host(a); /* freshly, or in the clear */
+		return;
+	}
+	if (more) {
+		way_over(a);
 		return;
 	}
 	bool begun = result->stage > CLIENT_AUTH;

@@ -87,6 +87,8 @@ struct way {
 	struct permit permit;   /* and how */
 	unsigned incident;      /* of the first that is held, or has met a block; 0 none */
 	bool pacing;            /* that is soon */
+	bool stopped;           /* by that, between two transactions; */
+	bool blocked;           /* and since the path is held */
 	bool busy;              /* some way is not held, but has to wait */
 	struct way_result result;
 };
@@ -140,6 +142,7 @@ struct attempt {
 	struct buf mail_dsn;
 	size_t *sent;           /* and which tried[] they are */
 	size_t sent_count;
+	size_t room;            /* recipients that a transaction has held; 0: no limit was met */
 	int64_t started_ms;
 	struct attempt *prev;
 	struct attempt *next;
@@ -157,6 +160,9 @@ void settle_local(struct attempt *attempt, struct tried *tried, enum verdict_sta
 /* Does a rule say of this reply that it is our address or domain that shall wait, and
  * not only that the connection is over? */
 bool settle_blames_us(const struct attempt *attempt, const struct client_result *result);
+
+/* The receiver had no room for it in this transaction (RFC 5321 section 4.5.3.1.10). */
+bool settle_is_over_count(const struct tried *tried);
 
 /* Nobody is left to ask: write down results, report failures, end the attempt. */
 void settle(struct attempt *attempt);
@@ -190,6 +196,13 @@ void way_choose(struct attempt *attempt);
 /* A recipient has its result from a host of this way. */
 void way_note(struct attempt *attempt, const struct tried *tried, enum verdict_stage stage,
     const struct client_result *result);
+
+/* Between two transactions of this way: its path hears of the one that is over and is asked
+ * for the next. False: not now. */
+bool way_goes_on(struct attempt *attempt);
+
+/* When it said so: from when on (steady clock, ms)? 0: it did not. */
+int64_t way_resumes(const struct attempt *attempt);
 
 /* The last host has answered: the path hears of it. Whom a block has met goes the
  * next way, in the same attempt; when nobody does, it is settled. */

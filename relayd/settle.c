@@ -19,7 +19,7 @@
 #include "relayd/dsn.h"
 
 #define REPLY_SHOWN 400 /* of a reply, in the log and the history */
-#define NEXT_PART_MS 1000 /* before the recipients that the receiver had no room for */
+#define NEXT_PART_MS 1000 /* before those that a connection had no room for */
 
 static const enum verdict_stage stages[] = {
     [CLIENT_CONNECT] = VERDICT_STAGE_CONNECT,
@@ -308,22 +308,26 @@ static enum schedule_feedback feedback(const struct attempt *a)
 	return SCHEDULE_NEUTRAL;
 }
 
-static bool is_over_count(const struct verdict *v)
+bool settle_is_over_count(const struct tried *t)
 {
-	return v->klass == VERDICT_RATE_LIMITED && v->scope == VERDICT_SCOPE_MESSAGE && !v->wait_ms;
+	const struct verdict *v = &t->verdict;
+	return t->state == TRIED_LATER && v->klass == VERDICT_RATE_LIMITED &&
+	       v->scope == VERDICT_SCOPE_MESSAGE && !v->wait_ms;
 }
 
-/* The receiver took some of the recipients and had no room for the others in one
- * transaction (RFC 5321 section 4.5.3.1.10): those go on at once. By the ladder a long list
- * at a receiver of a few recipients a time would not end in days. Each attempt so has fewer
- * of them, which ends it. */
-static bool is_partly_taken(const struct attempt *a)
+/* Some have their results, and others are to go on where those have been: their turn had
+ * not come (OPEN), or the receiver had no room for them in a transaction of which it took
+ * the others. By the ladder a long list would not end in days. Each attempt so has fewer
+ * recipients, which ends it. */
+static bool is_partly_done(const struct attempt *a)
 {
 	bool taken = false;
 	bool over = false;
 	for (size_t i = 0; i < a->tried_count; i++) {
+		if (a->tried[i].state == TRIED_OPEN)
+			return true;
 		taken |= a->tried[i].state == TRIED_DELIVERED;
-		over |= a->tried[i].state == TRIED_LATER && is_over_count(&a->tried[i].verdict);
+		over |= settle_is_over_count(&a->tried[i]);
 	}
 	return taken && over;
 }
@@ -331,7 +335,7 @@ static bool is_partly_taken(const struct attempt *a)
 /* The earliest time that a reply or rule has named; 0: by the ladder. */
 static int64_t due_time(const struct attempt *a)
 {
-	int64_t wait = is_partly_taken(a) ? NEXT_PART_MS : 0;
+	int64_t wait = 0;
 	for (size_t i = 0; i < a->tried_count; i++) {
 		const struct tried *t = &a->tried[i];
 		if (t->state == TRIED_LATER && t->verdict.wait_ms > 0 &&
@@ -351,6 +355,12 @@ static void finish(void *arg)
 	if (how == SCHEDULE_BLOCKED)
 		batch->message->incident = a->way.incident;
 	int64_t due = due_time(a);
+	if (how != SCHEDULE_BLOCKED && !a->expired && is_partly_done(a)) {
+		how = SCHEDULE_PARTLY;
+		due = way_resumes(a);
+		if (due == 0)
+			due = clock_steady_ms() + NEXT_PART_MS;
+	}
 	attempt_free(a);
 	schedule_finish(deliver->schedule, batch, how, due);
 	struct message *message = schedule_find(deliver->schedule, id);

@@ -362,10 +362,13 @@ static void go(struct attempt *a)
 	buf_free(&w->result.reply);
 	w->result = (struct way_result){0};
 	w->switching = false;
+	w->stopped = false;
+	w->blocked = false;
 	schedule_goes(a->deliver->schedule, a->batch);
 	a->first_open = 0;
 	a->host = 0;
 	a->sessions = 0;
+	a->room = 0;
 	a->plain = false;
 	a->reused = false;
 	if (a->smarthost)
@@ -535,14 +538,53 @@ static bool may_switch(const struct attempt *a, const struct tried *t)
 	       is_doubted(t) || was_silent(&a->way.result);
 }
 
+static bool is_connected_by(const struct attempt *a, int family)
+{
+	return !a->source || family == 0 || a->hosts[a->host].address.addr.ss_family == family;
+}
+
+bool way_goes_on(struct attempt *a)
+{
+	struct way *w = &a->way;
+	int64_t now = clock_steady_ms();
+	report(a);
+	buf_free(&w->result.reply);
+	w->result = (struct way_result){0};
+	struct permit permit = reputation_ask(reputation_of(a), &w->path, now);
+	bool probe = permit.answer == PERMIT_PROBE; /* one message is what that is */
+	w->taken = permit.answer == PERMIT_GO && is_connected_by(a, permit.family);
+	w->probe = false;
+	if (w->taken)
+		return true;
+	if (permit.answer == PERMIT_GO || probe) {
+		reputation_give_back(reputation_of(a), &w->path, probe);
+		permit.at_ms = now;
+	}
+	wait_for(w, &permit);
+	w->pacing = permit.at_ms - now < PACING_MS;
+	w->stopped = true;
+	w->blocked = permit.answer == PERMIT_HELD;
+	if (permit.incident && !w->incident)
+		w->incident = permit.incident;
+	return false;
+}
+
+int64_t way_resumes(const struct attempt *a)
+{
+	if (!a->way.stopped)
+		return 0;
+	return a->way.pacing ? a->way.until_ms : turn_of(a);
+}
+
 void way_over(struct attempt *a)
 {
 	struct way *w = &a->way;
 	size_t switching = 0;
-	report(a);
+	if (w->taken)
+		report(a);
 	for (size_t i = 0; i < a->tried_count; i++) {
 		struct tried *t = &a->tried[i];
-		bool may = may_switch(a, t);
+		bool may = t->state == TRIED_OPEN ? w->blocked : may_switch(a, t);
 		t->rests |= t->state == TRIED_LATER && !may;
 		switching += may;
 	}

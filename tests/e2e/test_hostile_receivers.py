@@ -8,7 +8,7 @@ import itertools
 import re
 import unittest
 
-from harness import DROP, HANG, RESET, Behaviour
+from harness import DROP, HANG, RESET, Behaviour, wait_until
 from harness.case import TEXT, Case
 
 QUICK = {"connect_timeout": "1s", "banner_timeout": "1s", "command_timeout": "1s",
@@ -323,17 +323,18 @@ class Recipients(Case):
             receiver.close()
 
     def test_too_many_for_the_receiver(self):
-        """RFC 5321 4.5.3.1.10: 452 to the recipients over its limit; they come later."""
+        """RFC 5321 4.5.3.1.10: 452 to the recipients over its limit; they come next, as many at
+        a time as it took."""
         count = itertools.count()
         self.receiver.behaviour = Behaviour(
             rcpt=lambda n, a: "452 4.5.3 too many" if next(count) in range(5, 12) else None)
         relay = self.relay(queue={"backoff": ["1s"]}).start()
         recipients = [f"user{i}@dest.test" for i in range(12)]
         relay.send("a@example.jp", recipients, TEXT)
-        messages = self.receiver.wait(2)
+        messages = self.receiver.wait(3)
         self.gone(relay)
-        self.assertEqual(messages[0].recipients, recipients[:5])
-        self.assertEqual(messages[1].recipients, recipients[5:])
+        self.assertEqual([m.recipients for m in messages],
+                         [recipients[:5], recipients[5:10], recipients[10:]])
 
     def test_few_at_a_time(self):
         """The same, however often: as long as some are taken, the others do not wait for the
@@ -351,6 +352,22 @@ class Recipients(Case):
             self.gone(relay)
             self.assertEqual([len(m.recipients) for m in messages], [3, 2], refusal)
             relay.close()
+
+    def test_one_at_a_time(self):
+        """More transactions than the ladder has steps; what is greylisted does not hurry."""
+        taken = []
+        self.receiver.behaviour = Behaviour(
+            mail=lambda n, a: taken.clear(),
+            rcpt=lambda n, a: "451 4.7.1 greylisted, come back in an hour" if a == "grey@dest.test"
+            else "452 4.5.3 no more of them" if taken else taken.append(a))
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        recipients = [f"user{i}@dest.test" for i in range(20)]
+        relay.send("a@example.jp", ["grey@dest.test", *recipients], TEXT)
+        messages = self.receiver.wait(20)
+        self.assertEqual(sorted(r for m in messages for r in m.recipients), sorted(recipients))
+        wait_until(lambda: [row["to"] for row in relay.ctl("queue", "list")] == [["grey@dest.test"]],
+                   what="a queue with the one that is greylisted")
+        self.assertEqual(sum("grey@" in c for c in self.receiver.commands), 1)
 
 
 if __name__ == "__main__":

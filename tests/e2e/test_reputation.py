@@ -1,6 +1,7 @@
 """Blocks: the path is held, mail leaves another way or waits, the administrator hears."""
 import json
 import os
+import time
 import unittest
 
 from harness import Behaviour
@@ -100,6 +101,34 @@ class Blocks(Case):
     def test_recipient_stage(self):
         self.receiver.behaviour = Behaviour(rcpt=self.block(MICROSOFT))
         self.goes_by_the_second(self.two_sources(), "microsoft.test", "microsoft365")
+
+    def test_no_further_part_of_a_list_goes_into_a_block(self):
+        """Each transaction of a message is one of its path's, and a block stops the next one:
+        all of them take the other way."""
+        self.receiver.behaviour = Behaviour(rcpt=self.block(MICROSOFT))
+        relay = self.two_sources(delivery={"recipients": 2})
+        to = [f"user{i}@microsoft.test" for i in range(8)]
+        relay.send("a@example.jp", to, TEXT)
+        messages = self.receiver.wait(4)
+        self.gone(relay)
+        self.assertEqual({m.peer for m in messages}, {"127.0.0.3"})
+        self.assertEqual(sorted(r for m in messages for r in m.recipients), to)
+        self.assertEqual(len(relay.log("source=one .* code=550 ")), 2)
+
+    def test_a_list_keeps_to_the_budget_of_a_young_source(self):
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        relay = self.relay(sources=({**ONE, "since": today},), delivery={"recipients": 1},
+                           routes=({"match": "*", "via": ["one"]},),
+                           reputation={"warmup_start": 3}).start()
+        to = [f"user{i}@dest.test" for i in range(5)]
+        relay.send("a@example.jp", to, TEXT)
+        wait_until(lambda: [row["state"] for row in relay.ctl("queue", "list")] == ["waiting"],
+                   what="the rest put off")
+        self.assertEqual([m.recipients for m in self.receiver.messages], [[r] for r in to[:3]])
+        row, = relay.ctl("queue", "list")
+        self.assertEqual(row["to"], to[3:])
+        self.assertGreater(row["next"], 60)
+        self.assertEqual(relay.ctl("why", row["id"])[0]["attempts"], 0)
 
     def test_end_of_data_then_smarthost(self):
         smart = self.another_receiver()

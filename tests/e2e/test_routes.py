@@ -287,6 +287,11 @@ class Reuse(Case):
         self.one_by_one(6, reuse_messages=2)
         self.assertEqual([m.connection for m in self.receiver.wait(6)], [1, 1, 2, 2, 3, 3])
 
+    def test_nor_for_all_parts_of_a_long_list(self):
+        relay = self.relay(delivery={"reuse_idle": "30s", "reuse_messages": 2, "recipients": 1}).start()
+        relay.send("a@example.jp", [f"user{i}@dest.test" for i in range(6)], TEXT)
+        self.assertEqual([m.connection for m in self.receiver.wait(6)], [1, 1, 2, 2, 3, 3])
+
     def test_and_it_is_left_in_good_manners(self):
         self.one_by_one(1, reuse_idle="100ms")
         self.receiver.wait_for(lambda r: "QUIT" in r.commands)
