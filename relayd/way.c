@@ -41,18 +41,36 @@ static struct span domain_of(const char *address)
 	return span_text(at ? at + 1 : "");
 }
 
-static const struct conf_route *route_for(const struct conf *conf, const char *sender,
-    const char *recipient)
+/* As patterns are stored, and DNS is asked: in A-labels. */
+static void add_domain(struct buf *name, struct span domain)
 {
-	struct span from = domain_of(sender);
-	struct span to = domain_of(recipient);
-	for (size_t i = 0; i < conf->route_count; i++) {
+	if (!domain_to_ascii(domain, name))
+		buf_add(name, domain.p, domain.n < DESTINATION_MAX ? domain.n : DESTINATION_MAX);
+}
+
+static const struct conf_route *find_route(
+    const struct conf *conf, struct span from, struct span to)
+{
+	struct buf sender = {0};
+	struct buf recipient = {0};
+	const struct conf_route *found = NULL;
+	add_domain(&sender, from);
+	add_domain(&recipient, to);
+	for (size_t i = 0; i < conf->route_count && !found; i++) {
 		const struct conf_route *r = &conf->routes[i];
-		if (conf_pattern_fits(r->match, to.p, to.n) &&
-		    conf_pattern_fits(r->sender, from.p, from.n))
-			return r;
+		if (conf_pattern_fits(r->match, buf_text(&recipient), recipient.len) &&
+		    conf_pattern_fits(r->sender, buf_text(&sender), sender.len))
+			found = r;
 	}
-	return NULL;
+	buf_free(&sender);
+	buf_free(&recipient);
+	return found;
+}
+
+static const struct conf_route *route_for(
+    const struct conf *conf, const struct envelope *e, const char *recipient)
+{
+	return find_route(conf, domain_of(e->sender), domain_of(recipient));
 }
 
 /* The entries to try: of its client, if that has a way of its own (one that is gone
@@ -62,7 +80,7 @@ static void find_list(struct way *w, const struct conf *conf, const struct envel
 {
 	const struct conf_client *entry =
 	    e->entry ? conf_client_named(conf->clients, conf->client_count, e->entry) : NULL;
-	w->route = route_for(conf, e->sender, recipient);
+	w->route = route_for(conf, e, recipient);
 	w->list = w->route ? w->route->via : NULL;
 	w->count = w->route ? w->route->via_count : 0;
 	if (entry && entry->via_count) {
@@ -89,15 +107,14 @@ void way_destination(const struct conf *conf, const struct envelope *e, const ch
     struct buf *name)
 {
 	struct way way = {0};
-	struct span domain = domain_of(recipient);
 	const struct conf_source *source;
 	int family;
 	find_list(&way, conf, e, recipient);
 	buf_clear(name);
 	if (!delist_bound(conf, e->client, &source, &family) && is_smarthosts_only(&way))
 		buf_addf(name, SMARTHOST "%s", way.list[0].smarthost->name);
-	else if (!domain_to_ascii(domain, name))
-		buf_add(name, domain.p, domain.n < DESTINATION_MAX ? domain.n : DESTINATION_MAX);
+	else
+		add_domain(name, domain_of(recipient));
 	if (name->len)
 		text_lower(name->data, name->len);
 }

@@ -79,6 +79,18 @@ class Sources(Case):
         report, = self.receiver.wait(1)
         self.assertIn(b"routes", report.body)
 
+    def test_domains_in_any_letters(self):
+        """A route for a domain is for its name in DNS as well."""
+        idn = "\u4f8b\u3048.jp"
+        self.names.mail_host("xn--r8jz45g.jp", "mx.dest.test")
+        relay = self.relay(sources=self.SOURCES, routes=(
+            {"match": idn, "via": ["two"]}, {"match": "*", "via": ["one"]})).start()
+        to = [f"n@{idn}", "m@xn--r8jz45g.jp", "user@dest.test"]
+        relay.send("a@example.jp", to, TEXT, mail_options=["SMTPUTF8"])
+        self.gone(relay)
+        ways = {r: m.peer for m in self.receiver.messages for r in m.recipients}
+        self.assertEqual(ways, dict(zip(to, ["127.0.0.22", "127.0.0.22", "127.0.0.21"])))
+
 
 class Smarthosts(Case):
     def password_file(self, text=PASSWORD):
