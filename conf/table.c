@@ -200,12 +200,15 @@ const struct table_row table_rows[] = {
 
     {"routes", TABLE_LIST, TABLE_EMPTY, MANY(routes, route_count), ITEMS(route),
 	.standard_says = "everything by the first source",
-	.sentence = "Which way a message goes: the first that fits recipient and sender."},
+	.sentence = "Which way a message goes: the first that fits recipient and sender. What "
+		    "none fits waits, so the last one should be for all (match = \"*\")."},
     {"routes.match", TABLE_TEXT, TABLE_REQUIRED, IN(route, match), .syntax = &syntax_pattern,
 	.sample = "*",
 	.sentence = "The recipient's domain: all, one, or those below one (*.example.org)."},
     {"routes.sender", TABLE_TEXT, IN(route, sender), .syntax = &syntax_pattern,
-	.standard = "*", .sentence = "The sender's domain, likewise."},
+	.standard = "*",
+	.sentence = "The sender's domain, likewise. Of mail without a sender it is our domain "
+		    "in From:, of our reports first of all the domain that they go to."},
     {"routes.tls", TABLE_ENUM, IN(route, tls), .words = words_route_tls, .standard = "may",
 	.sentence = "What mail hosts need for this mail: TLS if offered (and always as they "
 		    "publish by DANE or MTA-STS), none, any TLS, a certificate of a known "

@@ -199,7 +199,7 @@ static void look_at_sources(const struct conf *conf, const struct warning *warni
 	}
 }
 
-/* The first route that fits is taken. */
+/* The first route that fits is taken; mail that none fits waits. */
 static void look_at_routes(const struct conf *conf, const struct warning *warning)
 {
 	bool all = false;
@@ -211,6 +211,10 @@ static void look_at_routes(const struct conf *conf, const struct warning *warnin
 		else if (strcmp(route->match, "*") == 0 && strcmp(route->sender, "*") == 0)
 			all = true;
 	}
+	if (!all)
+		warn(warning,
+		    "routes: none of them is for all mail, and mail that none fits waits; "
+		    "add as the last one: { match = \"*\"; via = [ ... ]; }");
 }
 
 void settings_warn(const struct settings *s, void (*fn)(void *arg, const char *text), void *arg)

@@ -294,7 +294,8 @@ void settle_local(struct attempt *a, struct tried *t, enum verdict_stage stage, 
 
 static enum schedule_feedback feedback(const struct attempt *a)
 {
-	if (a->expired)
+	/* without a way nobody was asked: others may have one to the same destination */
+	if (a->expired || !a->way.list)
 		return SCHEDULE_NEUTRAL;
 	for (size_t i = 0; i < a->tried_count; i++)
 		if (a->tried[i].state == TRIED_LATER && is_about_us(&a->tried[i].verdict))

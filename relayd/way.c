@@ -67,10 +67,17 @@ static const struct conf_route *find_route(
 	return found;
 }
 
+/* A report goes by the route of the one who gets it: the mail that it is about had one. All
+ * else that has no sender counts as from the domain of ours that its From: names. */
 static const struct conf_route *route_for(
     const struct conf *conf, const struct envelope *e, const char *recipient)
 {
-	return find_route(conf, domain_of(e->sender), domain_of(recipient));
+	struct span to = domain_of(recipient);
+	const char *ours = e->domain[0] ? e->domain : conf_own_domain(conf);
+	if (e->sender[0])
+		return find_route(conf, domain_of(e->sender), to);
+	const struct conf_route *route = e->report ? find_route(conf, to, to) : NULL;
+	return route ? route : find_route(conf, span_text(ours), to);
 }
 
 /* The entries to try: of its client, if that has a way of its own (one that is gone
@@ -444,8 +451,9 @@ void way_choose(struct attempt *a)
 		return;
 	find_list(&a->way, a->settings->conf, &a->envelope, a->tried[0].address);
 	if (!a->way.list) {
-		attempt_end_all(a, VERDICT_STAGE_DNS, true, "5.4.4",
-		    "no entry of routes in the configuration fits this recipient");
+		attempt_end_all(a, VERDICT_STAGE_DNS, false, "4.4.4",
+		    "no entry of routes in the configuration fits recipient and sender; add one "
+		    "with match = \"*\", then do: relayctl reload");
 		return;
 	}
 	a->way.held = a->way.count;

@@ -73,11 +73,46 @@ class Sources(Case):
         self.gone(relay)
 
     def test_nothing_fits(self):
+        """A slip in routes costs time and no mail; it is warned of before."""
+        relay = self.relay(routes=({"match": "example.jp", "via": ["default"]},),
+                           queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.assertIn('match = "*"', self.waiting(relay)["last"])
+        relay.change(routes=({"match": "*", "sender": "no.test", "via": ["default"]},))
+        relay.write_conf()
+        self.assertEqual(relay.ctl("reload"), [])
+        self.assertEqual(len(relay.wait_log("routes: none of them is for all mail", count=2)), 2)
+        relay.change(routes=(*relay.settings["routes"], {"match": "*", "via": ["default"]}))
+        relay.write_conf()
+        self.assertEqual(relay.ctl("reload"), [])
+        self.assertEqual(len(relay.log("routes: none of them is for all mail")), 2)
+        relay.ctl("queue", "retry", "--all")
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.recipients, ["user@dest.test"])
+        self.gone(relay)
+        self.assertEqual(relay.log("event=discard| discard |result=failed"), [])
+
+    def test_what_has_no_route_stops_nobody_else(self):
+        relay = self.relay(routes=({"match": "*", "sender": "second.jp", "via": ["default"]},),
+                           domains=({"name": "example.jp"}, {"name": "second.jp"}),
+                           queue={"backoff": ["1h"]}).start()
+        for _ in range(12):
+            relay.send("a@example.jp", "user@dest.test", TEXT)
+        relay.wait_log("result=deferred", count=12)
+        relay.send("a@second.jp", "user@dest.test", TEXT.replace(b"a@example.jp", b"a@second.jp"))
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.sender, "a@second.jp")
+
+    def test_a_report_where_routes_go_by_sender(self):
         self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.1")
-        relay = self.relay(routes=({"match": "example.jp", "via": ["default"]},)).start()
+        self.receiver.behaviour = Behaviour(
+            rcpt=lambda _, to: "550 5.1.1 no such user" if to.endswith("dest.test") else None)
+        relay = self.relay(routes=({"match": "*", "sender": "example.jp", "via": ["default"]},)).start()
         relay.send("a@example.jp", "user@dest.test", TEXT)
         report, = self.receiver.wait(1)
-        self.assertIn(b"routes", report.body)
+        self.assertEqual((report.sender, report.recipients), ("", ["a@example.jp"]))
+        self.assertIn(b"no such user", report.body)
+        self.gone(relay)
 
     def test_domains_in_any_letters(self):
         """A route for a domain is for its name in DNS as well."""

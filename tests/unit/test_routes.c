@@ -42,6 +42,15 @@ static const struct {
     {"a@example.jp", false, "example.jp", "u@mail.例え.jp", "smarthost:idn"},
     {"a@例え.jp", false, "", "u@dest.test", "smarthost:from-idn"},
     {"a@xn--r8jz45g.jp", false, "", "u@dest.test", "smarthost:from-idn"},
+    /* a report, by the route of mail of the one that it goes to */
+    {"", true, "example.jp", "a@second.jp", "smarthost:second"},
+    {"", true, "example.jp", "a@mail.example.jp", "smarthost:below"},
+    {"", true, "", "a@例え.jp", "smarthost:idn"},
+    /* a notice to somebody outside, and mail of others without a sender */
+    {"", true, "second.jp", "admin@dest.test", "smarthost:second"},
+    {"", true, "", "admin@dest.test", "smarthost:first"},
+    {"", false, "second.jp", "u@example.jp", "smarthost:second"},
+    {"", false, "", "u@dest.test", "smarthost:first"},
 };
 
 static char *unconst(const char *s)
