@@ -29,6 +29,21 @@ static bool waits(enum verdict_action action)
 	return action == VERDICT_RETRY || action == VERDICT_RETRY_SAME || action == VERDICT_SLOW;
 }
 
+static bool ends(enum verdict_action action)
+{
+	return action == VERDICT_BOUNCE || action == VERDICT_SUPPRESS;
+}
+
+/* Before a recipient was named nobody knows of a message, so whatever the words, they are
+ * about us. MAIL has named the sender, and says how large and of what form the message is. */
+static bool is_too_early(const struct verdict *v, enum verdict_stage stage)
+{
+	if (stage == VERDICT_STAGE_MAIL)
+		return v->scope != VERDICT_SCOPE_SENDER_DOMAIN && v->klass != VERDICT_TOO_LARGE &&
+		       v->klass != VERDICT_PROTOCOL && v->klass != VERDICT_TLS_REQUIRED;
+	return stage >= VERDICT_STAGE_CONNECT && stage < VERDICT_STAGE_MAIL;
+}
+
 static struct verdict verdict_of(const struct rule *rule, const struct rule_reply *reply)
 {
 	const struct verdict_input *in = &reply->seen;
@@ -51,9 +66,7 @@ static struct verdict verdict_of(const struct rule *rule, const struct rule_repl
 	if (v.action == VERDICT_SUPPRESS && (in->code < 500 ||
 	    (in->stage != VERDICT_STAGE_RCPT && in->stage != VERDICT_STAGE_UNKNOWN)))
 		v.action = in->code < 500 ? VERDICT_RETRY : VERDICT_BOUNCE;
-	/* in the greeting nobody knows of a message yet: whatever the words, they are about us */
-	if (in->code >= 500 && (v.action == VERDICT_BOUNCE || v.action == VERDICT_SUPPRESS) &&
-	    (in->stage == VERDICT_STAGE_BANNER || in->stage == VERDICT_STAGE_EHLO)) {
+	if (in->code >= 500 && ends(v.action) && is_too_early(&v, in->stage)) {
 		v.action = VERDICT_HOLD;
 		v.scope = VERDICT_SCOPE_IP;
 	}

@@ -72,6 +72,18 @@ class Sources(Case):
         self.receiver.wait(1)
         self.gone(relay)
 
+    def test_a_refusal_before_a_recipient_is_about_us(self):
+        """Whatever the words: nobody but the sender is named yet. The next source may go."""
+        self.receiver.behaviour = Behaviour(mail=lambda number, _: "550 5.7.0 Local Policy Violation"
+                                            if self.receiver.peers[number] == "127.0.0.21" else None)
+        relay = self.relay(sources=self.SOURCES[:2], routes=({"match": "*", "via": ["one", "two"]},)).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.peer, "127.0.0.22")
+        self.gone(relay)
+        incident, = relay.ctl("incidents")
+        self.assertEqual((incident["source"], incident["class"]), ("one", "policy"))
+
     def test_nothing_fits(self):
         """A slip in routes costs time and no mail; it is warned of before."""
         relay = self.relay(routes=({"match": "example.jp", "via": ["default"]},),

@@ -87,6 +87,24 @@ static const struct {
 	VERDICT_SCOPE_RECIPIENT, VERDICT_SUPPRESS, 0},
     {"550 Requested action not taken: mailbox unavailable", MAIL, "", VERDICT_POLICY,
 	VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
+    /* to MAIL, whatever the words: nobody was named yet but the sender */
+    {"550 5.7.0 Local Policy Violation", MAIL, "", VERDICT_POLICY, VERDICT_SCOPE_IP, VERDICT_HOLD,
+	0},
+    {"550 5.7.1 Denied by policy", MAIL, "", VERDICT_POLICY, VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
+    {"554 5.7.1 Relay access denied", MAIL, "", VERDICT_RELAY_DENIED, VERDICT_SCOPE_IP,
+	VERDICT_HOLD, 0},
+    {"550 5.7.1 message content rejected", MAIL, "", VERDICT_CONTENT, VERDICT_SCOPE_IP,
+	VERDICT_HOLD, 0},
+    {"550 5.7.0 Local Policy Violation", RCPT, "", VERDICT_POLICY, VERDICT_SCOPE_MESSAGE,
+	VERDICT_BOUNCE, 0},
+    {"554 5.7.1 <a@example.org>: Sender address rejected: not wanted here", MAIL, "",
+	VERDICT_POLICY, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_BOUNCE, 0},
+    {"550 5.1.7 No such domain", MAIL, "", VERDICT_POLICY, VERDICT_SCOPE_SENDER_DOMAIN,
+	VERDICT_BOUNCE, 0},
+    {"552 Message size exceeds fixed limit", MAIL, "", VERDICT_TOO_LARGE, VERDICT_SCOPE_MESSAGE,
+	VERDICT_BOUNCE, 0},
+    {"553 5.6.7 Must declare SMTPUTF8 to send unicode address", MAIL, "", VERDICT_PROTOCOL,
+	VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE, 0},
     /* times in the text */
     {"450 4.7.1 Greylisted, try again in 300 seconds", RCPT, "", VERDICT_GREYLISTED,
 	VERDICT_SCOPE_RECIPIENT, VERDICT_RETRY_SAME, 310 * 1000},
@@ -208,6 +226,17 @@ static void test_structure(void **state)
 	}
 }
 
+/* Only what MAIL has said, the sender and the message's size and form, may be refused before a
+ * recipient is named. */
+static bool ends_too_early(const struct verdict *v, enum verdict_stage stage)
+{
+	if (v->action != VERDICT_BOUNCE && v->action != VERDICT_SUPPRESS)
+		return false;
+	return stage != MAIL ||
+	       (v->scope != VERDICT_SCOPE_SENDER_DOMAIN && v->klass != VERDICT_TOO_LARGE &&
+		   v->klass != VERDICT_PROTOCOL);
+}
+
 /* Whatever a reply says: what is about us suppresses nobody and ends no message, and
  * nobody is judged who was not named yet. All replies of the rules, at each stage. */
 static void test_safe(void **state)
@@ -226,6 +255,9 @@ static void test_safe(void **state)
 				if (v.action == VERDICT_SUPPRESS &&
 				    (e->reply[0] != '5' || (stage != RCPT && stage != ANY)))
 					fail_msg("\"%s\" suppresses at stage %d", e->reply, stage);
+				if (early && ends_too_early(&v, (enum verdict_stage)stage))
+					fail_msg("\"%s\" ends it at stage %d: %s", e->reply, stage,
+					    v.rule);
 				if (early && (v.klass == VERDICT_UNKNOWN_RECIPIENT ||
 						 v.klass == VERDICT_RECIPIENT_DISABLED))
 					fail_msg("\"%s\" at stage %d: %s", e->reply, stage, v.rule);
