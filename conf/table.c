@@ -177,7 +177,9 @@ const struct table_row table_rows[] = {
 
     {"smarthosts", TABLE_LIST, TABLE_EMPTY, MANY(smarthosts, smarthost_count),
 	ITEMS(smarthost), .standard_says = "none",
-	.sentence = "Relays of others, for routes to fall back on."},
+	.sentence = "Relays of others, for routes to fall back on. One that refuses our login or "
+		    "relays nothing for us is held, with an incident, and the next of via is "
+		    "taken; a reload tries it again."},
     {"smarthosts.name", TABLE_TEXT, TABLE_REQUIRED, IN(smarthost, name),
 	.syntax = &syntax_name, .sample = "ses",
 	.sentence = "What routes, logs and relayctl call it."},

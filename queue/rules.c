@@ -201,11 +201,15 @@ static bool host_fits(const struct rule *rule, const struct rule_reply *reply)
 }
 
 /* Before any recipient was named no answer is about one, whatever words it has:
- * "mailbox unavailable" to MAIL is a verdict about us. */
-static bool stage_fits(const struct rule *rule, enum verdict_stage stage)
+ * "mailbox unavailable" to MAIL is a verdict about us. And what is refused to AUTH is our
+ * login: "disabled by the administrator" is said of it, and not of a message. */
+static bool stage_fits(const struct rule *rule, const struct verdict_input *in)
 {
+	enum verdict_stage stage = in->stage;
 	if (rule->stages)
 		return rule->stages & 1U << stage;
+	if (stage == VERDICT_STAGE_AUTH && in->code >= 500)
+		return false;
 	if (stage < VERDICT_STAGE_CONNECT || stage > VERDICT_STAGE_MAIL)
 		return true;
 	return rule->klass != VERDICT_UNKNOWN_RECIPIENT && rule->klass != VERDICT_MAILBOX_FULL &&
@@ -244,8 +248,7 @@ bool rules_fit(
     const struct verdict_rules *rules, const struct rule *rule, struct rule_reply *reply)
 {
 	const struct verdict_input *in = &reply->seen;
-	return code_fits(rule, in->code) && enhanced_fits(rule, in) &&
-	       stage_fits(rule, in->stage) &&
+	return code_fits(rule, in->code) && enhanced_fits(rule, in) && stage_fits(rule, in) &&
 	       words_fit(rule, &reply->found) && host_fits(rule, reply) &&
 	       regex_fits(rules, rule, reply);
 }

@@ -68,7 +68,8 @@ static struct verdict verdict_of(const struct rule *rule, const struct rule_repl
 		v.action = in->code < 500 ? VERDICT_RETRY : VERDICT_BOUNCE;
 	if (in->code >= 500 && ends(v.action) && is_too_early(&v, in->stage)) {
 		v.action = VERDICT_HOLD;
-		v.scope = VERDICT_SCOPE_IP;
+		if (v.scope != VERDICT_SCOPE_US)
+			v.scope = VERDICT_SCOPE_IP;
 	}
 	if (waits(v.action) && backoff_from_text(in->text, &named))
 		v.wait_ms = named;
@@ -76,7 +77,7 @@ static struct verdict verdict_of(const struct rule *rule, const struct rule_repl
 	return v;
 }
 
-struct verdict verdict_judge(const struct verdict_rules *rules, const struct verdict_input *input)
+static struct verdict judge(const struct verdict_rules *rules, const struct verdict_input *input)
 {
 	struct rule_reply reply;
 	if (!rules || input->code < 400)
@@ -87,6 +88,30 @@ struct verdict verdict_judge(const struct verdict_rules *rules, const struct ver
 			return verdict_of(&rules->rules[i], &reply);
 	struct verdict v = verdict_by_structure(&reply.seen);
 	v.provider = reply.provider;
+	return v;
+}
+
+/* A smarthost relays for whom it knows, so it does not know us: no login where it wants one
+ * (530, 534 and 535 are RFC 4954's), a wrong one, or the contract has ended. */
+static bool is_about_account(const struct verdict *v, const struct verdict_input *in)
+{
+	bool login = in->code == 530 || in->code == 534 || in->code == 535;
+	if (v->klass == VERDICT_POLICY || v->klass == VERDICT_OTHER)
+		return login || v->scope == VERDICT_SCOPE_US;
+	return v->klass == VERDICT_RELAY_DENIED;
+}
+
+struct verdict verdict_judge(const struct verdict_rules *rules, const struct verdict_input *input)
+{
+	struct verdict v = judge(rules, input);
+	if (input->smarthost && is_about_account(&v, input)) {
+		v.klass = VERDICT_POLICY;
+		v.scope = VERDICT_SCOPE_US;
+		v.action = VERDICT_HOLD;
+		v.help =
+		    "the smarthost does not know us: see to our account there, and to user and "
+		    "password_file of its entry in smarthosts; then do: relayctl reload";
+	}
 	return v;
 }
 

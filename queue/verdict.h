@@ -85,6 +85,7 @@ struct verdict_input {
 	unsigned short subject, detail;
 	struct span text;     /* all lines joined by \n, without codes */
 	const char *mx;       /* name of the host, "" unknown */
+	bool smarthost;       /* it relays for us, and so has no domains of its own */
 };
 
 struct verdict {

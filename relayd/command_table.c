@@ -46,7 +46,7 @@ const struct command_row command_table[CMD_COUNT] = {
 	RIGHTS_LOCAL, ""},
     [CMD_USER_REMOVE] = {"user remove", "NAME", "let a user log in no more", RIGHTS_LOCAL, ""},
     [CMD_USER_LIST] = {"user list", "", "who may log in", RIGHTS_LOCAL, "user hash scram"},
-    [CMD_EXPLAIN] = {"reputation explain", "REPLY | - [--stage S] [--mx NAME]",
+    [CMD_EXPLAIN] = {"reputation explain", "REPLY | - [--stage S] [--mx NAME] [--smarthost]",
 	"which rule judges a reply, and what follows from it", RIGHTS_LOCAL, ""},
     [CMD_REPUTATION_HOLD] = {"reputation hold", "PROVIDER [SOURCE]",
 	"send nothing by a path, and probe nothing, until it is opened", RIGHTS_CHANGE, ""},

@@ -204,6 +204,7 @@ static void fill_meaning(const struct request *r, const struct history_entry *la
 	answer_text(last, &answer);
 	verdict_text_parse(&text, span_buf(&answer));
 	text.input.mx = last->mx;
+	text.input.smarthost = last->smarthost[0] != '\0';
 	if (!verdict_stage_parse(span_text(last->stage), &text.input.stage))
 		text.input.stage = VERDICT_STAGE_UNKNOWN;
 	struct verdict verdict = verdict_judge(r->daemon->settings->rules, &text.input);

@@ -2,7 +2,8 @@
  * `relayctl reputation explain`: which rule judges a reply, and what follows from
  * it. Needs no daemon: the same files and the same code as the daemon's.
  *
- *	explain "REPLY" [--stage S] [--mx NAME]   in words (--json: as an object)
+ *	explain "REPLY" [--stage S] [--mx NAME] [--smarthost]
+ *	                                           in words (--json: as an object)
  *	explain -                                  one reply a line, one object a line
  */
 #include <jansson.h>
@@ -22,13 +23,14 @@ struct question {
 	const char *reply;
 	const char *stage; /* NULL: not given */
 	const char *mx;
+	bool smarthost;
 };
 
 static int usage(const char *what)
 {
 	fprintf(stderr,
 	    "relayctl: %s\n"
-	    "usage: relayctl reputation explain \"REPLY\" [--stage S] [--mx NAME]\n"
+	    "usage: relayctl reputation explain \"REPLY\" [--stage S] [--mx NAME] [--smarthost]\n"
 	    "       relayctl reputation explain -      (one reply a line: REPLY [TAB STAGE [TAB MX]])\n"
 	    "stages: connect banner ehlo tls auth mail rcpt data end\n",
 	    what);
@@ -44,6 +46,8 @@ static int take_words(const struct ctl *ctl, struct question *q)
 			q->stage = ctl->argv[++i];
 		else if (strcmp(word, "--mx") == 0 && more)
 			q->mx = ctl->argv[++i];
+		else if (strcmp(word, "--smarthost") == 0)
+			q->smarthost = true;
 		else if (!q->reply && (word[0] != '-' || !word[1]))
 			q->reply = word;
 		else
@@ -77,6 +81,7 @@ static bool judge(const struct verdict_rules *rules, const struct question *q,
 	if (q->stage && !verdict_stage_parse(span_trim(span_text(q->stage)), &text->input.stage))
 		good = false;
 	text->input.mx = q->mx ? q->mx : "";
+	text->input.smarthost = q->smarthost || text->input.stage == VERDICT_STAGE_AUTH;
 	*verdict = verdict_judge(rules, &text->input);
 	return good;
 }
@@ -206,8 +211,9 @@ int ctl_explain(const struct ctl *ctl)
 	if (take_words(ctl, &q) < 0)
 		return usage("expected one reply");
 	bool lines = strcmp(q.reply, "-") == 0;
-	if (lines && (q.stage || q.mx))
-		return usage("with -, stage and MX name stand in the lines");
+	if (lines && (q.stage || q.mx || q.smarthost))
+		return usage(
+		    "with -, stage and MX name stand in the lines, and none is a smarthost's");
 	struct verdict_rules *rules = rules_load(ctl->file, &errors);
 	if (!rules) {
 		fputs(buf_text(&errors), stderr);

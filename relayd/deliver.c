@@ -513,6 +513,19 @@ void deliver_free(struct deliver *deliver)
 	mem_free(deliver);
 }
 
+/* Perhaps the reload has mended our account at a smarthost: a message tries. Not where
+ * the hold is somebody's wish, which has no time for a probe. */
+static void try_smarthost(void *arg, const struct path_view *view)
+{
+	struct deliver *deliver = arg;
+	int64_t now = clock_steady_ms();
+	if (view->state != PATH_HELD || !view->until_ms || !way_is_smarthost(view->source))
+		return;
+	reputation_probe_now(
+	    paths_reputation(deliver->options.paths), view->provider, view->source, now);
+	deliver_try_one(deliver, view->incident, now);
+}
+
 void deliver_set_settings(struct deliver *deliver, struct settings *settings)
 {
 	schedule_set_conf(deliver->schedule, &settings->conf->queue);
@@ -524,6 +537,8 @@ void deliver_set_settings(struct deliver *deliver, struct settings *settings)
 	tls_sessions_clear(deliver->sessions);
 	settings_unref(deliver->settings);
 	deliver->settings = settings_ref(settings);
+	reputation_each(
+	    paths_reputation(deliver->options.paths), clock_steady_ms(), try_smarthost, deliver);
 }
 
 /* ---- the end ---- */

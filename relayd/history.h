@@ -7,6 +7,7 @@
 #ifndef RELAYD_HISTORY_H
 #define RELAYD_HISTORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -139,6 +139,7 @@ bool settle_blames_us(const struct attempt *a, const struct client_result *resul
 	    .detail = reply->enhanced.detail,
 	    .text = span_buf(&reply->text),
 	    .mx = a->hosts[a->host].name,
+	    .smarthost = a->smarthost != NULL,
 	};
 	struct verdict v = verdict_judge(a->settings->rules, &input);
 	return v.known && v.scope != VERDICT_SCOPE_CONNECTION && is_about_us(&v);
@@ -154,6 +155,7 @@ static void judge(struct attempt *a, struct tried *t, const struct answer *answe
 	    .detail = answer->enhanced.detail,
 	    .text = span_buf(&t->text),
 	    .mx = t->mx,
+	    .smarthost = a->smarthost != NULL,
 	};
 	t->verdict = verdict_judge(a->settings->rules, &input);
 	switch (t->verdict.action) {

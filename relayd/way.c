@@ -553,14 +553,17 @@ static bool is_doubted(const struct tried *t)
 	       t->verdict.action == VERDICT_RETRY;
 }
 
-/* A block or silence by this way may be none by the next one. All else, greylisting
- * above all, is no reason to come from elsewhere. */
+/* A block or silence by this way may be none by the next one, and what a smarthost has
+ * against our account nobody else has. All else, greylisting above all, is no reason to come
+ * from elsewhere. */
 static bool may_switch(const struct attempt *a, const struct tried *t)
 {
 	if (t->state != TRIED_LATER || t->rests)
 		return false;
-	return (t->verdict.action == VERDICT_HOLD && t->verdict.scope == VERDICT_SCOPE_IP) ||
-	       is_doubted(t) || was_silent(&a->way.result);
+	const struct verdict *v = &t->verdict;
+	bool about_us = v->scope == VERDICT_SCOPE_IP || v->scope == VERDICT_SCOPE_US;
+	return (v->action == VERDICT_HOLD && about_us) || is_doubted(t) ||
+	       was_silent(&a->way.result);
 }
 
 static bool is_connected_by(const struct attempt *a, int family)

@@ -63,6 +63,12 @@ class Explain(unittest.TestCase):
             self.assertEqual((row["category"], row["action"], row["provider"]),
                              ("unknown-recipient", action, "docomo"))
 
+    def test_a_smarthost_is_asked_otherwise(self):
+        reply = "550 5.7.1 Relaying denied"
+        for words, expected in (((), ("destination", "bounce")), (("--smarthost",), ("us", "hold"))):
+            row = json.loads(self.run_ctl(reply, "--stage", "rcpt", *words, "--json").stdout)
+            self.assertEqual((row["scope"], row["action"]), expected)
+
     def test_lines(self):
         rows = self.lines(
             BANNED,

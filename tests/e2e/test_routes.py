@@ -2,7 +2,7 @@
 import os
 import unittest
 
-from harness import DROP, Behaviour
+from harness import DROP, Behaviour, wait_until
 from harness.case import TEXT, Case
 
 PASSWORD = "geheim \u65e5\u672c"
@@ -318,6 +318,75 @@ class Smarthosts(Case):
         row, = relay.ctl("why", self.waiting(relay)["id"])
         self.assertEqual(row["means"], "The smarthost smart could not be reached.")
         self.assertIn("Check host and port of smarthost smart in the configuration", row["do"])
+
+    # ---- what it has against our account ----
+
+    def two_smarthosts(self, **settings):
+        """The one that our own receiver plays, and a spare one."""
+        self.names.add("smart.test", "A", "127.0.0.1")
+        spare = self.another_receiver()
+        relay = self.relay(queue={"backoff": ["1h"]}, **settings, smarthosts=(
+            {"name": "smart", "host": "smart.test", "port": self.receiver.port, **self.login(tls="encrypt")},
+            {"name": "spare", "host": "127.0.0.1", "port": spare.port}),
+            routes=({"match": "*", "via": ["smart", "spare"]},))
+        return relay.start(), spare
+
+    def test_one_that_does_not_know_us_is_left(self):
+        for stage, answer in (("rcpt", "550 5.7.1 Relaying denied"), ("mail", "530 5.7.0 Authentication required"),
+                              ("auth", "535 5.7.139 Authentication unsuccessful, user is locked by your "
+                                       "organization's security defaults policy")):
+            with self.subTest(stage):
+                self.offer(["AUTH PLAIN"], **{stage: answer})
+                relay, spare = self.two_smarthosts()
+                relay.send("a@example.jp", ["user@a.test", "user@b.test"], TEXT)
+                message, = spare.wait(1)
+                self.assertEqual(message.recipients, ["user@a.test", "user@b.test"])
+                self.gone(relay)
+                self.assertEqual(len(relay.log("result=deferred .*smarthost=smart .*scope=us")), 2)
+                self.assertEqual(relay.log("result=failed"), [])
+                incident, = relay.ctl("incidents")
+                self.assertEqual((incident["provider"], incident["rerouted"]), ("smarthost:smart", 1))
+                facts = {r["what"]: r["value"] for r in relay.ctl("incidents", "show", str(incident["number"]))}
+                self.assertIn("our account", facts["help"])
+                relay.stop()
+
+    def test_without_another_one_mail_waits_for_the_account(self):
+        """A reload tries it again: it may have been mended."""
+        self.offer(["AUTH PLAIN"], rcpt="550 5.7.1 Relaying denied")
+        relay = self.by_smarthost(**self.login(tls="encrypt"))
+        for user in ("one", "two"):
+            relay.send("a@example.jp", f"{user}@a.test", TEXT)
+        relay.wait_log(" incident number=1 ")
+        wait_until(lambda: all(r["next"] > 600 for r in relay.ctl("queue", "list")), what="both waiting")
+        self.assertEqual(self.receiver.messages, [])
+        self.assertTrue(any("our account" in row.get("help", "") for row in relay.ctl("why", "a.test")))
+        self.offer(["AUTH PLAIN"])
+        self.reload(relay)
+        self.receiver.wait(1)
+        wait_until(lambda: relay.ctl("incidents")[0]["state"] == "closed", what="its end")
+        relay.ctl("queue", "retry", "--all")
+        self.receiver.wait(2)
+        self.gone(relay)
+
+    def test_a_hold_by_hand_outlives_a_reload(self):
+        relay = self.by_smarthost()
+        relay.send("a@example.jp", "user@a.test", TEXT)
+        self.receiver.wait(1)
+        self.gone(relay)
+        relay.ctl("reputation", "hold", "smarthost:smart")
+        self.reload(relay)
+        relay.send("a@example.jp", "user@a.test", TEXT)
+        wait_until(lambda: [r["next"] > 600 for r in relay.ctl("queue", "list")] == [True], what="being put off")
+        self.assertEqual(len(self.receiver.messages), 1)
+
+    def test_what_it_says_of_a_recipient_is_true(self):
+        self.names.mail_host("example.jp", "mx.example.jp")
+        self.offer(["AUTH PLAIN"], rcpt=lambda _, to: "550 5.1.1 no such user" if to == "nobody@a.test" else None)
+        relay, spare = self.two_smarthosts()
+        relay.send("a@example.jp", "nobody@a.test", TEXT)
+        report, = self.receiver.wait(1)
+        self.assertEqual(report.recipients, ["a@example.jp"])
+        self.assertEqual((spare.messages, relay.ctl("incidents")), ([], []))
 
     def test_no_login_offered(self):
         self.offer([])

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Replies of any bytes against the rules that are shipped. The first byte is the
- * stage. A verdict about our address must never end a message, and none may
- * suppress a recipient unless it was a 5xx to RCPT.
+ * stage, and whether a smarthost says so. A verdict about our address must never end
+ * a message, and none may suppress a recipient unless it was a 5xx to RCPT.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	verdict_text_parse(&text, (struct span){(const char *)data + 1, size - 1});
 	text.input.stage = (enum verdict_stage)(data[0] % (VERDICT_STAGE_END + 1));
 	text.input.mx = data[0] & 0x80 ? "mfsmax.docomo.ne.jp" : "";
+	text.input.smarthost = data[0] & 0x40;
 	struct verdict with = verdict_judge(shipped(), &text.input);
 	check(&with, &text.input);
 	struct verdict without = verdict_judge(NULL, &text.input);

@@ -38,6 +38,7 @@ static struct verdict judge(const struct verdict_rules *rules, const char *reply
 #define ANY VERDICT_STAGE_UNKNOWN
 #define BANNER VERDICT_STAGE_BANNER
 #define EHLO VERDICT_STAGE_EHLO
+#define AUTH VERDICT_STAGE_AUTH
 #define MAIL VERDICT_STAGE_MAIL
 #define RCPT VERDICT_STAGE_RCPT
 #define END VERDICT_STAGE_END
@@ -164,6 +165,62 @@ static void test_details(void **state)
 	v = judge(shipped, "550 qwertz", RCPT, "");
 	assert_string_equal(v.rule, "structure");
 	assert_false(v.known);
+}
+
+/* What a smarthost has against our account is ours to mend; what it says of a recipient or
+ * message is as true as from anybody. */
+static const struct {
+	const char *reply;
+	enum verdict_stage stage;
+	enum verdict_class klass;
+	enum verdict_scope scope;
+	enum verdict_action action;
+} of_smarthost[] = {
+    {"550 5.7.1 Relaying denied", RCPT, VERDICT_POLICY, VERDICT_SCOPE_US, VERDICT_HOLD},
+    {"454 4.7.1 Relay access denied", RCPT, VERDICT_POLICY, VERDICT_SCOPE_US, VERDICT_HOLD},
+    {"530 5.7.0 Authentication required", MAIL, VERDICT_POLICY, VERDICT_SCOPE_US, VERDICT_HOLD},
+    {"530 5.7.0 Authentication required", RCPT, VERDICT_POLICY, VERDICT_SCOPE_US, VERDICT_HOLD},
+    {"550 authentication required", MAIL, VERDICT_POLICY, VERDICT_SCOPE_US, VERDICT_HOLD},
+    {"550 5.7.1 Authentication required", RCPT, VERDICT_POLICY, VERDICT_SCOPE_US, VERDICT_HOLD},
+    {"530 Please log in first", RCPT, VERDICT_POLICY, VERDICT_SCOPE_US, VERDICT_HOLD},
+    {"535 5.7.8 no", AUTH, VERDICT_POLICY, VERDICT_SCOPE_US, VERDICT_HOLD},
+    {"535 5.7.139 user is locked by your organization's policy", AUTH, VERDICT_POLICY,
+	VERDICT_SCOPE_US, VERDICT_HOLD},
+    {"534 5.7.14 Please log in with a browser and then try again", AUTH, VERDICT_POLICY,
+	VERDICT_SCOPE_US, VERDICT_HOLD},
+    {"454 4.7.0 Temporary authentication failure", AUTH, VERDICT_SERVER_BUSY,
+	VERDICT_SCOPE_DESTINATION, VERDICT_RETRY},
+    {"530 5.7.0 Must issue a STARTTLS command first", MAIL, VERDICT_TLS_REQUIRED,
+	VERDICT_SCOPE_CONNECTION, VERDICT_RETRY},
+    {"550 5.1.1 User unknown", RCPT, VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT,
+	VERDICT_SUPPRESS},
+    {"550 5.7.1 refused by local policy", RCPT, VERDICT_POLICY, VERDICT_SCOPE_MESSAGE,
+	VERDICT_BOUNCE},
+    {"250 2.0.0 taken", END, VERDICT_OTHER, VERDICT_SCOPE_NONE, VERDICT_DELIVERED},
+};
+
+static void test_smarthost(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(of_smarthost) / sizeof(of_smarthost[0]); i++) {
+		struct verdict_text text;
+		verdict_text_parse(&text, span_text(of_smarthost[i].reply));
+		text.input.stage = of_smarthost[i].stage;
+		text.input.smarthost = true;
+		struct verdict v = verdict_judge(shipped, &text.input);
+		if (v.klass != of_smarthost[i].klass || v.scope != of_smarthost[i].scope ||
+		    v.action != of_smarthost[i].action)
+			fail_msg("\"%s\": %s %s %s, rule %s", of_smarthost[i].reply,
+			    verdict_class_name(v.klass), verdict_scope_name(v.scope),
+			    verdict_action_name(v.action), v.rule);
+		if (v.scope == VERDICT_SCOPE_US)
+			assert_non_null(strstr(v.help, "our account"));
+		verdict_text_clear(&text);
+	}
+	struct verdict mx = judge(shipped, "550 5.7.1 Authentication required", RCPT, "");
+	assert_int_equal(mx.action, VERDICT_BOUNCE);
+	mx = judge(shipped, "550 5.7.1 Relaying denied", RCPT, "");
+	assert_int_equal(mx.action, VERDICT_BOUNCE);
 }
 
 static const struct {
@@ -562,6 +619,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_judged),
 	    cmocka_unit_test(test_details),
+	    cmocka_unit_test(test_smarthost),
 	    cmocka_unit_test(test_structure),
 	    cmocka_unit_test(test_safe),
 	    cmocka_unit_test(test_examples),
