@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -20,8 +18,10 @@
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/control_internal.h"
+#include "relayd/local_socket.h"
 #include "relayd/service.h"
 
+#define BACKLOG 16
 #define REQUEST_MAX 65536
 #define REQUESTS_MAX 64
 #define REQUESTS_PER_USER 16 /* of one who may not do all */
@@ -366,42 +366,11 @@ static void on_accept(evutil_socket_t listener, short what, void *arg)
 
 /* ---- socket ---- */
 
-/* Does somebody answer there? Then it is not ours to remove. */
-static bool is_alive(const struct sockaddr_un *addr)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	bool alive = fd >= 0 && (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
-				    errno == EAGAIN);
-	if (fd >= 0)
-		close(fd);
-	return alive;
-}
-
 static int open_socket(const char *path, const struct control_rights *rights, struct why *why)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	struct stat st;
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return why_set(why, WHY_PERM, "control: %s: the path is too long", path);
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	if (is_alive(&addr))
-		return why_set(why, WHY_LOCAL,
-		    "control: %s: another relayd answers there; stop it, or give this one a path "
-		    "of its own",
-		    path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = local_socket_listen(path, 0660, BACKLOG, why);
 	if (fd < 0)
-		return why_errno(why, WHY_LOCAL, errno, "control: socket");
-	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-		unlink(path);
-	mode_t mask = umask(0117);
-	int result = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
-	umask(mask);
-	if (result < 0 || listen(fd, 16) < 0) {
-		why_errno(why, WHY_LOCAL, errno, "control: %s", path);
-		close(fd);
-		return -1;
-	}
+		return why_prefix(why, "control");
 	if (control_rights_admit(rights, path, why) < 0) {
 		close(fd);
 		unlink(path);

@@ -9,8 +9,6 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -18,6 +16,7 @@
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/clients.h"
+#include "relayd/local_socket.h"
 #include "relayd/proxied.h"
 #include "relayd/service.h"
 
@@ -310,26 +309,13 @@ static const char *locked_out(int error, int64_t port)
 
 static int open_unix(const char *path, struct why *why)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	struct stat st;
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return why_set(why, WHY_LOCAL, "listen: %s: the path is too long", path);
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return why_errno(why, WHY_LOCAL, errno, "listen: %s", path);
-	/* what an earlier run left; nothing but a socket is ever removed */
-	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-		unlink(path);
-	/* its mode comes with it: a chmod could meet what somebody put in its place */
-	mode_t mask = umask(0111);
-	int result = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
-	umask(mask);
-	if (result < 0 || listen(fd, BACKLOG) < 0) {
-		why_errno(why, WHY_LOCAL, errno, "listen: %s%s", path, locked_out(errno, 0));
-		close(fd);
-		return -1;
-	}
+	int fd = local_socket_listen(path, 0666, BACKLOG, why);
+	int error = errno;
+	const char *hint = locked_out(error, 0);
+	if (fd < 0 && hint[0])
+		why_errno(why, WHY_LOCAL, error, "listen: %s%s", path, hint);
+	else if (fd < 0)
+		why_prefix(why, "listen");
 	return fd;
 }
 
