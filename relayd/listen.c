@@ -29,9 +29,9 @@ struct listener {
 	struct listen *listen;
 	char *address;
 	int64_t port;
-	int fd;
+	int fd; /* -1: not open */
 	bool passed; /* by the service manager, whose the path is */
-	struct event *event;
+	struct event *event; /* while FD is there */
 	bool wanted;
 	struct listener *prev;
 	struct listener *next;
@@ -89,15 +89,21 @@ struct listen *listen_new(const struct listen_options *options)
 	return l;
 }
 
+static void listener_shut(struct listener *one)
+{
+	if (one->fd < 0)
+		return;
+	event_free(one->event);
+	close(one->fd);
+	one->fd = -1;
+	if (one->address[0] == '/' && !one->passed)
+		unlink(one->address);
+}
+
 static void listener_free(struct listen *l, struct listener *one)
 {
 	DL_DELETE(l->listeners, one);
-	if (one->event)
-		event_free(one->event);
-	if (one->fd >= 0)
-		close(one->fd);
-	if (one->address[0] == '/' && !one->passed)
-		unlink(one->address);
+	listener_shut(one);
 	mem_free(one->address);
 	mem_free(one);
 }
@@ -307,6 +313,7 @@ static const char *locked_out(int error, int64_t port)
 	    : " (no rights to it; if it is new in the configuration: restart relayd)";
 }
 
+/* Both: -1 with WHY, and errno is that of the failure. */
 static int open_unix(const char *path, struct why *why)
 {
 	int fd = local_socket_listen(path, 0666, BACKLOG, why);
@@ -316,25 +323,29 @@ static int open_unix(const char *path, struct why *why)
 		why_errno(why, WHY_LOCAL, error, "listen: %s%s", path, hint);
 	else if (fd < 0)
 		why_prefix(why, "listen");
+	errno = error;
 	return fd;
 }
 
-static int open_inet(const struct conf_listen *conf, struct why *why)
+static int open_inet(const char *address, int64_t port, struct why *why)
 {
 	struct conn_address a = {0};
 	int on = 1;
-	if (conn_address_parse(&a, conf->address, (uint16_t)conf->port) < 0)
-		return why_set(why, WHY_PERM, "listen: %s is not an address", conf->address);
+	errno = EINVAL;
+	if (conn_address_parse(&a, address, (uint16_t)port) < 0)
+		return why_set(why, WHY_PERM, "listen: %s is not an address", address);
 	int fd = socket(a.addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return why_errno(why, WHY_LOCAL, errno, "listen: %s", conf->address);
+		return why_errno(why, WHY_LOCAL, errno, "listen: %s", address);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (a.addr.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&a.addr, a.len) < 0 || listen(fd, BACKLOG) < 0) {
-		why_errno(why, WHY_LOCAL, errno, "listen: %s port %d%s", conf->address,
-		    (int)conf->port, locked_out(errno, conf->port));
+		int error = errno;
+		why_errno(why, WHY_LOCAL, error, "listen: %s port %d%s", address, (int)port,
+		    locked_out(error, port));
 		close(fd);
+		errno = error;
 		return -1;
 	}
 	return fd;
@@ -349,26 +360,31 @@ static struct listener *listener_find(struct listen *l, const struct conf_listen
 	return NULL;
 }
 
-static struct listener *listener_open(struct listen *l, const struct conf_listen *conf,
-    struct why *why)
+static int listener_open(struct listener *one, struct why *why)
 {
-	int fd = service_socket(conf->address, (uint16_t)conf->port);
-	bool passed = fd >= 0;
-	if (!passed)
-		fd = conf->address[0] == '/' ? open_unix(conf->address, why) : open_inet(conf, why);
-	if (fd < 0)
-		return NULL;
+	struct listen *l = one->listen;
+	bool path = one->address[0] == '/';
+	one->fd = service_socket(one->address, (uint16_t)one->port);
+	one->passed = one->fd >= 0;
+	if (!one->passed)
+		one->fd = path ? open_unix(one->address, why)
+			       : open_inet(one->address, one->port, why);
+	if (one->fd < 0)
+		return -1;
+	one->event = loop_event_new(l->options.loop, one->fd, EV_READ | EV_PERSIST, on_accept, one);
+	if (l->intake)
+		loop_event_add(one->event);
+	return 0;
+}
+
+static struct listener *listener_new(struct listen *l, const struct conf_listen *conf)
+{
 	struct listener *one = mem_zero(sizeof(*one));
 	one->listen = l;
 	one->address = mem_text(conf->address);
 	one->port = conf->port;
-	one->fd = fd;
-	one->passed = passed;
-	one->event =
-	    loop_event_new(l->options.loop, fd, EV_READ | EV_PERSIST, on_accept, one);
+	one->fd = -1;
 	DL_APPEND(l->listeners, one);
-	if (l->intake)
-		loop_event_add(one->event);
 	return one;
 }
 
@@ -381,27 +397,67 @@ static void free_unwanted(struct listen *l)
 			listener_free(l, one);
 }
 
+/* One that is not wanted any more, and may stand in the way of WANTED, as 0.0.0.0 does of
+ * 127.0.0.1 on the same port. What the service manager holds would stay there. */
+static struct listener *find_rival(struct listen *l, const struct listener *wanted)
+{
+	bool six = strchr(wanted->address, ':') != NULL;
+	struct listener *one;
+	DL_FOREACH (l->listeners, one)
+		if (!one->wanted && one->fd >= 0 && !one->passed && one->port == wanted->port &&
+		    one->address[0] != '/' && (strchr(one->address, ':') != NULL) == six)
+			return one;
+	return NULL;
+}
+
+static int open_wanted(struct listen *l, const struct conf_listen *conf, struct why *why)
+{
+	struct listener *one = listener_new(l, conf);
+	struct listener *rival;
+	one->wanted = true;
+	while (listener_open(one, why) < 0) {
+		if (errno != EADDRINUSE || !(rival = find_rival(l, one)))
+			return -1;
+		listener_shut(rival);
+	}
+	return 0;
+}
+
+/* What is in force stays, and nothing beside it. */
+static void go_back(struct listen *l)
+{
+	struct listener *one;
+	struct why why;
+	DL_FOREACH (l->listeners, one)
+		one->wanted = l->settings && conf_of(one);
+	free_unwanted(l);
+	DL_FOREACH (l->listeners, one)
+		if (one->fd < 0 && listener_open(one, &why) < 0) {
+			log_text(LOG_LEVEL_ERROR, "%s; nobody listens there any more: restart relayd",
+			    why.text);
+			one->wanted = false;
+		}
+	free_unwanted(l);
+}
+
 int listen_open(struct listen *l, const struct settings *settings, struct why *why)
 {
 	const struct conf *conf = settings->conf;
 	struct listener *one;
+	int result = 0;
 	DL_FOREACH (l->listeners, one)
 		one->wanted = false;
-	for (size_t i = 0; i < conf->listen_count; i++) {
-		one = listener_find(l, &conf->listen[i]);
-		if (!one)
-			one = listener_open(l, &conf->listen[i], why);
-		if (!one) {
-			/* what is in force stays, and nothing beside it */
-			DL_FOREACH (l->listeners, one)
-				one->wanted = l->settings && conf_of(one);
-			free_unwanted(l);
-			return -1;
-		}
-		one->wanted = true;
-	}
-	free_unwanted(l);
-	return 0;
+	for (size_t i = 0; i < conf->listen_count; i++)
+		if ((one = listener_find(l, &conf->listen[i])))
+			one->wanted = true;
+	for (size_t i = 0; i < conf->listen_count && result == 0; i++)
+		if (!listener_find(l, &conf->listen[i]))
+			result = open_wanted(l, &conf->listen[i], why);
+	if (result < 0)
+		go_back(l);
+	else
+		free_unwanted(l);
+	return result;
 }
 
 void listen_set_settings(struct listen *l, struct settings *settings)

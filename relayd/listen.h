@@ -17,8 +17,10 @@ struct listen_options {
 struct listen *listen_new(const struct listen_options *options);
 
 /* Open what SETTINGS lists and is not open yet, close what it does not list.
- * -1: one could not be opened (WHY names it); the others are as before. Binding
- * under 1024 needs rights that are gone after the start. */
+ * -1: one could not be opened (WHY names it); the others are as before. One that is
+ * not listed any more and stands in the way of a new one is closed first (and opened
+ * again if it comes to nothing). Binding under 1024 needs rights that are gone after the
+ * start. */
 int listen_open(struct listen *listen, const struct settings *settings, struct why *why)
     ATTR_MUST_CHECK;
 

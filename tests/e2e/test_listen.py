@@ -1,8 +1,61 @@
-"""Listening sockets: whose they are."""
+"""Listening sockets: whose they are, and what a reload does with them."""
 import os
+import socket
 import unittest
 
+from harness import free_port
 from harness.case import TEXT, Case
+
+
+class Reload(Case):
+    """ONE and SAME are the same address in two forms: neither can be opened beside the other,
+    as 0.0.0.0 can not beside 127.0.0.1."""
+    ONE = "::1"
+    SAME = "0:0:0:0:0:0:0:1"
+
+    def setUp(self):
+        super().setUp()
+        self.port = free_port()
+        self.running = self.relay(listen=self.listen(self.ONE)).start()
+
+    def listen(self, *addresses):
+        return tuple({"address": a, "port": self.port} for a in addresses)
+
+    def reload(self, listen):
+        self.running.change(listen=listen)
+        self.running.write_conf()
+        return self.running.run_ctl("reload")
+
+    def banner(self):
+        with socket.create_connection(("::1", self.port), timeout=30) as s:
+            return s.recv(4)
+
+    def test_an_address_that_stands_in_the_way_of_the_new_one(self):
+        for address in (self.SAME, self.ONE, self.SAME):
+            done = self.reload(self.listen(address))
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual(self.banner(), b"220 ")
+
+    def test_a_reload_that_fails_leaves_all_as_it_was(self):
+        """Though the old one had been closed for the new one."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            other = {"address": "127.0.0.1", "port": taken.getsockname()[1]}
+            done = self.reload((*self.listen(self.SAME), other))
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"127.0.0.1 port {other['port']}: Address already in use", done.stdout + done.stderr)
+            self.assertEqual(self.banner(), b"220 ")
+        self.assertEqual(self.reload(self.listen(self.ONE)).returncode, 0)
+        self.assertEqual(self.banner(), b"220 ")
+
+    def test_a_port_of_somebody_else_is_not_ours_to_close(self):
+        with socket.socket(socket.AF_INET6) as taken:
+            taken.bind(("::1", 0))
+            taken.listen()
+            done = self.reload(({"address": "::1", "port": taken.getsockname()[1]},))
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(self.banner(), b"220 ")
 
 
 class Second(Case):
