@@ -57,6 +57,7 @@ int sendmail_session_refused(struct sendmail_session *s, const char *what, bool 
 {
 	struct buf text = {0};
 	int status = sendmail_reply_status(&s->reply, recipient);
+	s->refused |= s->reply.code != 421;
 	reply_summary(&s->reply, &text, REPLY_SHOWN);
 	sendmail_fail(s->report, status, "%s: %s", what, buf_text(&text));
 	buf_free(&text);

@@ -82,10 +82,27 @@ static int say_recipients(struct sendmail_session *s, const struct sendmail_job 
 	return -1;
 }
 
+/* The connection broke in the text: if the relay has said why before, that counts.
+ * Without the final dot nothing was taken, so the message can be sent again. */
+static void prefer_its_word(struct sendmail_session *s)
+{
+	struct sendmail_report transport = *s->report;
+	*s->report = (struct sendmail_report){0};
+	if (sendmail_session_reply(s) == 0 && s->reply.code >= 400) {
+		sendmail_session_refused(s, "the relay", false);
+		sendmail_report_free(&transport);
+		return;
+	}
+	sendmail_report_free(s->report);
+	*s->report = transport;
+}
+
 static int send_piece(struct sendmail_session *s, struct buf *out)
 {
 	int result = sendmail_session_write(s, span_buf(out));
 	buf_clear(out);
+	if (result < 0)
+		prefer_its_word(s);
 	return result;
 }
 
@@ -124,40 +141,23 @@ static int send_text(struct sendmail_session *s, const struct sendmail_message *
 	return result;
 }
 
-/* The connection broke in the text: if the relay has said why before, that counts.
- * Without the final dot nothing was taken, so the message can be sent again. */
-static void prefer_its_word(struct sendmail_session *s)
-{
-	struct sendmail_report transport = *s->report;
-	*s->report = (struct sendmail_report){0};
-	if (sendmail_session_reply(s) == 0 && s->reply.code >= 400) {
-		sendmail_session_refused(s, "the relay", false);
-		sendmail_report_free(&transport);
-		return;
-	}
-	sendmail_report_free(s->report);
-	*s->report = transport;
-}
-
-static int send_all(struct sendmail_session *s, const struct sendmail_job *job, bool *reached)
+static int send_all(struct sendmail_session *s, const struct sendmail_job *job)
 {
 	if (say_mail(s, job) < 0 || sendmail_session_reply(s) < 0)
 		return -1;
-	if (s->reply.code == 421)
-		return sendmail_session_refused(s, "the relay", false);
-	*reached = true;
 	if (s->reply.code / 100 != 2)
-		return sendmail_session_refused(s, "sender", false);
+		return sendmail_session_refused(s, s->reply.code == 421 ? "the relay" : "sender",
+		    false);
 	if (say_recipients(s, job) < 0 ||
 	    sendmail_session_command(s, span_text("DATA\r\n"), 3, "the relay") < 0)
 		return -1;
 	if (send_text(s, job->message) < 0) {
-		prefer_its_word(s);
 		s->greeted = false; /* QUIT would be text */
 		return -1;
 	}
 	if (sendmail_session_reply(s) < 0) {
 		s->greeted = false;
+		s->in_doubt = true;
 		sendmail_fail(s->report, EX_TEMPFAIL, "the message may or may not have been taken");
 		return -1;
 	}
@@ -172,8 +172,10 @@ int sendmail_submit(const struct sendmail_config *config, const struct sendmail_
 	if (sendmail_session_open(&s, config, job->hostname, true, report) != EX_OK) {
 		/* what it refuses for good is its word too; 4xx is as good as no answer */
 		*reached = report->status != EX_TEMPFAIL;
-	} else if (send_all(&s, job, reached) == 0) {
+	} else if (send_all(&s, job) == 0) {
 		reply_summary(&s.reply, said, 300);
+	} else {
+		*reached = s.refused || s.in_doubt;
 	}
 	sendmail_session_close(&s);
 	return report->status;

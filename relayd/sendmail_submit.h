@@ -24,8 +24,9 @@ struct sendmail_job {
 };
 
 /* Submit it: EX_OK when the final reply was positive, else the exit status. All
- * recipients must be taken, or nothing is sent. REACHED: a relay answered MAIL, so
- * its word counts; else the job can go another way. SAID: its last reply. */
+ * recipients must be taken, or nothing is sent. REACHED: a relay has refused it, or may
+ * have taken it (nothing came after the final dot); else the job can go another way: it
+ * said 421, or the connection broke before. SAID: its last reply. */
 int sendmail_submit(const struct sendmail_config *config, const struct sendmail_job *job,
     bool *reached, struct buf *said, struct sendmail_report *report) ATTR_MUST_CHECK;
 
@@ -43,6 +44,8 @@ struct sendmail_session {
 	struct sendmail_link link;
 	struct reply reply; /* the last one */
 	bool greeted;       /* EHLO was answered */
+	bool refused;       /* it has refused something, and not with 421: it is on its way out */
+	bool in_doubt;      /* the final dot was sent, and no reply came */
 	bool pipelining;
 	bool eightbit;
 	bool smtputf8;
@@ -61,7 +64,7 @@ int sendmail_session_open(struct sendmail_session *s, const struct sendmail_conf
 int sendmail_session_write(struct sendmail_session *s, struct span bytes) ATTR_MUST_CHECK;
 int sendmail_session_reply(struct sendmail_session *s) ATTR_MUST_CHECK;
 /* Both; then the reply is expected to have the hundreds digit WANTED ('2', '3'); else
- * it goes into the report with WHAT before it. */
+ * it goes into the report with WHAT before it, as sendmail_session_refused does it. */
 int sendmail_session_command(struct sendmail_session *s, struct span bytes, unsigned wanted,
     const char *what) ATTR_MUST_CHECK;
 int sendmail_session_refused(struct sendmail_session *s, const char *what, bool recipient);

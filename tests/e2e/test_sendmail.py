@@ -361,6 +361,41 @@ class DropFolder(Sendmail):
                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)))
         self.assertEqual(os.listdir(self.drop), [])
 
+    def daemon_says(self, **stages):
+        """One that plays relayd at the submission socket."""
+        path = os.path.join(self.folder(), "submit.sock")
+        self.env["RELAY_SENDMAIL_SOCKET"] = path
+        return self.another_receiver(path, Behaviour(**stages))
+
+    def test_an_end_in_the_middle_of_a_submission(self):
+        """Before the final dot nothing can have been taken, nor with 421 behind it."""
+        os.mkdir(self.drop)
+        away = "421 4.3.2 shutting down"
+        big = TEXT + b"x" * 70 + (b"\n" + b"x" * 70) * 50000
+        for stages, text in (({"mail": away}, TEXT), ({"rcpt": away}, TEXT), ({"data": away}, TEXT),
+                             ({"end": away}, TEXT), ({"mail": DROP}, TEXT), ({"rcpt": DROP}, TEXT),
+                             ({"data": DROP}, TEXT), ({"rcpt": b"what\r\n"}, TEXT),
+                             ({"data": lambda *_: iter((b"354 go on\r\n", RESET))}, big),
+                             ({"data": lambda *_: iter((b"354 go on\r\n421 4.3.2 bye\r\n", RESET))}, big)):
+            with self.subTest(stages):
+                daemon = self.daemon_says(**stages)
+                self.good("-i", "user@dest.test", "other@dest.test", input=text)
+                name, = os.listdir(self.drop)
+                os.unlink(os.path.join(self.drop, name))
+                self.assertEqual(daemon.messages, [])
+
+    def test_a_word_of_the_daemon_counts(self):
+        """What it may have taken, or has refused, does not go into the folder."""
+        os.mkdir(self.drop)
+        for stages, status in (({"end": DROP}, 75), ({"mail": "451 4.3.0 later"}, 75),
+                               ({"rcpt": "450 4.2.0 later"}, 75), ({"end": "452 4.3.1 full"}, 75),
+                               ({"rcpt": lambda n, to: "550 5.1.1 nobody" if "other" in to else
+                                 "421 4.3.2 shutting down"}, 67)):
+            with self.subTest(stages):
+                self.daemon_says(**stages)
+                self.bad(status, ".", "other@dest.test", "user@dest.test")
+                self.assertEqual(os.listdir(self.drop), [])
+
     def test_queue_while_the_daemon_is_down(self):
         """A status of sysexits.h, not relayctl's."""
         self.conf(control=os.path.join(self.home, "no.sock"))

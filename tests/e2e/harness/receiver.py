@@ -60,7 +60,7 @@ class Message:
 
 
 class Receiver:
-    """Listens on ADDRESS (a loopback one), any free port unless PORT is given."""
+    """Listens on ADDRESS (a loopback one, or a path), any free port unless PORT is given."""
 
     def __init__(self, address="127.0.0.1", port=0, behaviour=None):
         self.behaviour = behaviour or Behaviour()
@@ -73,13 +73,15 @@ class Receiver:
         self.socks = set()
         self.open_most = 0
         self.changed = threading.Condition()
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.local = address.startswith("/")
+        family = socket.AF_UNIX if self.local else \
+            socket.AF_INET6 if ":" in address else socket.AF_INET
         self.listener = socket.socket(family, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((address, port))
+        self.listener.bind(address if self.local else (address, port))
         self.listener.listen(512)
         self.address = address
-        self.port = self.listener.getsockname()[1]
+        self.port = None if self.local else self.listener.getsockname()[1]
         self.closing = False
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -119,14 +121,15 @@ class Receiver:
                 sock, peer = self.listener.accept()
             except OSError:
                 return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self.local:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.changed:
                 self.connections += 1
                 self.socks.add(sock)
                 self.open_now += 1
                 self.open_most = max(self.open_most, self.open_now)
                 number = self.connections
-                self.peers[number] = peer[0]
+                self.peers[number] = peer[:1] and peer[0]
                 self.changed.notify_all()
             threading.Thread(target=self._run, args=(sock, number), daemon=True).start()
 
@@ -157,7 +160,7 @@ class _Dialogue:
         self.sock = sock
         self.number = number
         self.file = sock.makefile("rb")
-        self.peer = sock.getpeername()[0]
+        self.peer = receiver.peers[number]
         self.helo = None
         self.login = None
         self.sender = None
