@@ -249,12 +249,14 @@ static void send_mail(struct notify *n, const struct conf *conf, const struct in
 	buf_free(&message);
 }
 
-void notify_incident(struct notify *n, const struct conf *conf, const struct incident *i)
+bool notify_incident(struct notify *n, const struct conf *conf, const struct incident *i,
+    bool ran)
 {
 	/* the command is the one of the start: a reload does not change it */
-	bool ran = !helper_command(n->options.helper)[0] || run_command(n, i);
+	ran = ran || !helper_command(n->options.helper)[0] || run_command(n, i);
 	if (ran && conf->notify.mail[0])
 		send_mail(n, conf, i);
 	else
 		n->options.told(n->options.arg, i->number, ran);
+	return ran;
 }

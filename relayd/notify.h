@@ -30,8 +30,10 @@ struct notify *notify_new(const struct notify_options *options);
 /* Commands that still run are the helper's. */
 void notify_free(struct notify *notify);
 
-void notify_incident(struct notify *notify, const struct conf *conf,
-    const struct incident *incident);
+/* RAN: the command has run for it already, when the mail could not be queued. Result: it
+ * has, or there is none to run; what is left is the mail. */
+bool notify_incident(struct notify *notify, const struct conf *conf,
+    const struct incident *incident, bool ran) ATTR_MUST_CHECK;
 
 /* All of an incident; its texts are plain ASCII, escaped. */
 json_t *notify_json(const struct incident *incident);

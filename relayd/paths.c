@@ -17,6 +17,7 @@
 struct telling {
 	unsigned number; /* 0: free */
 	bool under_way;  /* a mail is being queued */
+	bool ran;        /* notify.command: only the mail is left */
 };
 
 struct paths {
@@ -76,9 +77,10 @@ static struct telling *find_telling(struct paths *p, unsigned number)
 
 static void try_to_tell(struct paths *p, struct telling *t, const struct incident *i)
 {
+	t->ran = t->ran && t->number == i->number;
 	t->number = i->number;
 	t->under_way = true;
-	notify_incident(p->notify, p->settings->conf, i);
+	t->ran = notify_incident(p->notify, p->settings->conf, i, t->ran);
 }
 
 static void on_told(void *arg, unsigned number, bool ok)
