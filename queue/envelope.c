@@ -394,6 +394,14 @@ int envelope_read(struct envelope *e, struct span s, struct why *why)
 	return -1;
 }
 
+void envelope_add_recipient(struct envelope *e, char *address)
+{
+	size_t count = e->recipient_count;
+	if ((count & (count - 1)) == 0)
+		e->recipients = mem_resize(e->recipients, count ? count * 2 : 1, sizeof(char *));
+	e->recipients[e->recipient_count++] = address;
+}
+
 struct envelope envelope_make(const char *sender, const char *client, const char *recipient)
 {
 	struct envelope envelope = {

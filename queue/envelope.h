@@ -65,6 +65,9 @@ int envelope_check(const struct envelope *e, struct why *why) ATTR_MUST_CHECK;
 /* Take out recipients that stand there already, with the same wish for reports. */
 void envelope_unique(struct envelope *e);
 
+/* One more recipient; ADDRESS is taken over. */
+void envelope_add_recipient(struct envelope *e, char *address);
+
 /* The bits that were asked for recipient I; 0: none. */
 unsigned envelope_notify(const struct envelope *e, size_t i);
 

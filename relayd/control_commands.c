@@ -7,6 +7,7 @@
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/control_internal.h"
+#include "relayd/drop.h"
 
 /* ---- status ---- */
 
@@ -43,6 +44,7 @@ void control_status(struct request *r)
 	add_number(r, "bounced", d->stats.bounced);
 	add_number(r, "reports", d->stats.reports);
 	add_number(r, "reports_dropped", d->stats.reports_dropped);
+	add_number(r, "drop_set_aside", drop_set_aside(d->drop));
 	add_number(r, "connections_now", listen_connections(d->listen));
 	add_number(r, "connections", d->stats.connections);
 	add_number(r, "connections_refused", d->stats.connections_refused);

@@ -1,8 +1,23 @@
 /* SPDX-License-Identifier: MIT
- * A file in the drop folder is one transaction as a client would say it: MAIL,
- * RCPT lines, DATA, text with dots, the final dot. Its owner counts as the
- * client. Local users write here, so nothing is followed, nothing is opened
- * that could block, and a name says nothing.
+ * Local users write here: nothing is followed, nothing is opened that could block, and
+ * a name says nothing but this. A file's owner counts as the client.
+ *
+ *	tmp.*      relay-sendmail writes it; a day later it is what a killed one has left
+ *	new.*      whole: to be taken in
+ *	in.RUN.ID  on its way in as the message ID, since the run of relayd that is called
+ *	           RUN; both are random, so nobody else makes or meets that name
+ *	bad.ID     set aside
+ *
+ * A file is renamed before it is read. One that can not be renamed could not be removed
+ * either, and would be sent at each scan: it stays, and an error line tells of it once.
+ *
+ * What a crash leaves is an in.* of another run. Its message was appended, or not. It
+ * enters the queue and its file is removed within one turn of the loop, so whatever was
+ * appended before a kill has not been delivered yet: it is found by its ID in the queue
+ * that was recovered, and the file is removed before the first delivery can begin. What
+ * is not found there is taken in again. That is right for what was not appended; it
+ * doubles a message whose file could not be removed, or whose removal a power cut has
+ * undone: a duplicate is preferred to a loss.
  */
 #include "relayd/drop.h"
 
@@ -20,9 +35,8 @@
 #include "relayd/base/mem.h"
 #include "relayd/base/random.h"
 #include "relayd/daemon.h"
-#include "relayd/dsn.h"
-#include "smtp/body.h"
-#include "smtp/command.h"
+#include "relayd/drop_file.h"
+#include "relayd/drop_return.h"
 
 #define SCAN_MS 10000
 #define FILES_PER_TURN 50     /* then the loop does other things first */
@@ -32,39 +46,117 @@
 #define OWNER_TURN 200        /* messages of a user in a scan; more wait for the next one */
 #define OWNERS 256            /* told apart by the end of their user id */
 #define AT_A_TIME 8           /* messages of the folder on their way in */
-#define ENVELOPE_MAX (1 << 20)
 #define STALE_S (24 * 3600)
+#define NAME_MAX_OURS 40      /* in.RUN.ID */
+#define SHOWN_MAX 300         /* bytes of a name or a reason */
 
 struct drop {
 	struct daemon *daemon;
+	char *path;
 	int folder;
+	uint64_t run;
 	DIR *scan;      /* goes on in the next turn; NULL: from the start */
 	unsigned aside; /* files set aside in this scan and those that led to it */
+	size_t bad;      /* bad.*: as many are there */
+	size_t bad_seen; /* in this scan so far */
+	bool bad_made;   /* and it may have missed one */
 	unsigned char taken[OWNERS]; /* in this scan */
 	bool passed_over; /* somebody's turn was over */
 	bool put_off;     /* a file stays for later: no hurry */
-	bool full;        /* there is no room for more, and that was said */
+	bool waits;       /* why was said */
+	bool stuck;       /* a file could not be renamed in this scan, */
+	bool was_stuck;   /* nor in the one before, so that was said */
 	struct timer timer;
 	size_t pending;
-	struct one *ones; /* on their way in */
+	struct one *ones; /* on their way in, and put back */
 };
 
 /* A file on its way in. */
 struct one {
 	struct drop *drop;
-	char *name;
-	ino_t inode; /* what the name stood for */
+	uint64_t id;
+	char *found;              /* the name that it had, for the log */
+	char name[NAME_MAX_OURS]; /* that it has */
+	char *reason;             /* it was refused; else NULL */
+	char *to;                 /* who is told; else NULL */
+	bool later;               /* it waits for the next scan, and is not on its way */
 	struct one *next;
 };
 
-/* ---- the end of a file ---- */
+/* ---- names ---- */
 
-static bool is_pending(const struct drop *drop, const char *name)
+static bool parse_in(const char *name, uint64_t *run, uint64_t *id)
 {
-	for (const struct one *one = drop->ones; one; one = one->next)
-		if (strcmp(one->name, name) == 0)
-			return true;
-	return false;
+	struct span s = span_text(name);
+	size_t hex = MESSAGE_ID_TEXT - 1;
+	return s.n == 3 + hex + 1 + hex && strncmp(name, "in.", 3) == 0 && name[3 + hex] == '.' &&
+	       message_id_parse((struct span){name + 3, hex}, run) &&
+	       message_id_parse((struct span){name + 3 + hex + 1, hex}, id);
+}
+
+/* Only whole files: relay-sendmail gives the name "new.*" when all is written. */
+static bool is_ready(const struct drop *drop, const char *name)
+{
+	uint64_t run;
+	uint64_t id;
+	return strncmp(name, "new.", 4) == 0 || (parse_in(name, &run, &id) && run != drop->run);
+}
+
+static bool is_set_aside(const char *name)
+{
+	return strncmp(name, "bad.", 4) == 0;
+}
+
+/* A file stays as it is: said once, not at each scan. */
+static void note_stuck(struct drop *drop, const char *name, const struct why *why)
+{
+	struct buf shown = {0};
+	text_escape(&shown, span_text(name), SHOWN_MAX);
+	if (!drop->stuck && !drop->was_stuck)
+		log_text(LOG_LEVEL_ERROR,
+		    "drop: %s/%s can not be taken in, and waits: %s; look at its attributes "
+		    "(lsattr), the folder's mode, and whether the file system is read-only or broken",
+		    drop->path, buf_text(&shown), why->text);
+	drop->stuck = true;
+	buf_free(&shown);
+}
+
+/* 1: it is not there any more, since its owner has taken it back. */
+static int rename_to(struct drop *drop, const char *from, const char *to)
+{
+	struct why why;
+	if (renameat(drop->folder, from, drop->folder, to) == 0)
+		return 0;
+	if (errno == ENOENT)
+		return 1;
+	why_errno(&why, WHY_LOCAL, errno, "rename to %s", to);
+	note_stuck(drop, from, &why);
+	return -1;
+}
+
+/* What is done with. */
+static void remove_file(struct drop *drop, const char *name)
+{
+	if (unlinkat(drop->folder, name, 0) == 0 || errno == ENOENT)
+		return;
+	log_text(LOG_LEVEL_ERROR,
+	    "drop: %s/%s is done with and can not be removed: %s; remove it, else the next start "
+	    "of relayd takes it in once more", drop->path, name, strerror(errno));
+}
+
+/* ---- a file's life ---- */
+
+static struct one *one_new(struct drop *drop, const char *found)
+{
+	struct one *one = mem_zero(sizeof(*one));
+	one->drop = drop;
+	one->id = random_u64();
+	one->found = mem_text(found);
+	snprintf(one->name, sizeof(one->name), "in.%016" PRIx64 ".%016" PRIx64, drop->run, one->id);
+	one->next = drop->ones;
+	drop->ones = one;
+	drop->pending++;
+	return one;
 }
 
 static void one_free(struct one *one)
@@ -73,222 +165,200 @@ static void one_free(struct one *one)
 	while (*at != one)
 		at = &(*at)->next;
 	*at = one->next;
-	one->drop->pending--;
-	mem_free(one->name);
+	one->drop->pending -= !one->later;
+	mem_free(one->found);
+	mem_free(one->reason);
+	mem_free(one->to);
 	mem_free(one);
 }
 
-static void log_aside(struct drop *drop, const char *name, const char *to, const char *reason)
+/* Not now: the next scan tries it again. Only then it gets its name back: this scan could
+ * come upon that. */
+static void put_back(struct one *one)
+{
+	one->later = one->drop->put_off = true;
+	one->drop->pending--;
+}
+
+static void release_put_back(struct drop *drop)
+{
+	char name[NAME_MAX_OURS];
+	struct one *next;
+	for (struct one *one = drop->ones; one; one = next) {
+		next = one->next;
+		if (!one->later)
+			continue;
+		snprintf(name, sizeof(name), "new.%016" PRIx64, one->id);
+		if (rename_to(drop, one->name, name) >= 0)
+			one_free(one);
+	}
+}
+
+static void not_readable(struct one *one, const struct why *why)
+{
+	note_stuck(one->drop, one->found, why);
+	put_back(one);
+}
+
+static void log_end_of(const struct one *one, const char *what, const char *value)
 {
 	struct log_line line;
-	if (++drop->aside > LINES_PER_SCAN)
-		return;
 	log_begin(&line, LOG_LEVEL_WARN, "drop");
-	log_add_text(&line, "file", name);
-	log_add_text(&line, "renamed", to);
-	log_add_text(&line, "refused", reason);
+	log_add_text(&line, "file", one->found);
+	log_add_text(&line, what, value);
+	log_add_text(&line, "refused", one->reason);
 	log_end(&line);
 }
 
-/* What will never be taken is renamed, so that it is neither lost nor tried
- * for ever. The new name is ours: one made of the old one could be too long, or
- * that of somebody's earlier file. A link, a pipe or the like has nothing to lose
- * (and nobody here may make one under a new name). */
-static void set_aside(struct drop *drop, const char *name, const char *reason)
+static struct incident_cause cause_of(const char *help, const char *text)
 {
-	char to[32];
-	struct stat st;
-	if (fstatat(drop->folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return;
-	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
-		if (unlinkat(drop->folder, name, 0) == 0)
-			log_aside(drop, name, "", reason);
-		return;
-	}
-	snprintf(to, sizeof(to), "bad.%016" PRIx64, random_u64());
-	if (renameat2(drop->folder, name, drop->folder, to, RENAME_NOREPLACE) == 0)
-		log_aside(drop, name, to, reason);
+	return (struct incident_cause){.source = "drop", .provider = "", .klass = VERDICT_OTHER,
+	    .rule = "drop", .help = help, .text = text};
 }
 
-/* Its owner may have put another file under that name since. */
-static void remove_taken(const struct one *one)
+static void tell(struct drop *drop, const char *name, const char *reason)
 {
+	struct buf help = {0};
+	struct buf text = {0};
+	buf_addf(&help,
+	    "programs left these messages in %s while relayd was down, and nobody can be told; "
+	    "the log says why each bad.* was refused: mend that and do mv bad.X new.X there, or "
+	    "remove it",
+	    drop->path);
+	buf_addf(&text, "%s: %s", name, reason);
+	struct incident_cause cause = cause_of(buf_text(&help), buf_text(&text));
+	incident_open(paths_reputation(drop->daemon->paths), &cause, clock_steady_ms());
+	buf_free(&help);
+	buf_free(&text);
+}
+
+/* What will never be taken, and can not be returned, is renamed, so that it is neither
+ * lost nor tried for ever. */
+static void set_aside(struct one *one)
+{
+	struct drop *drop = one->drop;
+	char to[NAME_MAX_OURS];
+	snprintf(to, sizeof(to), "bad.%016" PRIx64, one->id);
+	if (rename_to(drop, one->name, to) == 0) {
+		if (++drop->aside <= LINES_PER_SCAN)
+			log_end_of(one, "renamed", to);
+		drop->bad++;
+		drop->bad_made = true;
+		tell(drop, to, one->reason);
+	}
+	one_free(one);
+}
+
+/* A link, a pipe or the like has nothing to lose, and the sandbox lets nobody make one
+ * under a new name. */
+static bool remove_special(struct one *one)
+{
+	struct drop *drop = one->drop;
 	struct stat st;
-	if (fstatat(one->drop->folder, one->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    st.st_ino == one->inode)
-		unlinkat(one->drop->folder, one->name, 0);
+	struct why why;
+	if (fstatat(drop->folder, one->found, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+		return false;
+	if (unlinkat(drop->folder, one->found, 0) < 0) {
+		why_errno(&why, WHY_LOCAL, errno, "not a plain file, unlink");
+		note_stuck(drop, one->found, &why);
+		return true;
+	}
+	one->reason = mem_text("not a plain file");
+	if (++drop->aside <= LINES_PER_SCAN)
+		log_end_of(one, "renamed", "");
+	return true;
+}
+
+static void returned(void *arg, enum report_end end)
+{
+	struct one *one = arg;
+	switch (end) {
+	case REPORT_QUEUED:
+		log_end_of(one, "returned", one->to);
+		remove_file(one->drop, one->name);
+		one_free(one);
+		break;
+	case REPORT_LATER:
+		put_back(one);
+		break;
+	case REPORT_DROPPED:
+		set_aside(one);
+		break;
+	}
+}
+
+/* The program that left it here does not hear of it any more. */
+static void refuse(struct one *one, const struct drop_file *file, const struct reply *reply)
+{
+	struct daemon *daemon = one->drop->daemon;
+	struct buf to = {0};
+	struct buf reason = {0};
+	bool known = drop_return_address(daemon->settings->conf, file, &to);
+	reply_summary(reply, &reason, SHOWN_MAX);
+	one->reason = buf_take(&reason, NULL);
+	one->to = buf_take(&to, NULL);
+	if (known)
+		drop_return_send(daemon, one->id, file, reply, one->to, returned, one);
+	else
+		set_aside(one);
+}
+
+/* What it says is read once more, since intake has used it up. */
+static void refused_by_intake(struct one *one, const struct reply *reply)
+{
+	struct drop *drop = one->drop;
+	struct drop_file file;
+	struct why why = {0};
+	if (drop_file_read(drop->folder, one->name, drop->daemon->settings->conf, &file, &why) < 0)
+		not_readable(one, &why);
+	else
+		refuse(one, &file, reply);
+	drop_file_free(&file);
 }
 
 static void submitted(void *arg, const struct reply *reply, uint64_t id)
 {
 	struct one *one = arg;
 	(void)id;
-	if (reply->code == 250) {
-		remove_taken(one);
-	} else if (reply->code >= 500) {
-		struct buf text = {0};
-		reply_summary(reply, &text, 200);
-		set_aside(one->drop, one->name, buf_text(&text));
-		buf_free(&text);
-	} else { /* 4xx: it stays for the next scan */
-		one->drop->put_off = true;
-	}
-	one_free(one);
-}
-
-/* ---- reading ---- */
-
-/* The next line of S without its line end; false at its end. */
-static bool next_line(struct span *s, struct span *line)
-{
-	const char *end = memchr(s->p, '\n', s->n);
-	if (!end)
-		return false;
-	*line = (struct span){s->p, (size_t)(end - s->p)};
-	s->n -= line->n + 1;
-	s->p = end + 1;
-	if (line->n && line->p[line->n - 1] == '\r')
-		line->n--;
-	return true;
-}
-
-static int parse_rcpt(const struct conf *conf, const struct command *c, struct envelope *e,
-    struct reply *reply)
-{
-	struct command_rcpt rcpt;
-	if (command_parse_rcpt(c->argument, e->smtputf8, true, &rcpt, reply) < 0 ||
-	    intake_add_recipient(conf, e, &rcpt.to, reply) < 0)
-		return -1;
-	dsn_take_recipient(e, &rcpt);
-	return 0;
-}
-
-/* The commands up to DATA. TEXT becomes what follows. */
-static int parse_commands(struct span *text, const struct conf *conf, struct envelope *e,
-    struct reply *reply)
-{
-	const struct conf_limits *limits = &conf->limits;
-	struct command_offers offers = {.size = true, .eightbit = true, .smtputf8 = true,
-	    .dsn = true, .max_size = (uint64_t)limits->message_size};
-	struct command_mail mail;
-	struct command c;
-	struct span line;
-	while (next_line(text, &line) && line.n <= (size_t)limits->command_line) {
-		command_parse(line, &c);
-		if (c.verb == COMMAND_DATA && e->sender && e->recipient_count)
-			return 0;
-		if (c.verb == COMMAND_MAIL && !e->sender) {
-			if (command_parse_mail(c.argument, &offers, &mail, reply) < 0)
-				return -1;
-			e->sender = span_dup(mail.from.text);
-			e->smtputf8 = mail.smtputf8;
-			dsn_take_mail(e, &mail);
-		} else if (c.verb == COMMAND_RCPT && e->sender &&
-			   e->recipient_count < (size_t)limits->recipients) {
-			if (parse_rcpt(conf, &c, e, reply) < 0)
-				return -1;
-		} else {
-			break;
-		}
-	}
-	reply_set(reply, 501, "5.5.2", "MAIL, RCPT lines and DATA are expected");
-	return -1;
-}
-
-static int decode_text(struct span text, const struct conf_limits *limits, struct buf *out,
-    struct reply *reply)
-{
-	struct body_limits body = {.size = (uint64_t)limits->message_size,
-	    .line = (uint64_t)limits->text_line};
-	struct body_decoder decoder;
-	body_decoder_init(&decoder, &body, true);
-	size_t used = body_decode(&decoder, text.p, text.n, out);
-	if (decoder.ended && decoder.fault == BODY_FINE && used == text.n)
-		return 0;
-	reply_set(reply, 554, "5.6.0", "%s", decoder.ended ? "the text breaks a limit or a line end"
-						      : "the file ends before its final dot");
-	return -1;
-}
-
-/* We lack something; else the file itself is at fault: a link, a socket, a mode
- * that keeps us out. */
-static bool may_pass(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EINTR ||
-	       error == EIO || error == ENOENT;
-}
-
-/* -1: WHY is set for good, or errno-like trouble that may pass (kind TEMP). */
-static int read_file(struct drop *drop, const char *name, struct buf *content, struct stat *st,
-    struct why *why)
-{
-	const struct conf_limits *limits = &drop->daemon->settings->conf->limits;
-	int fd = openat(drop->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return why_errno(why, may_pass(errno) ? WHY_TEMP : WHY_PERM, errno, "open");
-	int result = 0;
-	if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode) || st->st_nlink != 1)
-		result = why_set(why, WHY_PERM, "not a plain file with one name");
-	else if (st->st_size > limits->message_size + ENVELOPE_MAX)
-		result = why_set(why, WHY_PERM, "over limits.message_size");
-	while (result == 0) {
-		ssize_t n = read(fd, buf_room(content, 65536), 65536);
-		if (n == 0)
-			break;
-		if (n < 0)
-			result = why_errno(why, WHY_TEMP, errno, "read");
-		else
-			content->len += (size_t)n;
-		if (content->len > (size_t)(limits->message_size + ENVELOPE_MAX))
-			result = why_set(why, WHY_PERM, "it grows while it is read");
-	}
-	close(fd);
-	return result;
-}
-
-static int parse_file(struct drop *drop, struct span content, struct envelope *e,
-    struct buf *message, struct reply *reply)
-{
-	const struct conf *conf = drop->daemon->settings->conf;
-	if (parse_commands(&content, conf, e, reply) < 0)
-		return -1;
-	return decode_text(content, &conf->limits, message, reply);
-}
-
-static void take_file(struct drop *drop, const char *name)
-{
-	struct buf content = {0};
-	struct buf message = {0};
-	struct envelope e = {0};
-	struct reply reply = {0};
-	struct stat st;
-	struct why why = {0};
-	if (read_file(drop, name, &content, &st, &why) < 0) {
-		if (why.kind == WHY_PERM)
-			set_aside(drop, name, why.text);
-		else
-			drop->put_off = true;
-	} else if (parse_file(drop, span_buf(&content), &e, &message, &reply) < 0) {
-		set_aside(drop, name, buf_text(&reply.text));
+	if (reply->code >= 500) {
+		refused_by_intake(one, reply);
+	} else if (reply->code >= 400) {
+		put_back(one);
 	} else {
-		struct one *one = mem_zero(sizeof(*one));
-		struct buf client = {0};
-		buf_addf(&client, "drop:%u", (unsigned)st.st_uid);
-		e.client = buf_take(&client, NULL);
-		e.user = mem_text("");
-		one->drop = drop;
-		one->name = mem_text(name);
-		one->inode = st.st_ino;
-		one->next = drop->ones;
-		drop->ones = one;
-		drop->pending++;
-		drop->taken[st.st_uid % OWNERS]++;
-		intake_submit(drop->daemon->intake, &e, span_buf(&message), submitted, one);
+		remove_file(one->drop, one->name);
+		one_free(one);
 	}
-	envelope_free(&e);
-	reply_free(&reply);
-	buf_free(&content);
-	buf_free(&message);
+}
+
+static void submit(struct one *one, struct drop_file *file)
+{
+	struct drop *drop = one->drop;
+	struct buf client = {0};
+	buf_addf(&client, "drop:%u", (unsigned)file->owner);
+	file->envelope.client = buf_take(&client, NULL);
+	file->envelope.user = mem_text("");
+	drop->taken[file->owner % OWNERS]++;
+	intake_submit_as(drop->daemon->intake, one->id, &file->envelope, span_buf(&file->message),
+	    submitted, one);
+}
+
+static void take_file(struct drop *drop, const char *found)
+{
+	struct one *one = one_new(drop, found);
+	struct drop_file file;
+	struct why why = {0};
+	if (remove_special(one) || rename_to(drop, found, one->name) != 0) {
+		one_free(one);
+		return;
+	}
+	if (drop_file_read(drop->folder, one->name, drop->daemon->settings->conf, &file, &why) < 0)
+		not_readable(one, &why);
+	else if (file.reply.code)
+		refuse(one, &file, &file.reply);
+	else
+		submit(one, &file);
+	drop_file_free(&file);
 }
 
 /* ---- the folder ---- */
@@ -303,40 +373,35 @@ static void remove_stale(struct drop *drop, const char *name)
 		unlinkat(drop->folder, name, 0);
 }
 
-/* Only whole files: relay-sendmail gives the name "new.*" when all is written. */
-static bool is_ready(const struct drop *drop, const char *name)
-{
-	return strncmp(name, "new.", 4) == 0 && !is_pending(drop, name);
-}
-
-/* One user's thousand messages shall not stand before another's one. */
-static bool has_had_turn(struct drop *drop, const char *name)
-{
-	struct stat st;
-	if (fstatat(drop->folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return true; /* it is gone */
-	if (drop->taken[st.st_uid % OWNERS] < OWNER_TURN)
-		return false;
-	drop->passed_over = true;
-	return true;
-}
-
 /* The next scan begins at once, since there is more that may be taken. */
 static bool goes_on(const struct drop *drop)
 {
 	return drop->passed_over && !drop->put_off;
 }
 
-static bool begin_scan(struct drop *drop)
+static DIR *open_folder(const struct drop *drop)
 {
 	int fd = openat(drop->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	drop->scan = fd < 0 ? NULL : fdopendir(fd);
-	if (!drop->scan && fd >= 0)
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir && fd >= 0)
 		close(fd);
-	if (!goes_on(drop))
+	return dir;
+}
+
+static bool begin_scan(struct drop *drop)
+{
+	release_put_back(drop);
+	drop->scan = open_folder(drop);
+	if (!goes_on(drop)) {
 		drop->aside = 0;
+		drop->was_stuck = drop->stuck;
+		drop->stuck = false;
+	}
+	if (!drop->put_off)
+		drop->waits = false;
 	memset(drop->taken, 0, sizeof(drop->taken));
-	drop->passed_over = drop->put_off = false;
+	drop->passed_over = drop->put_off = drop->bad_made = false;
+	drop->bad_seen = 0;
 	return drop->scan != NULL;
 }
 
@@ -350,17 +415,46 @@ static bool end_scan(struct drop *drop)
 	return goes_on(drop);
 }
 
-/* The limits that a client meets at MAIL. */
+/* The end of the folder: what is set aside has been counted. */
+static void note_count(struct drop *drop)
+{
+	struct incident_cause over = cause_of("", "");
+	if (drop->bad_made)
+		return;
+	drop->bad = drop->bad_seen;
+	if (drop->bad == 0)
+		incident_end(paths_reputation(drop->daemon->paths), &over, clock_steady_ms());
+}
+
+static void wait_for(struct drop *drop, const char *reason)
+{
+	if (!drop->waits)
+		log_text(LOG_LEVEL_WARN, "drop: files wait: %s", reason);
+	drop->waits = drop->put_off = true;
+}
+
+/* The limits that a client meets at MAIL: that of all, */
 static bool has_room(struct drop *drop)
 {
 	struct reply reply = {0};
 	bool room = intake_has_room(drop->daemon->intake, drop->daemon->settings->conf, &reply);
-	if (!room && !drop->full)
-		log_text(LOG_LEVEL_WARN, "drop: files wait: %s", buf_text(&reply.text));
-	drop->full = !room;
-	drop->put_off |= !room;
+	if (!room)
+		wait_for(drop, buf_text(&reply.text));
 	reply_free(&reply);
 	return room;
+}
+
+/* and its own. One user's thousand messages shall not stand before another's one. */
+static bool may_take(struct drop *drop, const char *name)
+{
+	struct stat st;
+	if (fstatat(drop->folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false; /* it is gone */
+	if (drop->taken[st.st_uid % OWNERS] >= OWNER_TURN) {
+		drop->passed_over = true;
+		return false;
+	}
+	return true;
 }
 
 /* A turn goes on where the last one stopped, so that a thousand files that can not
@@ -374,11 +468,14 @@ static bool scan_on(struct drop *drop)
 		if (!has_room(drop))
 			return false;
 		const struct dirent *entry = readdir(drop->scan);
-		if (!entry)
+		if (!entry) {
+			note_count(drop);
 			return false;
+		}
+		drop->bad_seen += is_set_aside(entry->d_name);
 		if (!is_ready(drop, entry->d_name)) {
 			remove_stale(drop, entry->d_name);
-		} else if (!has_had_turn(drop, entry->d_name)) {
+		} else if (may_take(drop, entry->d_name)) {
 			files++;
 			take_file(drop, entry->d_name);
 		}
@@ -393,6 +490,25 @@ static void scan(void *arg)
 	if (drop->scan && !more)
 		more = end_scan(drop);
 	timer_start(&drop->timer, more ? GO_ON_MS : SCAN_MS);
+}
+
+/* ---- the start ---- */
+
+/* What an earlier run has appended and could not remove any more. */
+static void settle_leftovers(struct drop *drop)
+{
+	DIR *dir = open_folder(drop);
+	const struct dirent *entry;
+	uint64_t run;
+	uint64_t id;
+	while (dir && (entry = readdir(dir))) {
+		drop->bad += is_set_aside(entry->d_name);
+		if (parse_in(entry->d_name, &run, &id) &&
+		    deliver_message(drop->daemon->deliver, id))
+			remove_file(drop, entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
 }
 
 static int not_our_folder(const char *path, uid_t owner, struct why *why)
@@ -440,7 +556,10 @@ struct drop *drop_new(struct daemon *daemon, struct why *why)
 	}
 	struct drop *drop = mem_zero(sizeof(*drop));
 	drop->daemon = daemon;
+	drop->path = mem_text(path);
 	drop->folder = folder;
+	drop->run = random_u64();
+	settle_leftovers(drop);
 	timer_init(&drop->timer, daemon->loop, scan, drop);
 	timer_start(&drop->timer, 0);
 	return drop;
@@ -461,5 +580,11 @@ void drop_free(struct drop *drop)
 	if (drop->scan)
 		closedir(drop->scan);
 	close(drop->folder);
+	mem_free(drop->path);
 	mem_free(drop);
+}
+
+size_t drop_set_aside(const struct drop *drop)
+{
+	return drop->bad;
 }

@@ -61,12 +61,12 @@ static void writable(void *arg)
 		server_resume(sub->session->server);
 }
 
-struct submission *submission_new(struct intake *intake, struct settings *settings)
+struct submission *submission_new(struct intake *intake, struct settings *settings, uint64_t id)
 {
 	struct submission *sub = mem_zero(sizeof(*sub));
 	sub->intake = intake;
 	sub->settings = settings_ref(settings);
-	sub->id = random_u64();
+	sub->id = id;
 	sub->content = spool_content_new(intake->options.spool, sub->id, writable, sub);
 	sub->envelope.arrived_ms = clock_steady_ms();
 	return sub;
@@ -444,10 +444,10 @@ static void submit_later(void *arg)
 	submission_end(arg);
 }
 
-void intake_submit(struct intake *intake, struct envelope *envelope, struct span message,
-    intake_done *done, void *arg)
+void intake_submit_as(struct intake *intake, uint64_t id, struct envelope *envelope,
+    struct span message, intake_done *done, void *arg)
 {
-	struct submission *sub = submission_new(intake, intake->settings);
+	struct submission *sub = submission_new(intake, intake->settings, id);
 	int64_t arrived = sub->envelope.arrived_ms;
 	sub->envelope = *envelope;
 	sub->envelope.arrived_ms = arrived;
@@ -457,4 +457,10 @@ void intake_submit(struct intake *intake, struct envelope *envelope, struct span
 	buf_add_text(&sub->protocol, "local");
 	submission_text(sub, message);
 	loop_defer(intake->options.loop, submit_later, sub);
+}
+
+void intake_submit(struct intake *intake, struct envelope *envelope, struct span message,
+    intake_done *done, void *arg)
+{
+	intake_submit_as(intake, random_u64(), envelope, message, done, arg);
 }

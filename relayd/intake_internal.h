@@ -60,8 +60,9 @@ struct submission {
 	struct spool_append append;
 };
 
-/* A message begins; it is owned by who called until submission_end. */
-struct submission *submission_new(struct intake *intake, struct settings *settings);
+/* A message begins, to be known as ID (random_u64); it is owned by who called until
+ * submission_end. */
+struct submission *submission_new(struct intake *intake, struct settings *settings, uint64_t id);
 void submission_free(struct submission *submission);
 
 /* A piece of its text. Text belongs to the head until the empty line has come.

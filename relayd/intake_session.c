@@ -8,6 +8,7 @@
 
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
+#include "relayd/base/random.h"
 #include "smtp/tls_server.h"
 #include "relayd/dsn.h"
 
@@ -69,7 +70,7 @@ static bool on_mail(void *arg, const struct command_mail *mail, struct reply *re
 		    "too many messages from you within a minute (limits.messages_per_minute)");
 		return false;
 	}
-	struct submission *sub = submission_new(intake, session->settings);
+	struct submission *sub = submission_new(intake, session->settings, random_u64());
 	sub->session = session;
 	sub->envelope.sender = span_dup(mail->from.text);
 	sub->envelope.client = mem_text(session->client);
@@ -111,10 +112,7 @@ int intake_add_recipient(const struct conf *conf, struct envelope *e, const stru
 	buf_add(&text, to->text.p, to->text.n);
 	if (to->form == ADDRESS_LOCAL)
 		buf_addf(&text, "@%s", ours);
-	if ((e->recipient_count & (e->recipient_count - 1)) == 0)
-		e->recipients = mem_resize(e->recipients,
-		    e->recipient_count ? e->recipient_count * 2 : 1, sizeof(char *));
-	e->recipients[e->recipient_count++] = buf_take(&text, NULL);
+	envelope_add_recipient(e, buf_take(&text, NULL));
 	e->smtputf8 |= to->utf8;
 	return 0;
 }

@@ -54,10 +54,18 @@ static const char *advice(const struct incident *i)
 	return i->provider[0] ? explain_remedy(i->klass) : i->help;
 }
 
+/* Not about a provider, nor a sender of ours (relayd/drop.c). */
+static bool is_drop(const struct incident *i)
+{
+	return !i->provider[0] && strcmp(i->source, "drop") == 0;
+}
+
 static const char *what_was_done(const struct incident *i)
 {
 	if (!i->open)
 		return "it is over: mail goes as before";
+	if (is_drop(i))
+		return "each message is kept in the folder as bad.*; other mail is not touched";
 	if (!i->provider[0])
 		return "mail of this sender is held back; nobody else is touched";
 	if (i->sender_domain[0])
@@ -215,11 +223,17 @@ static void write_header(struct buf *out, const struct conf *conf, const struct 
 			  "Content-Type: text/plain; charset=us-ascii\r\n\r\n");
 }
 
+static const char *news(const struct incident *i)
+{
+	if (i->provider[0])
+		return "A provider refuses our mail. It waits, or leaves another way.";
+	return is_drop(i) ? "Mail in the drop folder can neither be sent nor returned."
+			  : "Mail of one of our own senders is held back.";
+}
+
 static void write_body(struct buf *out, const struct incident *i)
 {
-	buf_add_text(out, i->provider[0]
-		? "A provider refuses our mail. It waits, or leaves another way.\r\n\r\n"
-		: "Mail of one of our own senders is held back.\r\n\r\n");
+	buf_addf(out, "%s\r\n\r\n", news(i));
 	add_field(out, "Provider", i->provider);
 	add_field(out, "Source", i->source);
 	add_field(out, "Sender domain", i->sender_domain);

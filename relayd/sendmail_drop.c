@@ -21,8 +21,8 @@
 #include "smtp/body.h"
 
 #define PIECE 65536
-/* relayd's limits as they are unless configured otherwise: what is over them would
- * be set aside there, and its sender would not hear of it */
+/* relayd's limits as they are unless configured otherwise: what is over them would be
+ * refused there, when only a report can still tell its sender */
 #define RECIPIENTS_MAX 1000
 #define SIZE_MAX_BYTES (25u << 20)
 #define LINE_MAX_BYTES (1u << 20)

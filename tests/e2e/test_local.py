@@ -9,36 +9,11 @@ import subprocess
 import sys
 import unittest
 
-from harness.case import TEXT, Case
+from harness.case import TEXT, TRANSACTION, Case, DropCase
 from harness.receiver import HANG, Behaviour
 from harness.relay import wait_until
 
-TRANSACTION = (b"MAIL FROM:<a@example.jp>\r\nRCPT TO:<user@dest.test>\r\nDATA\r\n" + TEXT + b".\r\n")
-
-
-class Drop(Case):
-    def setUp(self):
-        super().setUp()
-        self.home = self.folder()
-        self.drop = os.path.join(self.home, "drop")
-        os.mkdir(self.drop)
-        os.chmod(self.drop, 0o1733)
-
-    def put(self, name, text=TRANSACTION, mode=0o644):
-        """As relay-sendmail does it: it is complete when its name says that it may be taken."""
-        path = os.path.join(self.drop, name)
-        with open(os.path.join(self.drop, "tmp." + name), "wb") as f:
-            f.write(text)
-        os.chmod(f.name, mode)
-        os.rename(f.name, path)
-        return path
-
-    def relay(self, **settings):
-        return super().relay(drop=self.drop, **settings)
-
-    def left(self):
-        return sorted(os.listdir(self.drop))
-
+class Drop(DropCase):
     def taken_and_set_aside(self, count, says, left=None):
         """Put a good file beside the bad ones; it is delivered, they are set aside, and
         LEFT of them (all of them) stay under other names."""
@@ -63,7 +38,7 @@ class Drop(Case):
         os.symlink(secret, os.path.join(self.drop, "new.soft"))
         os.symlink("/dev/zero", os.path.join(self.drop, "new.device"))
         os.symlink("/nonexistent", os.path.join(self.drop, "new.nowhere"))
-        self.taken_and_set_aside(4, "not a plain file with one name|Too many levels", left=1)
+        self.taken_and_set_aside(4, "not a plain file", left=1)
         with open(secret, "rb") as f:
             self.assertEqual(f.read(), TRANSACTION)
 
@@ -75,7 +50,7 @@ class Drop(Case):
         listener = socket.socket(socket.AF_UNIX)
         self.addCleanup(listener.close)
         listener.bind(os.path.join(self.drop, "new.socket"))
-        self.taken_and_set_aside(3, "not a plain file|No such device", left=1)
+        self.taken_and_set_aside(3, "not a plain file", left=1)
 
     def test_names(self):
         """Newlines, escapes, octets that are no UTF-8, a name as long as can be."""
@@ -84,7 +59,7 @@ class Drop(Case):
             with open(os.path.join(os.fsencode(self.drop), name), "wb") as f:
                 f.write(b"rubbish\n")
         relay = self.taken_and_set_aside(4, "MAIL, RCPT lines and DATA are expected")
-        self.assertEqual(relay.log("^.?error|forged=line$"), [])
+        self.assertEqual(relay.log("^.?error forged|forged=line$"), [])
         self.assertTrue(relay.log(r'file="new\.a\\x0ab error forged=line"'))
 
     def test_earlier_files_stay(self):

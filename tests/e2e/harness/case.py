@@ -11,6 +11,8 @@ from .receiver import Receiver
 from .relay import ROOT, Relay, build_dir, wait_until
 
 TEXT = b"From: a@example.jp\r\nTo: user@dest.test\r\nSubject: hello\r\n\r\nThe text.\r\n"
+# TEXT as a file of the drop folder
+TRANSACTION = (b"MAIL FROM:<a@example.jp>\r\nRCPT TO:<user@dest.test>\r\nDATA\r\n" + TEXT + b".\r\n")
 
 EXPIRED = """[ca]
 default_ca = one
@@ -103,3 +105,29 @@ class Case(unittest.TestCase):
         wait_until(lambda: relay.ctl("queue", "list")[0]["state"] == "waiting", what="the end of the attempt")
         row, = relay.ctl("queue", "list")
         return row
+
+
+class DropCase(Case):
+    """Relays with a drop folder of the test's own."""
+
+    def setUp(self):
+        super().setUp()
+        self.home = self.folder()
+        self.drop = os.path.join(self.home, "drop")
+        os.mkdir(self.drop)
+        os.chmod(self.drop, 0o1733)
+
+    def put(self, name, text=TRANSACTION, mode=0o644):
+        """As relay-sendmail does it: it is complete when its name says that it may be taken."""
+        path = os.path.join(self.drop, name)
+        with open(os.path.join(self.drop, "tmp." + name), "wb") as f:
+            f.write(text)
+        os.chmod(f.name, mode)
+        os.rename(f.name, path)
+        return path
+
+    def relay(self, **settings):
+        return super().relay(drop=self.drop, **settings)
+
+    def left(self):
+        return sorted(os.listdir(self.drop))

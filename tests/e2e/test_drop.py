@@ -1,0 +1,196 @@
+"""The drop folder: what relayd can not send goes back or is seen, and nothing is sent twice."""
+import ctypes
+import os
+import struct
+import unittest
+
+from harness import Behaviour
+from harness.case import TEXT, DropCase
+from harness.relay import wait_until
+
+
+def transaction(sender, *recipients, text=TEXT):
+    lines = [f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{r}>" for r in recipients), "DATA", ""]
+    return "\r\n".join(lines).encode() + text + b".\r\n"
+
+
+FOREIGN = b"From: visitor@gmail.com\r\nTo: user@dest.test\r\nSubject: a form\r\n\r\nHello.\r\n"
+
+
+class Scans:
+    """Tells of each look at a folder that has ended (inotify(7))."""
+    CLOSE_NOWRITE = 0x10
+    ISDIR = 0x40000000
+
+    def __init__(self, test, folder):
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = libc.inotify_init1(os.O_CLOEXEC)
+        test.addCleanup(os.close, self.fd)
+        if libc.inotify_add_watch(self.fd, os.fsencode(folder), self.CLOSE_NOWRITE) < 0:
+            raise OSError(ctypes.get_errno(), folder)
+
+    def wait(self, count):
+        while count > 0:
+            events, at = os.read(self.fd, 65536), 0
+            while at < len(events):
+                _, mask, _, length = struct.unpack_from("iIII", events, at)
+                at += 16 + length
+                count -= bool(mask & self.ISDIR) and length == 0
+
+
+class Patient(DropCase):
+    def heard(self, relay):
+        """Until all that was logged so far is here."""
+        relay.ctl("reload")
+        relay.wait_log("reload: .* is in force")
+
+
+class Refused(DropCase):
+    """The program that left it there was told 0: somebody has to hear of it."""
+
+    def setUp(self):
+        super().setUp()
+        self.names.mail_host("example.jp", "mx.dest.test", "127.0.0.1")
+
+    def status(self, relay):
+        return {r["what"]: r["value"] for r in relay.ctl("status")}["drop_set_aside"]
+
+    def incidents(self, relay):
+        return [(i["source"], i["state"]) for i in relay.ctl("incidents")]
+
+    def goes_back(self, relay, to, *says):
+        relay.start()
+        report, = self.receiver.wait(1)
+        self.assertEqual((report.sender, report.recipients), ("", [to]))
+        for words in says:
+            self.assertIn(words, b" ".join(report.data.split()))
+        relay.wait_log(f"drop file=new.x returned={to} refused=")
+        self.gone(relay)
+        self.assertEqual((self.left(), self.status(relay), self.incidents(relay)), ([], 0, []))
+        self.assertEqual(len(self.receiver.messages), 1)
+        return report
+
+    def test_a_foreign_from(self):
+        """A web form in the visitor's name: to the address that bounces go to."""
+        self.put("new.x", transaction("visitor@gmail.com", "user@dest.test", text=FOREIGN))
+        report = self.goes_back(self.relay(), "bounce@example.jp", b"5.7.1", b"<user@dest.test>",
+                                b"Final-Recipient: rfc822; user@dest.test", b"Subject: a form",
+                                b"put the visitor's address in Reply-To:")
+        self.assertIn("From: Mail delivery <MAILER-DAEMON@example.jp>", report.header)
+
+    def test_the_sender_is_one_of_ours(self):
+        self.put("new.x", transaction("me@example.jp", "user@dest.test", text=FOREIGN))
+        self.goes_back(self.relay(return_path={"mode": "masquerade"}), "me@example.jp", b"5.7.1")
+
+    def test_no_domain_is_ours(self):
+        self.put("new.x", transaction("me@elsewhere.test", "user@nodot"))
+        self.goes_back(self.relay(domains=(), return_path={"default_domain": ""},
+                                  notify={"mail": "admin@dest.test"}), "admin@dest.test", b"user@nodot")
+
+    def test_a_recipient_that_can_not_be(self):
+        self.put("new.x", transaction("a@example.jp", "user@dest.test", "root@web01"))
+        self.goes_back(self.relay(), "a@example.jp", b"root@web01: no mail leaves for a domain without a dot",
+                       b"Final-Recipient: rfc822; user@dest.test", b"Final-Recipient: rfc822; root@web01")
+
+    def test_too_many_recipients(self):
+        self.put("new.x", transaction("a@example.jp", *(f"u{i}@dest.test" for i in range(5))))
+        self.goes_back(self.relay(limits={"recipients": 3}), "a@example.jp", b"limits.recipients")
+
+    def test_too_large(self):
+        for size in (1500000, 3500000):  # of one that is far too large only the beginning is read
+            with self.subTest(size):
+                del self.receiver.messages[:]
+                self.put("new.x", transaction("a@example.jp", "user@dest.test",
+                                              text=TEXT + b"x\r\n" * (size // 3)))
+                relay = self.relay(limits={"message_size": "1M"})
+                self.goes_back(relay, "a@example.jp", b"Subject: hello")
+                relay.stop()
+
+    def test_nobody_can_be_told(self):
+        """It is seen, and can be given in again once the cause is mended."""
+        self.put("new.null", transaction("", "user@dest.test", text=FOREIGN))
+        self.put("new.never", transaction("a@example.jp", "user@dest.test", text=FOREIGN)
+                 .replace(b"test>\r\n", b"test> NOTIFY=NEVER\r\n", 1))
+        self.put("new.rubbish", b"From: a@example.jp\r\n\r\nno envelope\r\n")
+        relay = self.relay(notify={"mail": "admin@dest.test"}).start()
+        relay.wait_log("drop file=new.* renamed=bad.* refused=", 3)
+        self.assertEqual([name[:4] for name in self.left()], ["bad."] * 3)
+        self.assertEqual((self.status(relay), self.incidents(relay)), (3, [("drop", "open")]))
+        notice, = self.receiver.wait(1)
+        self.assertIn(b"Mail in the drop folder can neither be sent nor returned.", notice.body)
+        facts = {r["what"]: r["value"] for r in relay.ctl("incidents", "show", "1")}
+        self.assertIn("mv bad.X new.X", facts["do"])
+        self.assertIn("kept in the folder as bad.*", facts["done"])
+        relay.kill()  # both are there after a restart
+        relay.change(foreign_from="pass")
+        relay.start()
+        self.assertEqual((self.status(relay), self.incidents(relay)), (3, [("drop", "open")]))
+        relay.stop()
+        for name in self.left():
+            with open(os.path.join(self.drop, name), "rb") as f:
+                text = f.read()
+            if text.startswith(b"MAIL"):
+                os.rename(f.name, os.path.join(self.drop, "new" + name[3:]))
+            else:
+                os.unlink(f.name)
+        relay.start()
+        self.receiver.wait(3)
+        wait_until(lambda: self.status(relay) == 0, what="the count of nothing")
+        self.assertEqual(self.incidents(relay), [("drop", "closed")])
+
+
+class Once(Patient):
+    """Neither lost nor doubled."""
+
+    def test_it_was_taken_before_the_crash(self):
+        """A kill between the sync and the file's removal."""
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")
+        self.put("new.x")
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        row = self.waiting(relay)
+        wait_until(lambda: self.left() == [], what="the file's removal")
+        relay.kill()
+        self.put(f"in.0123456789abcdef.{row['id']}")
+        relay.start()
+        self.assertEqual(self.left(), [])
+        self.assertEqual([r["id"] for r in relay.ctl("queue", "list")], [row["id"]])
+
+    def test_it_was_not_taken(self):
+        self.put("in.0123456789abcdef.0123456789abcdef")
+        relay = self.relay().start()
+        self.receiver.wait(1)
+        self.gone(relay)
+        self.assertEqual(self.left(), [])
+
+    def test_what_is_put_off_comes_again(self):
+        """Here for its header, which is too much while memory is short."""
+        header = b"From: a@example.jp\r\n" + b"".join(b"X-%d: x\r\n" % i for i in range(500))
+        header += b"Subject: " + b"x\r\n " * 5000 + b"x\r\n"
+        self.put("new.x", transaction("a@example.jp", "user@dest.test", text=header + b"\r\nHello.\r\n"))
+        relay = self.relay(spool={"memory": "8K"}).start()
+        relay.wait_log("refuse .*quarter of spool.memory")
+        relay.change(spool={"memory": "16M"})
+        relay.write_conf()
+        self.heard(relay)
+        self.receiver.wait(1)
+        self.gone(relay)
+        self.assertEqual((len(self.receiver.messages), self.left()), (1, []))
+
+    def test_a_file_that_can_not_be_renamed_is_not_sent_again_and_again(self):
+        """Nor at all: it could not be removed either. Said once, and taken when it is mended."""
+        self.put("new.x")
+        os.chmod(self.drop, 0o555)
+        scans = Scans(self, self.drop)
+        relay = self.relay().start()
+        scans.wait(4)  # the first look at the start and three scans
+        self.heard(relay)
+        self.assertEqual(len(relay.log("error drop: .*/new.x can not be taken in, and waits: .*lsattr")), 1)
+        self.assertEqual((relay.log("accept id="), self.left()), ([], ["new.x"]))
+        os.chmod(self.drop, 0o1733)
+        self.receiver.wait(1)
+        self.gone(relay)
+        self.assertEqual((len(self.receiver.messages), self.left()), (1, []))
+
+
+if __name__ == "__main__":
+    unittest.main()
