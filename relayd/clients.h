@@ -29,8 +29,7 @@ const char *clients_enter(struct clients *clients, const char *key,
     const struct conf_limits *limits, int64_t now);
 void clients_leave(struct clients *clients, const char *key);
 
-/* One more message of a client that has a connection. False: too many in this
- * minute. */
+/* One more message of a client, connected or not. False: too many in this minute. */
 bool clients_send(struct clients *clients, const char *key, const struct conf_limits *limits,
     int64_t now);
 

@@ -454,7 +454,10 @@ static bool may_take(struct drop *drop, const char *name)
 		drop->passed_over = true;
 		return false;
 	}
-	return true;
+	if (listen_user_may_send(drop->daemon->listen, st.st_uid))
+		return true;
+	wait_for(drop, "a user has sent too many within a minute (limits.messages_per_minute)");
+	return false;
 }
 
 /* A turn goes on where the last one stopped, so that a thousand files that can not
@@ -465,8 +468,6 @@ static bool scan_on(struct drop *drop)
 	for (int n = 0; n < ENTRIES_PER_TURN && files < FILES_PER_TURN; n++) {
 		if (drop->pending >= AT_A_TIME)
 			return true;
-		if (!has_room(drop))
-			return false;
 		const struct dirent *entry = readdir(drop->scan);
 		if (!entry) {
 			note_count(drop);
@@ -475,6 +476,8 @@ static bool scan_on(struct drop *drop)
 		drop->bad_seen += is_set_aside(entry->d_name);
 		if (!is_ready(drop, entry->d_name)) {
 			remove_stale(drop, entry->d_name);
+		} else if (!has_room(drop)) {
+			return false;
 		} else if (may_take(drop, entry->d_name)) {
 			files++;
 			take_file(drop, entry->d_name);

@@ -141,11 +141,23 @@ static void session_gone(void *arg)
 	mem_free(ticket);
 }
 
+static bool counts_message(const struct listen *l, const char *key)
+{
+	return clients_send(l->clients, key, &l->settings->conf->limits, clock_mono_ms());
+}
+
 static bool may_send(void *arg)
 {
 	const struct ticket *ticket = arg;
-	const struct listen *l = ticket->listen;
-	return clients_send(l->clients, ticket->key, &l->settings->conf->limits, clock_mono_ms());
+	return counts_message(ticket->listen, ticket->key);
+}
+
+bool listen_user_may_send(struct listen *l, uid_t uid)
+{
+	struct conn_address local = {.addr.ss_family = AF_UNIX};
+	char key[CONN_ADDRESS_TEXT];
+	clients_key(&local, uid, key);
+	return counts_message(l, key);
 }
 
 static bool holds(const struct conf_network *networks, size_t count,

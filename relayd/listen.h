@@ -31,6 +31,10 @@ void listen_set_settings(struct listen *listen, struct settings *settings);
 /* Accept no more. Sockets are closed. */
 void listen_stop(struct listen *listen);
 
+/* One more message of a local user who is not connected (drop folder): it counts as on a
+ * Unix socket. False: too many lately. After listen_start. */
+bool listen_user_may_send(struct listen *listen, uid_t uid) ATTR_MUST_CHECK;
+
 size_t listen_connections(const struct listen *listen);
 
 #endif

@@ -1,4 +1,5 @@
-"""The drop folder: what relayd can not send goes back or is seen, and nothing is sent twice."""
+"""The drop folder: what relayd can not send goes back or is seen, nothing is sent twice, and
+its limits are those of clients."""
 import ctypes
 import os
 import struct
@@ -190,6 +191,37 @@ class Once(Patient):
         self.receiver.wait(1)
         self.gone(relay)
         self.assertEqual((len(self.receiver.messages), self.left()), (1, []))
+
+
+class Limits(Patient):
+    def test_messages_per_minute(self):
+        """Of a user, by the folder and by the socket together."""
+        for i in range(5):
+            self.put(f"new.{i}")
+        relay = self.relay(limits={"messages_per_minute": 3}).start()
+        relay.wait_log("drop: files wait: a user has sent too many within a minute")
+        self.receiver.wait(3)
+        wait_until(lambda: len(self.left()) == 2, what="the end of those on their way")
+        done = relay.sendmail("-f", "a@example.jp", "user@dest.test", input=TEXT)
+        self.assertEqual(done.returncode, 75)
+        self.assertIn(b"450 4.7.1", done.stderr)
+        relay.change(limits={"messages_per_minute": 0})
+        relay.write_conf()
+        relay.ctl("reload")
+        self.receiver.wait(5)
+        self.gone(relay)
+        self.assertEqual(self.left(), [])
+
+    def test_a_full_queue_is_not_told_of_where_nothing_waits(self):
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")
+        relay = self.relay(limits={"queue_messages": 1}, queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.waiting(relay)
+        Scans(self, self.drop).wait(1)
+        self.heard(relay)
+        self.assertEqual(relay.log("drop: files wait"), [])
+        self.put("new.x")
+        relay.wait_log("drop: files wait: .*limits.queue_messages")
 
 
 if __name__ == "__main__":
