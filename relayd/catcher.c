@@ -3,10 +3,11 @@
  * relayd without a single byte leaving the machine. Not a mail server: it
  * listens on loopback only and delivers nothing.
  *
- * Each message becomes NNNNNN.eml: Return-Path and Delivered-To lines for the
- * envelope, then the content as it arrived.
+ * Each message becomes NNNNNN.eml, behind those of earlier runs: Return-Path and
+ * Delivered-To lines for the envelope, then the content as it arrived.
  */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -22,12 +23,15 @@
 #include "smtp/server.h"
 
 #define PIECE_MAX (128 * 1024 * 1024)
+#define ACCEPT_AGAIN_MS 100 /* after running out of descriptors */
 
 struct catcher {
 	struct loop *loop;
 	int folder;
 	int listener;
-	unsigned count;
+	struct event *event; /* of the listener */
+	struct timer again;  /* accepting is paused */
+	unsigned count;      /* the number of the last message */
 	struct conf_limits limits;
 };
 
@@ -127,8 +131,14 @@ static void on_accept(evutil_socket_t listener, short what, void *arg)
 	struct catcher *c = arg;
 	(void)what;
 	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0) {
+		/* the same connection would be reported for ever */
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			event_del(c->event);
+			timer_start(&c->again, ACCEPT_AGAIN_MS);
+		}
 		return;
+	}
 	struct session *s = mem_zero(sizeof(*s));
 	struct server_options options = {.hostname = "catcher.invalid", .limits = &c->limits};
 	s->catcher = c;
@@ -151,6 +161,30 @@ static int open_listener(uint16_t *port)
 	return fd;
 }
 
+/* The highest number of what is in the folder; -1: it can not be read. */
+static int count_kept(const char *folder, unsigned *count)
+{
+	DIR *dir = opendir(folder);
+	const struct dirent *entry;
+	uint64_t number;
+	if (!dir)
+		return -1;
+	while ((entry = readdir(dir))) {
+		struct span name = span_text(entry->d_name);
+		struct span digits = span_cut(&name, '.');
+		if (span_number(digits, UINT32_MAX, &number) && number > *count)
+			*count = (unsigned)number;
+	}
+	closedir(dir);
+	return 0;
+}
+
+static void accept_again(void *arg)
+{
+	struct catcher *c = arg;
+	loop_event_add(c->event);
+}
+
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
 	struct catcher *c = arg;
@@ -167,7 +201,9 @@ static void serve(struct catcher *c)
 	    .command_line = 4096, .recipients = 100000, .errors = 100, .command_timeout = 300000,
 	    .data_timeout = 300000, .data_total = 3600000, .session_total = 7200000};
 	struct event_base *base = loop_base(c->loop);
-	event_add(event_new(base, c->listener, EV_READ | EV_PERSIST, on_accept, c), NULL);
+	timer_init(&c->again, c->loop, accept_again, c);
+	c->event = loop_event_new(c->loop, c->listener, EV_READ | EV_PERSIST, on_accept, c);
+	loop_event_add(c->event);
 	event_add(evsignal_new(base, SIGTERM, on_signal, c), NULL);
 	event_add(evsignal_new(base, SIGINT, on_signal, c), NULL);
 	loop_run(c->loop);
@@ -175,7 +211,7 @@ static void serve(struct catcher *c)
 
 int main(int argc, char **argv)
 {
-	struct catcher catcher = {0};
+	static struct catcher catcher;
 	uint64_t port = 0;
 	const char *folder = NULL;
 	bool good = true;
@@ -194,9 +230,13 @@ int main(int argc, char **argv)
 	}
 	uint16_t number = (uint16_t)port;
 	catcher.folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (catcher.folder < 0 || count_kept(folder, &catcher.count) < 0) {
+		fprintf(stderr, "relay-catcher: folder %s: %s\n", folder, strerror(errno));
+		return EX_OSERR;
+	}
 	catcher.listener = open_listener(&number);
-	if (catcher.folder < 0 || catcher.listener < 0) {
-		fprintf(stderr, "relay-catcher: %s: %s\n", folder, strerror(errno));
+	if (catcher.listener < 0) {
+		fprintf(stderr, "relay-catcher: 127.0.0.1 port %u: %s\n", number, strerror(errno));
 		return EX_OSERR;
 	}
 	printf("relay-catcher: listening on 127.0.0.1 port %u\n", number);

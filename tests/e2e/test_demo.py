@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import smtplib
 import socket
 import subprocess
 import tempfile
@@ -55,6 +56,45 @@ class Demo(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(f"port {self.port}", done.stderr)
         self.assertIn("in use", done.stderr)
+
+
+class Catcher(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="relayd-test-")
+        self.addCleanup(shutil.rmtree, self.folder, True)
+
+    def command(self, *arguments):
+        return [os.path.join(build_dir(), "relay-catcher"), "-d", self.folder, *arguments]
+
+    def catch(self, text):
+        """One run that gets one message."""
+        with subprocess.Popen(self.command(), stdout=subprocess.PIPE, text=True) as process:
+            self.addCleanup(process.kill)
+            port = int(re.search(r"port (\d+)", process.stdout.readline()).group(1))
+            with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+                client.sendmail("a@example.jp", ["user@dest.test"], text)
+            process.terminate()
+        self.assertEqual(process.returncode, 0)
+
+    def test_an_earlier_run_is_not_written_over(self):
+        for text in ("one\n", "two\n"):
+            self.catch(text)
+        for name, text in (("000001.eml", "one\n"), ("000002.eml", "two\n")):
+            with open(os.path.join(self.folder, name)) as f:
+                self.assertTrue(f.read().endswith(text), name)
+
+    def test_what_is_wrong_is_named(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            done = subprocess.run(self.command("-p", str(port)), capture_output=True, text=True, timeout=30)
+        self.assertEqual((done.returncode, done.stderr),
+                         (71, f"relay-catcher: 127.0.0.1 port {port}: Address already in use\n"))
+        shutil.rmtree(self.folder)
+        done = subprocess.run(self.command(), capture_output=True, text=True, timeout=30)
+        self.assertEqual((done.returncode, done.stderr),
+                         (71, f"relay-catcher: folder {self.folder}: No such file or directory\n"))
 
 
 if __name__ == "__main__":
