@@ -22,18 +22,39 @@ for package in $want; do
 	dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null |
 		grep -qx installed || missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
 
-echo "installing:$missing"
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
+
+# What an earlier run that was killed has left; nobody else's.
+policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}
+mark="# made by relayd's tests/deps.sh while it installs packages"
+if grep -qsxF "$mark" "$policy"; then $sudo rm -f "$policy"; fi
+
+[ -n "$missing" ] || exit 0
+
+# apt removes one mail system for another without a question
+case "$missing" in
+*" postfix"*)
+	# shellcheck disable=SC2016
+	mta=$(dpkg-query -W -f '${db:Status-Status} ${Package} ${Provides}\n' |
+		sed -n 's/^installed \([^ ]*\) .*mail-transport-agent.*/\1/p')
+	if [ -n "$mta" ] && [ -z "${REPLACE_MTA:-}" ]; then
+		echo "The tests need postfix, and installing it would remove $mta, with which this" >&2
+		echo "machine sends its mail. Nothing was installed. Run the tests on another machine" >&2
+		echo "or in a container, or with REPLACE_MTA=1 if it may be replaced." >&2
+		exit 1
+	fi ;;
+esac
+
+echo "installing:$missing"
 export DEBIAN_FRONTEND=noninteractive
 # starting the daemons that some of them bring is not wanted
-policy=/usr/sbin/policy-rc.d
-if [ ! -e $policy ]; then
-	printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
-	$sudo chmod 755 $policy
-	trap '$sudo rm -f $policy' EXIT
+if [ ! -e "$policy" ]; then
+	trap '$sudo rm -f "$policy"' EXIT
+	trap 'exit 130' INT TERM HUP # a signal by itself ends a shell without EXIT
+	printf '#!/bin/sh\n%s\nexit 101\n' "$mark" | $sudo tee "$policy" >/dev/null
+	$sudo chmod 755 "$policy"
 fi
 $sudo apt-get update -q
 # shellcheck disable=SC2086
