@@ -10,6 +10,15 @@ port=${PORT:-2525}
 # the rules of this tree, wherever the programs were built
 export RELAYD_REPLIES="${RELAYD_REPLIES:-$PWD/conf/replies.conf}"
 
+# Under sudo it is who called it: relayd keeps no capability, and root without them can
+# not enter a home of mode 0700.
+if [ "$(id -u)" = 0 ] && [ "${SUDO_USER:-root}" != root ] &&
+	runuser -u "$SUDO_USER" -- test -x "$build/relayd"; then
+	mkdir -p "$run"
+	chown -R "$SUDO_USER:" "$run"
+	exec runuser -u "$SUDO_USER" -- tests/demo.sh "$@"
+fi
+
 mkdir -p "$run/dkim" "$run/caught"
 chmod 700 "$run" "$run/dkim"
 here=$(cd "$run" && pwd)
@@ -33,6 +42,8 @@ wait_for() {
 		if ! kill -0 "$3" 2>/dev/null || [ $tries -gt 200 ]; then
 			echo "it did not start; $1 says:" >&2
 			cat "$1" >&2
+			[ "$(id -u)" != 0 ] ||
+				echo "If that is about permissions: run it without sudo, as the owner of $PWD." >&2
 			exit 1
 		fi
 		sleep 0.1

@@ -1,5 +1,6 @@
 """`make run`: the demonstration shows a message as it leaves, on a machine of its own."""
 import os
+import pwd
 import re
 import shutil
 import smtplib
@@ -10,6 +11,7 @@ import unittest
 
 import dkim
 
+from harness.case import needs_open_tree
 from harness.relay import ROOT, build_dir, free_port
 
 
@@ -19,9 +21,9 @@ class Demo(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder, True)
         self.port = free_port()
 
-    def demo(self):
+    def demo(self, **more):
         environment = dict(os.environ, BUILD=build_dir(), RUN=os.path.join(self.folder, "run"),
-                           PORT=str(self.port), DEMO_ONCE="1")
+                           PORT=str(self.port), DEMO_ONCE="1", **more)
         environment.pop("RELAYD_REPLIES", None)
         return subprocess.run([os.path.join(ROOT, "tests", "demo.sh")], env=environment,
                               capture_output=True, text=True, timeout=120)
@@ -47,6 +49,19 @@ class Demo(unittest.TestCase):
                 # above the signature is what the catcher noted
                 message = message[message.index(b"DKIM-Signature:"):]
                 self.assertTrue(dkim.verify(message, dnsfunc=self.record))
+
+    @unittest.skipUnless(os.geteuid() == 0, "to become another user needs root")
+    def test_under_sudo_it_is_who_called_it(self):
+        """Root without its powers can not enter a home of mode 0700."""
+        needs_open_tree(self)
+        nobody = pwd.getpwnam("nobody")
+        os.mkdir(os.path.join(self.folder, "run"))  # as an earlier one by root has left it
+        os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+        done = self.demo(SUDO_USER="nobody")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"\nDKIM: the signature .* is good\n")
+        for name in ("relayd.conf", "caught/000001.eml"):
+            self.assertEqual(os.stat(os.path.join(self.folder, "run", name)).st_uid, nobody.pw_uid)
 
     def test_a_port_that_is_taken_is_named(self):
         with socket.socket() as taken:
