@@ -12,6 +12,8 @@ SAN    ?=
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 DESTDIR ?=
+# make install SENDMAIL=/usr/sbin: links sendmail and mailq there, where no sendmail is
+SENDMAIL ?=
 VERSION := $(shell cat .version 2>/dev/null || echo 0.1)
 
 CC ?= cc
@@ -250,6 +252,19 @@ install: all man
 	install -m 0644 relayd/relayd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/relayd.conf
 	[ -e $(DESTDIR)$(ETC)/relayd.conf ] || \
 		install -m 0640 conf/relayd.conf $(DESTDIR)$(ETC)/relayd.conf
+	$(if $(SENDMAIL),$(link_sendmail))
+
+# A sendmail that is there is another program's, and so is the queue then, or this link.
+define link_sendmail
+install -d $(DESTDIR)$(SENDMAIL)
+if [ -e $(DESTDIR)$(SENDMAIL)/sendmail ] || [ -L $(DESTDIR)$(SENDMAIL)/sendmail ]; then \
+	echo "$(SENDMAIL)/sendmail is there already: nothing is linked to relay-sendmail"; \
+else \
+	ln -s $(PREFIX)/sbin/relay-sendmail $(DESTDIR)$(SENDMAIL)/sendmail && \
+	{ [ -e $(DESTDIR)$(SENDMAIL)/mailq ] || \
+		ln -s $(PREFIX)/sbin/relay-sendmail $(DESTDIR)$(SENDMAIL)/mailq; }; \
+fi
+endef
 
 clean:
 	rm -rf $(B)

@@ -101,6 +101,24 @@ class Install(unittest.TestCase):
             self.assertEqual(f.read(), 'hostname = "mine.example.jp";\n')
         self.assertEqual(os.stat(self.path("etc/relayd/dkim")).st_mode & 0o777, 0o750)
 
+    def test_the_names_of_sendmail(self):
+        """Only where they are asked for, and never another program's."""
+        self.install()
+        self.assertFalse(os.path.lexists(self.path("usr/sbin")))
+        self.install("SENDMAIL=/usr/sbin")
+        for _ in range(2):  # once more over its own
+            for name in ("sendmail", "mailq"):
+                self.assertEqual(os.readlink(self.path("usr/sbin", name)), "/usr/local/sbin/relay-sendmail")
+            self.install("SENDMAIL=/usr/sbin")
+        for name in ("sendmail", "mailq"):
+            os.unlink(self.path("usr/sbin", name))
+        with open(self.path("usr/sbin/sendmail"), "w") as f:
+            f.write("postfix's")
+        self.install("SENDMAIL=/usr/sbin")
+        self.assertEqual(os.listdir(self.path("usr/sbin")), ["sendmail"])
+        with open(self.path("usr/sbin/sendmail")) as f:
+            self.assertEqual(f.read(), "postfix's")
+
     def test_a_strict_umask_hides_nothing(self):
         self.install(umask=0o077)
         for folder, _, files in os.walk(self.path("usr")):
