@@ -20,10 +20,10 @@ static void repair(const struct conf *conf, const struct address *sender, struct
 	struct why why;
 	own.return_path.mode = CONF_RETURN_PATH_REPAIR;
 	bool repaired = header_parse(message, &header, NULL) == 0 &&
-			return_path_decide(&own, sender, &header, &path, &why) == 0;
+			return_path_decide(&own, sender, &header, NULL, &path, &why) == 0;
 	if (!repaired) {
 		return_path_free(&path);
-		repaired = return_path_decide(&own, sender, &none, &path, &why) == 0;
+		repaired = return_path_decide(&own, sender, &none, NULL, &path, &why) == 0;
 	}
 	if (repaired)
 		buf_add(to, path.sender.data, path.sender.len);
