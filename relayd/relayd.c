@@ -33,13 +33,22 @@ static void usage(FILE *to)
 	    to);
 }
 
+/* What was printed must have arrived: a sample on a full disk is none. */
+static int finish(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EX_OK;
+	perror("relayd: output");
+	return EX_IOERR;
+}
+
 static int print(void (*fn)(struct buf *out))
 {
 	struct buf text = {0};
 	fn(&text);
 	fputs(buf_text(&text), stdout);
 	buf_free(&text);
-	return EX_OK;
+	return finish();
 }
 
 static void open_log(const struct conf *conf)
@@ -177,7 +186,7 @@ static int with_configuration(int mode, const char *file)
 		printf("%s: the configuration is good\n", file);
 	}
 	settings_unref(settings);
-	return EX_OK;
+	return finish();
 }
 
 /* Descriptors 0 to 2 exist: what is opened later must not be taken for them. */
@@ -216,9 +225,10 @@ int main(int argc, char **argv)
 	switch (parse_arguments(argc, argv, &file)) {
 	case 'h':
 		usage(stdout);
-		return EX_OK;
+		return finish();
 	case 'V':
-		return puts("relayd " RELAYD_VERSION) < 0 ? EX_IOERR : EX_OK;
+		puts("relayd " RELAYD_VERSION);
+		return finish();
 	case 's':
 		return print(conf_print_sample);
 	case 'm':
