@@ -297,6 +297,9 @@ const struct table_row table_rows[] = {
 	.standard = "2", .sentence = "Empty segments that are kept ready."},
     {"spool.free_space", TABLE_SIZE, AT(spool.free_space), RANGE(0, 1024 * GIB),
 	.standard = "64M", .sentence = "With less free disk than this, messages get 452."},
+    {"spool.memory", TABLE_SIZE, AT(spool.memory), RANGE(0, 64 * GIB), .standard = "0B",
+	.sentence = "Memory for the texts of all clients on their way in. Beyond it they go to "
+		    "disk at once; 0: an eighth of the machine's, 16M to 1G."},
 
     {"auth", TABLE_GROUP, .sentence = "How logins are checked, and guessing is slowed."},
     {"auth.failures", TABLE_NUMBER, AT(auth.failures), RANGE(1, 100), .standard = "5",
@@ -313,9 +316,6 @@ const struct table_row table_rows[] = {
 	.sentence = "Logins that wait to be checked; more get 454."},
     {"auth.workers", TABLE_NUMBER, AT(auth.workers), RANGE(1, 64), .standard = "2",
 	.sentence = "Threads that hash passwords, each with 16M of memory while it does."},
-    {"spool.memory", TABLE_SIZE, AT(spool.memory), RANGE(0, 64 * GIB), .standard = "0B",
-	.sentence = "Memory for the texts of all clients on their way in. Beyond it they go to "
-		    "disk at once; 0: an eighth of the machine's, 16M to 1G."},
 
     {"limits", TABLE_GROUP, .sentence = "What a client may do."},
     {"limits.message_size", TABLE_SIZE, AT(limits.message_size), RANGE(1 * KIB, GIB),

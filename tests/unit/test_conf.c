@@ -18,6 +18,7 @@
 
 #include "conf/conf.h"
 #include "relayd/base/mem.h"
+#include "relayd/base/text.h"
 
 const char *__lsan_default_suppressions(void);
 
@@ -263,6 +264,34 @@ static void the_manual_has_every_key(void **state)
 		buf_free(&line);
 	}
 	assert_non_null(strstr(buf_text(&out), "(size from \"1K\" to \"1G\"; default: \"25M\")"));
+	buf_free(&out);
+}
+
+/* A group's keys stand together, below it. */
+static void the_manual_keeps_groups_together(void **state)
+{
+	(void)state;
+	struct buf out = {0};
+	struct buf seen = {0}; /* " listen listen listen" */
+	struct span last = {NULL, 0};
+	conf_print_manual(&out);
+	struct span rest = span_buf(&out);
+	while (rest.n) {
+		struct span line = span_cut(&rest, '\n');
+		if (!span_starts_nocase(line, ".B "))
+			continue;
+		struct span head = {line.p + 3, line.n - 3};
+		head = span_cut(&head, '.');
+		struct buf word = {0};
+		buf_addf(&word, " %.*s ", (int)head.n, head.p);
+		if (!span_equal(head, last) && strstr(buf_text(&seen), buf_text(&word)))
+			fail_msg("%.*s stands apart from its group", (int)line.n, line.p);
+		buf_add_text(&seen, buf_text(&word));
+		buf_free(&word);
+		last = head;
+	}
+	assert_non_null(strstr(buf_text(&seen), " spool "));
+	buf_free(&seen);
 	buf_free(&out);
 }
 
@@ -562,6 +591,7 @@ int main(void)
 	    cmocka_unit_test(the_sample_is_right),
 	    cmocka_unit_test(a_client_is_found_by_login_or_network),
 	    cmocka_unit_test(the_manual_has_every_key),
+	    cmocka_unit_test(the_manual_keeps_groups_together),
 	    cmocka_unit_test_setup_teardown(includes_are_beside_the_file, make_folder,
 		remove_folder),
 	    cmocka_unit_test_setup_teardown(odd_files_are_refused, make_folder, remove_folder),
