@@ -33,7 +33,23 @@ static const config_setting_t *ATTR_PRINTF(2, 3)
 	return config_lookup(c->settings, path);
 }
 
-/* The same, or what is around it: where to point at when a key is missing. */
+/* Does the setting (NULL: not given) say something? "" and [ ] mean none; what was refused
+ * counts, since that is told. */
+static bool says(const config_setting_t *found)
+{
+	if (found && config_setting_type(found) == CONFIG_TYPE_STRING)
+		return *config_setting_get_string(found);
+	return found && !(config_setting_is_aggregate(found) && config_setting_length(found) == 0);
+}
+
+/* Was the setting refused? Then what would follow from its value is no news. */
+static bool is_refused(const struct check *c, const config_setting_t *found)
+{
+	return found && report_has(c->report, found);
+}
+
+/* The setting with that path, or what is around it: where to point at when a key is
+ * missing. */
 static const config_setting_t *ATTR_PRINTF(2, 3)
     place(const struct check *c, const char *format, ...)
 {
@@ -106,7 +122,7 @@ static void complete_listen(const struct check *c)
 	}
 	for (size_t i = 0; i < conf->listen_count; i++) {
 		struct conf_listen *l = &conf->listen[i];
-		if (!l->port && *l->address != '/')
+		if (!l->port && *l->address != '/' && !given(c, "listen.[%zu].port", i))
 			l->port = l->tls == CONF_LISTEN_TLS_IMPLICIT ? 465 : 25;
 	}
 }
@@ -135,7 +151,8 @@ static void check_listen(const struct check *c, size_t i)
 	if (*l->address == '/')
 		check_listen_socket(c, i);
 	else if (l->auth && l->tls == CONF_LISTEN_TLS_NONE &&
-		 !syntax_is_loopback(l->address))
+		 !syntax_is_loopback(l->address) &&
+		 !is_refused(c, given(c, "listen.[%zu].tls", i)))
 		report_add(c->report, place(c, "listen.[%zu].auth", i), "listen.auth",
 		    "passwords would cross the network in the clear, expected "
 		    "tls = \"starttls\" or \"implicit\" here");
@@ -338,7 +355,8 @@ static void check_smarthost(const struct check *c, size_t i)
 		report_add(c->report, place(c, "smarthosts.[%zu].password_file", i),
 		    "smarthosts.user", "is missing, password_file needs one");
 	bool clear = s->tls == CONF_TLS_NONE || s->tls == CONF_TLS_MAY;
-	if (*s->user && clear && !syntax_is_loopback(s->host))
+	if (*s->user && clear && *s->host && !syntax_is_loopback(s->host) &&
+	    !is_refused(c, given(c, "smarthosts.[%zu].tls", i)))
 		report_add(c->report, place(c, "smarthosts.[%zu].tls", i),
 		    "smarthosts.tls",
 		    "the password could cross the network in the clear, expected \"verify\", "
@@ -373,14 +391,20 @@ static struct conf_via find_via(const struct conf *conf, const char *name)
 	return (struct conf_via){0};
 }
 
+static void add_name(struct buf *out, const char *name)
+{
+	if (*name)
+		buf_addf(out, "%s\"%s\"", out->len ? ", " : "", name);
+}
+
 /* "ip1", "ip2", "ses": what via may name. */
 static void add_names(const struct conf *conf, struct buf *out)
 {
 	size_t most = 20;
 	for (size_t i = 0; i < conf->source_count && most; i++, most--)
-		buf_addf(out, "%s\"%s\"", i ? ", " : "", conf->sources[i].name);
+		add_name(out, conf->sources[i].name);
 	for (size_t i = 0; i < conf->smarthost_count && most; i++, most--)
-		buf_addf(out, ", \"%s\"", conf->smarthosts[i].name);
+		add_name(out, conf->smarthosts[i].name);
 }
 
 /* What the NAMES of item I of LIST ("routes", "clients") stand for. */
@@ -392,6 +416,8 @@ static struct conf_via *check_via(const struct check *c, const char *list, size_
 	buf_addf(&key, "%s.via", list);
 	for (size_t k = 0; k < count; k++) {
 		const config_setting_t *at = place(c, "%s.[%zu].via.[%zu]", list, i, k);
+		if (!*names[k])
+			continue;
 		via[k] = find_via(c->conf, names[k]);
 		if (!via[k].source && !via[k].smarthost) {
 			struct buf known = {0};
@@ -432,11 +458,13 @@ static void check_client_certificates(const struct check *c, size_t i)
 		const char *text = client->certificates[k];
 		const config_setting_t *at = place(c, "clients.[%zu].certificates.[%zu]", i, k);
 		bool print = strncmp(text, "sha256:", 7) == 0;
+		if (!*text)
+			continue;
 		if (print && !is_print(text + 7))
 			report_add(c->report, at, "clients.certificates",
 			    "\"%s\" is no fingerprint, expected 64 hexadecimal digits as "
 			    "openssl x509 -fingerprint -sha256 prints them", text);
-		else if (!print && !*c->conf->tls.client_ca)
+		else if (!print && !says(given(c, "tls.client_ca")))
 			report_add(c->report, at, "clients.certificates",
 			    "\"%s\" is a name, and anybody can make a certificate with it: "
 			    "expected tls.client_ca, or \"sha256:\" and a fingerprint", text);
@@ -451,17 +479,19 @@ static void check_client(const struct check *c, size_t i)
 	struct conf_client *client = &conf->clients[i];
 
 	check_client_certificates(c, i);
-	if (!*client->login == !client->network_count)
+	bool login = says(given(c, "clients.[%zu].login", i)) ||
+		     says(given(c, "clients.[%zu].certificates", i));
+	if (login == says(given(c, "clients.[%zu].networks", i)))
 		report_add(c->report, place(c, "clients.[%zu].name", i), "clients.name",
 		    "\"%s\" has %s, expected one of login (or certificates) and networks", client->name,
-		    *client->login ? "both" : "neither");
-	for (size_t k = 0; k < i; k++)
+		    login ? "both" : "neither");
+	for (size_t k = 0; *client->name && k < i; k++)
 		if (strcmp(conf->clients[k].name, client->name) == 0)
 			report_add(c->report, place(c, "clients.[%zu].name", i), "clients.name",
 			    "\"%s\" is listed twice", client->name);
 	for (size_t k = 0; k < client->domain_count; k++) {
 		const char *name = client->domains[k];
-		if (!conf_domain_of(conf->domains, conf->domain_count, name, strlen(name)))
+		if (*name && !conf_domain_of(conf->domains, conf->domain_count, name, strlen(name)))
 			report_add(c->report, place(c, "clients.[%zu].domains.[%zu]", i, k),
 			    "clients.domains", "\"%s\" is not in domains, nor under one",
 			    name);

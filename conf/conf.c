@@ -141,8 +141,8 @@ static void build(struct report *report, struct span text, struct conf *conf)
 	config_t settings;
 
 	if (read_tree(report, text, &settings)) {
-		read_settings(report, config_root_setting(&settings), conf);
 		check_numbers(report, &settings, text);
+		read_settings(report, config_root_setting(&settings), conf);
 		check_settings(report, &settings, conf);
 	}
 	config_destroy(&settings);

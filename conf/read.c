@@ -58,11 +58,14 @@ static void read_text(struct report *report, const struct table_row *row,
 	struct why why = {0};
 	if (config_setting_type(setting) != CONFIG_TYPE_STRING) {
 		wrong_kind(report, row, setting);
+		value_refuse(row, base);
 		return;
 	}
 	struct span text = span_text(config_setting_get_string(setting));
-	if (value_set_text(row, base, text, &why) < 0)
+	if (value_set_text(row, base, text, &why) < 0) {
 		refused(report, row, setting, text, &why);
+		value_refuse(row, base);
+	}
 }
 
 static void read_number(struct report *report, const struct table_row *row,
@@ -74,10 +77,30 @@ static void read_number(struct report *report, const struct table_row *row,
 		wrong_kind(report, row, setting);
 		return;
 	}
+	/* one that wrapped is told already, with what the file says */
+	if (report_has(report, setting))
+		return;
 	/* the 32-bit getter returns 0 for what does not fit it */
 	long long n = config_setting_get_int64(setting);
 	if (value_set_number(row, base, n, &why) < 0)
 		report_add(report, setting, row->path, "%lld %s", n, why.text);
+}
+
+/* One item of several. */
+static void read_one(struct report *report, const struct table_row *row,
+    const config_setting_t *item, void *base)
+{
+	struct why why = {0};
+	if (config_setting_type(item) != CONFIG_TYPE_STRING) {
+		wrong_kind(report, row, item);
+		value_refuse(row, base);
+		return;
+	}
+	struct span text = span_text(config_setting_get_string(item));
+	if (value_append(row, base, text, &why) < 0) {
+		refused(report, row, item, text, &why);
+		value_refuse(row, base);
+	}
 }
 
 static void read_several(struct report *report, const struct table_row *row,
@@ -98,18 +121,8 @@ static void read_several(struct report *report, const struct table_row *row,
 		    "has %d items, expected at most %d", count, ITEMS_MAX);
 		return;
 	}
-	for (int i = 0; i < count; i++) {
-		const config_setting_t *item =
-		    config_setting_get_elem(setting, (unsigned)i);
-		struct why why = {0};
-		if (config_setting_type(item) != CONFIG_TYPE_STRING) {
-			wrong_kind(report, row, item);
-			continue;
-		}
-		struct span text = span_text(config_setting_get_string(item));
-		if (value_append(row, base, text, &why) < 0)
-			refused(report, row, item, text, &why);
-	}
+	for (int i = 0; i < count; i++)
+		read_one(report, row, config_setting_get_elem(setting, (unsigned)i), base);
 }
 
 static void read_group(struct report *report, const struct table_row *parent,

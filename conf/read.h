@@ -9,8 +9,9 @@
 #include "conf/report.h"
 
 /* Fill CONF (all zero) with the defaults, then with what ROOT holds. Every
- * text field is set afterwards, also where the value was refused; an item of a
- * list is kept whatever is wrong with it, so that places agree with ROOT. */
+ * text field is set afterwards, to "" where the value was refused; an item of a
+ * list or array is kept whatever is wrong with it, so that places agree with ROOT.
+ * Numbers that REPORT speaks of already are passed over. */
 void read_settings(struct report *report, const config_setting_t *root, struct conf *conf);
 
 /* Release all that the table knows of. */

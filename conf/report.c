@@ -19,6 +19,8 @@ struct report_entry {
 	char *file; /* "" for the main file, which sorts first */
 	unsigned line;
 	size_t number; /* keeps the order of those on one line */
+	const config_setting_t *at; /* NULL: known by its line only */
+	char *key;                  /* NULL: none */
 	char *text;
 };
 
@@ -48,14 +50,13 @@ static void ATTR_PRINTF(5, 0) add(struct report *r, const char *file, unsigned l
 	struct span said = span_text(text);
 	for (int i = 0; i < 3 && said.n && !span_is_utf8(said); i++)
 		said.n--;
-	if (key)
-		buf_addf(&b, "%s: ", key);
 	buf_add(&b, said.p, said.n);
 	r->entries = mem_resize(r->entries, r->kept + 1, sizeof(*r->entries));
 	r->entries[r->kept] = (struct report_entry){
 	    .file = mem_text(file ? file : ""),
 	    .line = line,
 	    .number = r->kept,
+	    .key = key ? mem_text(key) : NULL,
 	    .text = buf_take(&b, NULL),
 	};
 	r->kept++;
@@ -64,11 +65,14 @@ static void ATTR_PRINTF(5, 0) add(struct report *r, const char *file, unsigned l
 void report_add(struct report *report, const config_setting_t *at, const char *key,
     const char *format, ...)
 {
+	size_t place = report->kept;
 	va_list args;
 	va_start(args, format);
 	add(report, at ? config_setting_source_file(at) : NULL,
 	    at ? config_setting_source_line(at) : 0, key, format, args);
 	va_end(args);
+	if (report->kept > place)
+		report->entries[place].at = at;
 }
 
 void report_add_line(struct report *report, const char *file, unsigned line,
@@ -78,6 +82,23 @@ void report_add_line(struct report *report, const char *file, unsigned line,
 	va_start(args, format);
 	add(report, file, line, key, format, args);
 	va_end(args);
+}
+
+bool report_has(const struct report *report, const config_setting_t *at)
+{
+	const char *file = config_setting_source_file(at);
+	for (size_t i = 0; i < report->kept; i++) {
+		const struct report_entry *e = &report->entries[i];
+		const char *dot = e->key ? strrchr(e->key, '.') : NULL;
+		const char *name = dot ? dot + 1 : e->key;
+		if (e->at == at)
+			return true;
+		if (!e->at && name && e->line == config_setting_source_line(at) &&
+		    strcmp(name, config_setting_name(at)) == 0 &&
+		    strcmp(e->file, file ? file : "") == 0)
+			return true;
+	}
+	return false;
 }
 
 static int compare(const void *left, const void *right)
@@ -101,8 +122,10 @@ void report_finish(struct report *report, struct conf_errors *errors)
 		report_file(report, e->file, &errors->text);
 		if (e->line)
 			buf_addf(&errors->text, ":%u", e->line);
-		buf_addf(&errors->text, ": %s\n", e->text);
+		buf_addf(&errors->text, ": %s%s%s\n", e->key ? e->key : "", e->key ? ": " : "",
+		    e->text);
 		mem_free(e->file);
+		mem_free(e->key);
 		mem_free(e->text);
 	}
 	if (report->count > report->kept)

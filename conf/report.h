@@ -6,6 +6,7 @@
 #define CONF_REPORT_H
 
 #include <libconfig.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "conf/conf.h"
@@ -30,6 +31,11 @@ void report_add(struct report *report, const config_setting_t *at, const char *k
  * LINE 0: the file as a whole; KEY may be NULL. */
 void report_add_line(struct report *report, const char *file, unsigned line, const char *key,
     const char *format, ...) ATTR_PRINTF(5, 6);
+
+/* Is something said already of the setting AT, which has a name (no item of an array)?
+ * Then its value is not to be believed. What report_add_line was told of that name on
+ * that line is said of it. */
+bool report_has(const struct report *report, const config_setting_t *at);
 
 /* The path of an included file: libconfig names it as the @include does, which
  * is relative to the folder of the main file. */

@@ -160,6 +160,36 @@ int value_append(
 	return 0;
 }
 
+void value_refuse(const struct table_row *row, void *base)
+{
+	char **text = table_field(row, base);
+
+	switch (row->type) {
+	case TABLE_TEXT:
+		value_clear(row, base);
+		*text = mem_text("");
+		break;
+	case TABLE_TEXTS:
+		*(char **)grow(row, base, sizeof(*text)) = mem_text("");
+		break;
+	case TABLE_DURATIONS:
+		*(int64_t *)grow(row, base, sizeof(int64_t)) = 0;
+		break;
+	case TABLE_NETWORKS:
+		*(struct conf_network *)grow(row, base, sizeof(struct conf_network)) =
+		    (struct conf_network){.text = mem_text("")};
+		break;
+	case TABLE_ENUM:
+	case TABLE_FLAG:
+	case TABLE_NUMBER:
+	case TABLE_SIZE:
+	case TABLE_DURATION:
+	case TABLE_GROUP:
+	case TABLE_LIST:
+		break;
+	}
+}
+
 static void clear_several(const struct table_row *row, void *base)
 {
 	void **field = table_field(row, base);

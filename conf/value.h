@@ -28,6 +28,10 @@ void value_set_flag(const struct table_row *row, void *base, bool flag);
 int value_append(const struct table_row *row, void *base, struct span text,
     struct why *why) ATTR_MUST_CHECK;
 
+/* After a refusal: a text is "" then, and one more of several is an empty one, so that
+ * places agree with the file. What is of another type stays as it was. */
+void value_refuse(const struct table_row *row, void *base);
+
 /* Release what the field holds and set it to nothing (not for groups, lists). */
 void value_clear(const struct table_row *row, void *base);
 
