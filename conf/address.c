@@ -7,7 +7,7 @@
 
 #include "conf/syntax.h"
 
-/* Wider networks than these are no site's own: they make an open relay. */
+/* Wider networks than these are no site's own: trusted, they make an open relay. */
 #define TRUST_MIN_IPV4 8
 #define TRUST_MIN_IPV6 7 /* fc00::/7 */
 
@@ -158,11 +158,6 @@ int syntax_parse_network(struct span text, struct conf_network *n, struct why *w
 		    n->bits, right, n->bits, (int)address.n, address.p);
 	}
 	unmap(n);
-	unsigned min = n->family == AF_INET ? TRUST_MIN_IPV4 : TRUST_MIN_IPV6;
-	if (n->bits < min)
-		return why_set(why, WHY_PERM,
-		    "would let strangers relay (an open relay); expected at least /%u",
-		    min);
 	return 0;
 }
 
@@ -174,9 +169,33 @@ static int parse_network(struct span text, struct buf *out, struct why *why)
 	return add(out, text);
 }
 
+/* One that is not too wide; DANGER is what a wider one would do. */
+static int parse_narrow(struct span text, const char *danger, struct buf *out, struct why *why)
+{
+	struct conf_network n;
+	if (syntax_parse_network(text, &n, why) < 0)
+		return -1;
+	unsigned min = n.family == AF_INET ? TRUST_MIN_IPV4 : TRUST_MIN_IPV6;
+	if (n.bits < min)
+		return why_set(why, WHY_PERM, "%s; expected at least /%u", danger, min);
+	return add(out, text);
+}
+
+static int parse_trusted(struct span text, struct buf *out, struct why *why)
+{
+	return parse_narrow(text, "would let strangers relay (an open relay)", out, why);
+}
+
+static int parse_balancer(struct span text, struct buf *out, struct why *why)
+{
+	return parse_narrow(text, "would let strangers say who they are, and so relay", out, why);
+}
+
 const struct syntax syntax_peer = {"host name or address", parse_peer};
 const struct syntax syntax_listen = {"address or path", parse_listen};
 const struct syntax syntax_ipv4 = {"IPv4 address", parse_ipv4};
 const struct syntax syntax_ipv6 = {"IPv6 address", parse_ipv6};
 const struct syntax syntax_server = {"address", parse_server};
 const struct syntax syntax_network = {"network", parse_network};
+const struct syntax syntax_trusted = {"network", parse_trusted};
+const struct syntax syntax_balancer = {"network", parse_balancer};

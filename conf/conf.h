@@ -29,7 +29,7 @@ struct conf_listen {
 	size_t proxy_count;         /* 0: clients come by themselves */
 };
 
-/* One network of trusted_networks, parsed. */
+/* A network, parsed. */
 struct conf_network {
 	char *text;
 	int family; /* AF_INET or AF_INET6 */

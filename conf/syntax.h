@@ -32,6 +32,8 @@ extern const struct syntax syntax_ipv4;
 extern const struct syntax syntax_ipv6;
 extern const struct syntax syntax_server;  /* numeric address, "@port" may follow */
 extern const struct syntax syntax_network; /* "10.0.0.0/8", "::1" */
+extern const struct syntax syntax_trusted; /* the same, wide enough for a site and no more */
+extern const struct syntax syntax_balancer; /* likewise */
 extern const struct syntax syntax_mail;    /* local@domain */
 extern const struct syntax syntax_name;    /* of a source or smarthost */
 extern const struct syntax syntax_label;   /* DKIM selector: labels of a DNS name */
@@ -42,7 +44,7 @@ extern const struct syntax syntax_date;    /* "YYYY-MM-DD", a day that exists */
  * file has to be, whatever its kind. */
 int syntax_clean(struct span text, struct why *why) ATTR_MUST_CHECK;
 
-/* A text that syntax_network has passed. */
+/* The network that TEXT is; with bits behind its length it is none. */
 int syntax_parse_network(struct span text, struct conf_network *network, struct why *why)
     ATTR_MUST_CHECK;
 

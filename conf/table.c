@@ -96,14 +96,14 @@ const struct table_row table_rows[] = {
     {"listen.auth", TABLE_FLAG, IN(listen, auth), .standard = "false", .sample = "true",
 	.sentence = "Offer login; away from the loopback only with TLS."},
     {"listen.proxy", TABLE_NETWORKS, TABLE_EMPTY, IN(listen, proxy),
-	.count = offsetof(struct conf_listen, proxy_count), .syntax = &syntax_network,
+	.count = offsetof(struct conf_listen, proxy_count), .syntax = &syntax_balancer,
 	.standard = "",
 	.sentence = "Balancers, that tell whose connection they pass on with a PROXY header "
 		    "(version 1 or 2). With some, nobody else is spoken to here, and where the "
 		    "header names no client (a health check), none is trusted."},
 
     {"trusted_networks", TABLE_NETWORKS, TABLE_EMPTY, MANY(trusted_networks, trusted_count),
-	.syntax = &syntax_network, .standard = "127.0.0.0/8 ::1",
+	.syntax = &syntax_trusted, .standard = "127.0.0.0/8 ::1",
 	.sentence = "Who may relay without login. Never a network that strangers are in."},
 
     {"tls", TABLE_GROUP, .sentence = "The certificate that listeners show."},

@@ -233,7 +233,8 @@ static void a_client_is_found_by_login_or_network(void **state)
 	struct conf_errors errors = {0};
 	struct conf *conf = conf_parse("clients = ( { name = \"shop\"; login = \"s@a.test\"; },"
 	    " { name = \"lan\"; networks = [ \"10.0.0.0/8\" ]; via = [ \"default\" ]; },"
-	    " { name = \"late\"; login = \"late@a.test\"; } );",
+	    " { name = \"late\"; login = \"late@a.test\"; },"
+	    " { name = \"rest\"; networks = [ \"0.0.0.0/0\", \"::/0\" ]; } );",
 	    "t", &errors);
 	assert_non_null(conf);
 	const struct conf_client *all = conf->clients;
@@ -245,6 +246,8 @@ static void a_client_is_found_by_login_or_network(void **state)
 	assert_null(conf_client_of(all, 2, NULL, AF_INET, outside));
 	assert_null(conf_client_of(all, 2, "S@a.test", AF_INET, outside));
 	assert_null(conf_client_of(all, 2, NULL, 0, NULL));
+	/* it says what they may do, not that they may relay: so it may be everybody */
+	assert_ptr_equal(conf_client_of(all, 4, NULL, AF_INET, outside), &all[3]);
 	assert_ptr_equal(all[1].via[0].source, &conf->sources[0]);
 	conf_free(conf);
 }

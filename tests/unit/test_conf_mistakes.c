@@ -118,6 +118,9 @@ static const char *const mistakes[][2] = {
     {"trusted_networks = [ \"::ffff:0:0/96\" ];",
 	"t:1: trusted_networks: \"::ffff:0:0/96\": would let strangers relay (an open relay); "
 	"expected at least /8\n"},
+    {"listen = ( { address = \"::\"; proxy = [ \"::/0\" ]; } );",
+	"t:1: listen.proxy: \"::/0\": would let strangers say who they are, and so relay; expected "
+	"at least /7\n"},
     {"trusted_networks = [ \"10.0.0.0/33\" ];",
 	"t:1: trusted_networks: \"10.0.0.0/33\": expected a number from 0 to 32 behind the "
 	"slash\n"},
