@@ -157,7 +157,7 @@ static void check_listen(const struct check *c, size_t i)
 		    "passwords would cross the network in the clear, expected "
 		    "tls = \"starttls\" or \"implicit\" here");
 	if (*l->address != '/' && l->tls != CONF_LISTEN_TLS_NONE &&
-	    !*conf->tls.certificate && !given(c, "tls.certificate"))
+	    !says(given(c, "tls.certificate")))
 		report_add(c->report, place(c, "listen.[%zu].tls", i), "listen.tls",
 		    "there is no certificate to show, expected "
 		    "tls = { certificate = \"...\"; key = \"...\"; } at the top level");
@@ -188,16 +188,16 @@ static void check_tls(const struct check *c)
 {
 	const struct conf_tls *tls = &c->conf->tls;
 
-	if (*tls->certificate && !*tls->key && !given(c, "tls.key"))
+	if (*tls->certificate && !says(given(c, "tls.key")))
 		report_add(c->report, place(c, "tls.certificate"), "tls.key",
 		    "is missing, a certificate is of no use without its key");
-	if (*tls->key && !*tls->certificate && !given(c, "tls.certificate"))
+	if (*tls->key && !says(given(c, "tls.certificate")))
 		report_add(c->report, place(c, "tls.key"), "tls.certificate",
 		    "is missing, a key is of no use without its certificate");
 	check_named_file(c, place(c, "tls.certificate"), "tls.certificate", tls->certificate, false);
 	check_named_file(c, place(c, "tls.key"), "tls.key", tls->key, true);
 	check_named_file(c, place(c, "tls.client_ca"), "tls.client_ca", tls->client_ca, false);
-	if (c->conf->certificate_count && !*tls->certificate && !given(c, "tls.certificate"))
+	if (c->conf->certificate_count && !says(given(c, "tls.certificate")))
 		report_add(c->report, place(c, "certificates"), "tls.certificate",
 		    "is missing; those in certificates stand beside it");
 }
@@ -348,10 +348,10 @@ static void check_smarthost(const struct check *c, size_t i)
 		s->tls = CONF_TLS_VERIFY;
 	if (!s->port)
 		s->port = s->tls == CONF_TLS_IMPLICIT ? 465 : 587;
-	if (*s->user && !given(c, "smarthosts.[%zu].password_file", i))
+	if (*s->user && !says(given(c, "smarthosts.[%zu].password_file", i)))
 		report_add(c->report, place(c, "smarthosts.[%zu].user", i),
 		    "smarthosts.password_file", "is missing, user needs one");
-	if (*s->password_file && !given(c, "smarthosts.[%zu].user", i))
+	if (*s->password_file && !says(given(c, "smarthosts.[%zu].user", i)))
 		report_add(c->report, place(c, "smarthosts.[%zu].password_file", i),
 		    "smarthosts.user", "is missing, password_file needs one");
 	bool clear = s->tls == CONF_TLS_NONE || s->tls == CONF_TLS_MAY;

@@ -177,6 +177,22 @@ static const char *const mistakes[][2] = {
     {"listen = ( { address = \"::\";\ntls = \"starttls\"; } );",
 	"t:2: listen.tls: there is no certificate to show, expected tls = { certificate = "
 	"\"...\"; key = \"...\"; } at the top level\n"},
+    {"listen = ( { address = \"127.0.0.1\";\ntls = \"starttls\"; auth = true; },\n"
+     "{ address = \"127.0.0.1\"; tls = \"implicit\"; } );\ntls = { certificate = \"\"; key = \"\"; };",
+	"t:2: listen.tls: there is no certificate to show, expected tls = { certificate = "
+	"\"...\"; key = \"...\"; } at the top level\n"
+	"t:3: listen.tls: there is no certificate to show, expected tls = { certificate = "
+	"\"...\"; key = \"...\"; } at the top level\n"},
+    {"tls = { certificate = \"/dev/null\"; key = \"\"; };",
+	"t:1: tls.key: is missing, a certificate is of no use without its key\n"
+	"t:1: tls.certificate: \"/dev/null\": is not a regular file\n"},
+    {"tls = { certificate = \"\"; key = \"/dev/null\"; };\n"
+     "certificates = ( { certificate = \"/dev/null\"; key = \"/dev/null\"; } );",
+	"t:1: tls.certificate: is missing, a key is of no use without its certificate\n"
+	"t:1: tls.key: \"/dev/null\": is not a regular file\n"
+	"t:2: tls.certificate: is missing; those in certificates stand beside it\n"
+	"t:2: certificates.certificate: \"/dev/null\": is not a regular file\n"
+	"t:2: certificates.key: \"/dev/null\": is not a regular file\n"},
     {"listen = ( { address = \"::\"; }, { address = \"::\"; port = 25; } );",
 	"t:1: listen.address: \"::\" with this port is listed twice\n"},
     {"domains = ( { name = \"a.jp\"; },\n{ name = \"A.JP\"; } );",
@@ -198,6 +214,12 @@ static const char *const mistakes[][2] = {
 	"without brackets; the port is a key of its own\n"},
     {"smarthosts = ( { name = \"s\"; host = \"h\"; user = \"u\"; } );",
 	"t:1: smarthosts.password_file: is missing, user needs one\n"},
+    {"smarthosts = ( { name = \"s\"; host = \"h\"; user = \"u\"; password_file = \"\"; },\n"
+     "{ name = \"t\"; host = \"h\"; user = \"\"; password_file = \"/dev/null\"; },\n"
+     "{ name = \"u\"; host = \"h\"; user = \"\"; password_file = \"\"; } );",
+	"t:1: smarthosts.password_file: is missing, user needs one\n"
+	"t:2: smarthosts.user: is missing, password_file needs one\n"
+	"t:2: smarthosts.password_file: \"/dev/null\": is not a regular file\n"},
     {"routes = ( { match = \"*\"; via = [ \"default\",\n\"ip9\" ]; } );",
 	"t:2: routes.via: \"ip9\" is neither a source nor a smarthost, expected one of "
 	"\"default\"\n"},
