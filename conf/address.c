@@ -34,6 +34,15 @@ bool syntax_is_loopback(const char *address)
 				 : family == AF_INET6 && memcmp(a, one, 16) == 0;
 }
 
+bool syntax_overlap(const char *one, const char *other)
+{
+	static const unsigned char all[16];
+	unsigned char a[16], b[16];
+	int family = parse_address(span_text(one), a);
+	return family && family == parse_address(span_text(other), b) &&
+	       (memcmp(a, b, 16) == 0 || memcmp(a, all, 16) == 0 || memcmp(b, all, 16) == 0);
+}
+
 static int add(struct buf *out, struct span text)
 {
 	buf_add(out, text.p, text.n);

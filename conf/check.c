@@ -97,16 +97,28 @@ static void complete_hostname(struct conf *conf)
 	buf_free(&host);
 }
 
+/* Without slashes at its end. */
+static struct span folder_name(const char *path)
+{
+	struct span name = span_text(path);
+	while (name.n > 1 && name.p[name.n - 1] == '/')
+		name.n--;
+	return name;
+}
+
 static void complete_top(const struct check *c)
 {
 	struct conf *conf = c->conf;
 	if (!*conf->hostname)
 		complete_hostname(conf);
-	size_t spool = strlen(conf->spool.path);
-	while (spool > 1 && conf->spool.path[spool - 1] == '/')
-		spool--;
+	struct span spool = folder_name(conf->spool.path);
+	if (spool.n && span_equal(spool, folder_name(conf->drop)))
+		report_add(c->report, place(c, "drop"), "drop",
+		    "\"%s\" is the spool, which nobody else may enter; expected a folder of its "
+		    "own",
+		    conf->drop);
 	if (!*conf->drop)
-		replace(&conf->drop, "%.*s-drop", (int)spool, conf->spool.path);
+		replace(&conf->drop, "%.*s-drop", (int)spool.n, spool.p);
 }
 
 static void complete_listen(const struct check *c)
@@ -130,6 +142,9 @@ static void complete_listen(const struct check *c)
 static void check_listen_socket(const struct check *c, size_t i)
 {
 	const struct conf_listen *l = &c->conf->listen[i];
+	if (strcmp(l->address, c->conf->control) == 0)
+		report_add(c->report, place(c, "listen.[%zu].address", i), "listen.address",
+		    "\"%s\" is the socket of control, expected one of its own", l->address);
 	if (l->port)
 		report_add(c->report, place(c, "listen.[%zu].port", i), "listen.port",
 		    "a Unix socket has no port, expected none");
@@ -139,6 +154,28 @@ static void check_listen_socket(const struct check *c, size_t i)
 	if (l->proxy_count)
 		report_add(c->report, place(c, "listen.[%zu].proxy", i), "listen.proxy",
 		    "no balancer has an address on a Unix socket, expected none");
+}
+
+/* The system gives a port once: 0.0.0.0 has it at each IPv4 address. */
+static void check_listen_twice(const struct check *c, size_t i)
+{
+	const struct conf_listen *l = &c->conf->listen[i];
+	const config_setting_t *at = place(c, "listen.[%zu].address", i);
+
+	if (!l->port && *l->address != '/')
+		return; /* it was refused */
+	for (const struct conf_listen *other = c->conf->listen; other < l; other++) {
+		if (other->port != l->port)
+			continue;
+		if (strcmp(other->address, l->address) == 0)
+			report_add(c->report, at, "listen.address",
+			    "\"%s\" with this port is listed twice", l->address);
+		else if (syntax_overlap(other->address, l->address))
+			report_add(c->report, at, "listen.address",
+			    "\"%s\" can not have this port, since \"%s\" has it already; expected "
+			    "one of them",
+			    l->address, other->address);
+	}
 }
 
 static void check_listen(const struct check *c, size_t i)
@@ -161,12 +198,7 @@ static void check_listen(const struct check *c, size_t i)
 		report_add(c->report, place(c, "listen.[%zu].tls", i), "listen.tls",
 		    "there is no certificate to show, expected "
 		    "tls = { certificate = \"...\"; key = \"...\"; } at the top level");
-	for (size_t j = 0; j < i; j++)
-		if (strcmp(conf->listen[j].address, l->address) == 0 &&
-		    conf->listen[j].port == l->port)
-			report_add(c->report, place(c, "listen.[%zu].address", i),
-			    "listen.address", "\"%s\" with this port is listed twice",
-			    l->address);
+	check_listen_twice(c, i);
 }
 
 static void report_file_why(const struct check *c, const config_setting_t *at,

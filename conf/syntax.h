@@ -51,4 +51,8 @@ int syntax_parse_network(struct span text, struct conf_network *network, struct 
 /* Is the numeric address of this machine only (127/8, ::1)? */
 bool syntax_is_loopback(const char *address);
 
+/* Are both numeric addresses of one family, and the same (however written), or one of
+ * them all that there are ("0.0.0.0", "::")? A path is no address. */
+bool syntax_overlap(const char *one, const char *other);
+
 #endif

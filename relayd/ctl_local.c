@@ -64,7 +64,7 @@ static void print_good(const struct ctl *ctl, const char *file, const struct set
 {
 	json_t *warnings = json_array();
 	settings_warn(settings, keep_warning, warnings);
-	settings_warn_of_logins(settings, keep_warning, warnings);
+	settings_warn_of_clients(settings, keep_warning, warnings);
 	settings_warn_of_machine(settings, keep_warning, warnings);
 	if (ctl->json) {
 		ctl_print_json(json_pack("{s:s,s:b,s:o}", "file", file, "good", 1, "warnings", warnings));

@@ -351,7 +351,7 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings,
 	listen_start(d->listen, d->intake, settings);
 	mem_trim(); /* reading rules, keys and the spool has left holes */
 	settings_warn(settings, log_warning, NULL);
-	settings_warn_of_logins(settings, log_warning, NULL);
+	settings_warn_of_clients(settings, log_warning, NULL);
 	timer_init(&d->daily, d->loop, look_daily, d);
 	timer_start(&d->daily, DAY_MS);
 	log_text(LOG_LEVEL_INFO, "relayd " RELAYD_VERSION " is ready: %zu messages in the queue",
@@ -461,7 +461,7 @@ static int load_anew(struct daemon *d, struct asker *asker, struct conf_errors *
 	settings_unref(d->settings);
 	d->settings = fresh;
 	settings_warn(fresh, warn, asker);
-	settings_warn_of_logins(fresh, warn, asker);
+	settings_warn_of_clients(fresh, warn, asker);
 	mem_trim(); /* as at the start, and the old settings have gone */
 	log_text(LOG_LEVEL_INFO, "reload: %s is in force", d->file);
 	return 0;

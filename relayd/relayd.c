@@ -181,7 +181,7 @@ static int with_configuration(int mode, const char *file)
 		buf_free(&text);
 	} else {
 		settings_warn(settings, print_warning, NULL);
-		settings_warn_of_logins(settings, print_warning, NULL);
+		settings_warn_of_clients(settings, print_warning, NULL);
 		settings_warn_of_machine(settings, print_warning, NULL);
 		printf("%s: the configuration is good\n", file);
 	}

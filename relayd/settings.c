@@ -167,7 +167,7 @@ static void look_at_certificate(void *arg, const char *name, int64_t until_s)
 
 static void ATTR_PRINTF(2, 3) warn(const struct warning *warning, const char *format, ...)
 {
-	char text[1024]; /* one name of the configuration at most */
+	char text[3 * 4096 + 512]; /* three texts of the configuration at most */
 	va_list args;
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
@@ -227,24 +227,70 @@ void settings_warn(const struct settings *s, void (*fn)(void *arg, const char *t
 		tls_server_each(s->server_tls, look_at_certificate, &warning);
 }
 
-void settings_warn_of_logins(const struct settings *s, void (*fn)(void *arg, const char *text),
-    void *arg)
+static bool is_under_any(const char *domain, char *const *list, size_t count)
 {
-	const struct conf *conf = s->conf;
+	for (size_t i = 0; i < count; i++)
+		if (span_is_under(span_text(domain), span_text(list[i])))
+			return true;
+	return false;
+}
+
+/* From is checked against each of the three: from, domains of the client, and ours. */
+static void look_at_from(const struct conf *conf, const struct conf_client *client,
+    const struct warning *warning)
+{
+	bool any = conf->domain_count == 0 || conf->foreign_from == CONF_FOREIGN_FROM_PASS;
+	for (size_t i = 0; i < client->from_count; i++) {
+		const char *name = strrchr(client->from[i], '@') + 1;
+		bool ours = any ||
+			    conf_domain_of(conf->domains, conf->domain_count, name, strlen(name));
+		bool own = !client->domain_count ||
+			   is_under_any(name, client->domains, client->domain_count);
+		if (!own || !ours)
+			warn(warning,
+			    "clients: \"%s\" may have \"%s\" in From, but mail with it is refused, "
+			    "since \"%s\" is not in %s, nor under one of them", client->name,
+			    client->from[i], name, ours ? "its domains" : "domains");
+	}
+}
+
+/* Of entries for one login the first is taken. */
+static void look_at_clients(const struct conf *conf, const struct warning *warning)
+{
+	for (size_t i = 0; i < conf->client_count; i++) {
+		const struct conf_client *client = &conf->clients[i];
+		const struct conf_client *first =
+		    conf_client_of(conf->clients, i, client->login, 0, NULL);
+		if (first)
+			warn(warning,
+			    "clients: \"%s\" is never taken, since \"%s\" stands before it and is for "
+			    "the same login, \"%s\"", client->name, first->name, client->login);
+		look_at_from(conf, client, warning);
+	}
+}
+
+static void look_for_logins(const struct conf *conf, const struct warning *warning)
+{
 	struct buf text = {0};
 	struct users *users = takes_logins(conf) ? users_load(conf->users, NULL, &text) : NULL;
 	for (size_t i = 0; users && i < conf->client_count; i++) {
 		const struct conf_client *client = &conf->clients[i];
-		if (!client->login[0] || client->certificate_count ||
-		    users_find(users, client->login))
-			continue;
-		buf_clear(&text);
-		buf_addf(&text, "clients: \"%s\" is for the login \"%s\", which %s does not have; "
-		    "do: relayctl user add %s", client->name, client->login, conf->users, client->login);
-		fn(arg, buf_text(&text));
+		if (client->login[0] && !client->certificate_count &&
+		    !users_find(users, client->login))
+			warn(warning, "clients: \"%s\" is for the login \"%s\", which %s does not "
+				      "have; do: relayctl user add %s", client->name, client->login,
+			    conf->users, client->login);
 	}
 	users_free(users);
 	buf_free(&text);
+}
+
+void settings_warn_of_clients(const struct settings *s, void (*fn)(void *arg, const char *text),
+    void *arg)
+{
+	struct warning warning = {fn, arg};
+	look_at_clients(s->conf, &warning);
+	look_for_logins(s->conf, &warning);
 }
 
 static void look_for_group(const char *key, const char *name, const struct warning *warning)

@@ -50,8 +50,9 @@ void settings_warn(const struct settings *settings, void (*fn)(void *arg, const 
     void *arg);
 
 /* The same of what is only looked at when the configuration is loaded: entries of
- * clients whose login is not in the users' file. Reads that file. */
-void settings_warn_of_logins(const struct settings *settings,
+ * clients that come to nothing, since another one is for the same login, the users' file
+ * does not have it, or what they may have in From is refused. Reads that file. */
+void settings_warn_of_clients(const struct settings *settings,
     void (*fn)(void *arg, const char *text), void *arg);
 
 /* What only a start would find: a user or group that this machine does not have. */

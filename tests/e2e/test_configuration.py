@@ -24,6 +24,27 @@ class Configuration(unittest.TestCase):
                 self.assertEqual(done.returncode, 74, option)
                 self.assertIn("relayd: output: No space left on device", done.stderr)
 
+    def warnings(self, relay):
+        done = self.run_relayd(relay, "-t")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stderr.splitlines()
+
+    def test_entries_of_clients_that_come_to_nothing(self):
+        clients = ({"name": "a", "login": "x"}, {"name": "b", "login": "x"},
+                   {"name": "c", "login": "y", "from": ["me@example.jp", "q@stranger.test"]},
+                   {"name": "d", "login": "z", "domains": ["a.example.jp"], "from": ["me@b.example.jp", "me@a.example.jp"]})
+        relay = self.relay(clients=clients)
+        self.assertEqual(self.warnings(relay), [
+            'warning: clients: "b" is never taken, since "a" stands before it and is for the same login, "x"',
+            'warning: clients: "c" may have "q@stranger.test" in From, but mail with it is refused, since '
+            '"stranger.test" is not in domains, nor under one of them',
+            'warning: clients: "d" may have "me@b.example.jp" in From, but mail with it is refused, since '
+            '"b.example.jp" is not in its domains, nor under one of them'])
+        # whose From is passed may be anybody's
+        relay.change(foreign_from="pass", clients=clients[2:3])
+        relay.write_conf()
+        self.assertEqual(self.warnings(relay), [])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -193,6 +193,19 @@ static const char *const mistakes[][2] = {
 	"t:2: tls.certificate: is missing; those in certificates stand beside it\n"
 	"t:2: certificates.certificate: \"/dev/null\": is not a regular file\n"
 	"t:2: certificates.key: \"/dev/null\": is not a regular file\n"},
+    {"control = \"/run/a.sock\";\nlisten = ( { address = \"/run/b.sock\"; },\n"
+     "{ address = \"/run/a.sock\"; } );",
+	"t:3: listen.address: \"/run/a.sock\" is the socket of control, expected one of its own\n"},
+    {"listen = ( { address = \"0.0.0.0\"; },\n{ address = \"127.0.0.1\"; }, { address = \"::\"; },\n"
+     "{ address = \"127.0.0.1\"; port = 2525; }, { address = \"::1\"; port = 2525; },\n"
+     "{ address = \"0:0::1\"; port = 2525; } );",
+	"t:2: listen.address: \"127.0.0.1\" can not have this port, since \"0.0.0.0\" has it "
+	"already; expected one of them\n"
+	"t:4: listen.address: \"0:0::1\" can not have this port, since \"::1\" has it already; "
+	"expected one of them\n"},
+    {"spool = \"/var/spool/x/\";\ndrop = \"/var/spool/x\";",
+	"t:2: drop: \"/var/spool/x\" is the spool, which nobody else may enter; expected a folder "
+	"of its own\n"},
     {"listen = ( { address = \"::\"; }, { address = \"::\"; port = 25; } );",
 	"t:1: listen.address: \"::\" with this port is listed twice\n"},
     {"domains = ( { name = \"a.jp\"; },\n{ name = \"A.JP\"; } );",
