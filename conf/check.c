@@ -123,7 +123,7 @@ static void complete_top(const struct check *c)
 
 static void complete_listen(const struct check *c)
 {
-	static const char *const addresses[] = {"127.0.0.1", "/run/relayd/submit.sock"};
+	static const char *const addresses[] = {"127.0.0.1", CONF_SUBMIT};
 	struct conf *conf = c->conf;
 
 	if (!given(c, "listen")) {

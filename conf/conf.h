@@ -330,6 +330,7 @@ struct conf *conf_parse(const char *text, const char *file, struct conf_errors *
 char *conf_find_control(const char *file, struct conf_errors *errors);
 
 #define CONF_CONTROL "/run/relayd/control.sock" /* the default of it */
+#define CONF_SUBMIT "/run/relayd/submit.sock"   /* where relay-sendmail connects */
 
 void conf_free(struct conf *conf);
 

@@ -81,8 +81,10 @@ const struct table_row table_rows[] = {
 		    "from relay-sendmail are always repaired."},
 
     {"listen", TABLE_LIST, TABLE_EMPTY, MANY(listen, listen_count), ITEMS(listen),
-	.standard_says = "127.0.0.1 port 25, and /run/relayd/submit.sock for relay-sendmail",
-	.sentence = "Where clients connect."},
+	.standard_says = "127.0.0.1 port 25, and " CONF_SUBMIT " for relay-sendmail",
+	.sentence = "Where clients connect. A list of your own replaces both of the default: keep "
+		    "the socket in it, or relay-sendmail has only the drop folder, and whoever "
+		    "sends hears of no error."},
     {"listen.address", TABLE_TEXT, TABLE_REQUIRED, IN(listen, address),
 	.syntax = &syntax_listen, .sample = "0.0.0.0",
 	.sentence = "A numeric address (0.0.0.0 and :: are all), or the absolute path of a "

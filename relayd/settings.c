@@ -187,6 +187,17 @@ static void look_at_names(const struct conf *conf, const struct warning *warning
 			      "mended");
 }
 
+/* An own list replaces the default one, and its second entry is easily forgotten. */
+static void look_at_listen(const struct conf *conf, const struct warning *warning)
+{
+	for (size_t i = 0; i < conf->listen_count; i++)
+		if (conf->listen[i].address[0] == '/')
+			return;
+	warn(warning, "listen: there is no Unix socket, so relay-sendmail on this machine only "
+		      "leaves messages in the drop folder, and who sends is not told what is wrong "
+		      "with them; expected { address = \"" CONF_SUBMIT "\"; } among the others");
+}
+
 /* A slip in the year would keep it at the pace of the first day for ever. */
 static void look_at_sources(const struct conf *conf, const struct warning *warning)
 {
@@ -221,6 +232,7 @@ void settings_warn(const struct settings *s, void (*fn)(void *arg, const char *t
 {
 	struct warning warning = {fn, arg};
 	look_at_names(s->conf, &warning);
+	look_at_listen(s->conf, &warning);
 	look_at_sources(s->conf, &warning);
 	look_at_routes(s->conf, &warning);
 	if (s->server_tls)

@@ -43,9 +43,9 @@ SSL_CTX *settings_client_may(struct settings *settings, struct why *why);
 SSL_CTX *settings_client_verify(struct settings *settings, struct why *why);
 SSL_CTX *settings_client_dane(struct settings *settings, struct why *why);
 
-/* What works, but not well or not for long: a name that receivers refuse, no domains, a
- * source that is still to begin, a route that is never taken, a certificate that ends
- * within three weeks. One line of text each, for people. */
+/* What works, but not well or not for long: a name that receivers refuse, no domains, no
+ * socket for relay-sendmail, a source that is still to begin, a route that is never taken,
+ * a certificate that ends within three weeks. One line of text each, for people. */
 void settings_warn(const struct settings *settings, void (*fn)(void *arg, const char *text),
     void *arg);
 

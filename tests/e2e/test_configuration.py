@@ -1,8 +1,12 @@
 """What relayd and relayctl say of a configuration, by the real programs."""
+import glob
+import os
+import re
 import subprocess
 import unittest
 
 from harness import Relay
+from harness.relay import ROOT
 
 
 class Configuration(unittest.TestCase):
@@ -44,6 +48,16 @@ class Configuration(unittest.TestCase):
         relay.change(foreign_from="pass", clients=clients[2:3])
         relay.write_conf()
         self.assertEqual(self.warnings(relay), [])
+
+    def test_lists_that_are_shown_keep_the_socket_of_relay_sendmail(self):
+        shown = 0
+        for name in [*glob.glob("conf/examples/*", root_dir=ROOT), "README.md", "relayd/man/relayd.conf.5.tail"]:
+            with open(os.path.join(ROOT, name)) as f:
+                text = re.sub("(?m)^#", "", f.read())
+            for entries in re.findall(r"\blisten = \((.*?)\);", text, re.DOTALL):
+                shown += 1
+                self.assertIn('{ address = "/run/relayd/submit.sock"; }', entries, name)
+        self.assertGreater(shown, 4)
 
 
 if __name__ == "__main__":

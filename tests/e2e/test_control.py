@@ -823,6 +823,7 @@ class Local(Control):
         """An empty file on a machine without a full name, and what only a start would find."""
         relay = self.relay()
         relay.change(hostname="web01", domains=(), return_path={"default_domain": ""},
+                     listen=({"address": "127.0.0.1", "port": relay.port},),
                      control_group="nosuchgroup", user="nosuchuser",
                      sources=({"name": "default", "since": "2962-11-01"},), routes=(
                          {"match": "a.test", "via": ["default"]}, {"match": "*", "via": ["default"]},
@@ -830,6 +831,7 @@ class Local(Control):
         del relay.settings["return_path"]
         relay.write_conf()
         expected = [r"hostname: \"web01\" .*expected one like", "domains: there are none, so no mail is signed",
+                    r"listen: there is no Unix socket.*expected { address = \"/run/relayd/submit.sock\"; }",
                     r"sources: \"default\" begins to send on 2962-11-01 only",
                     r"routes: the one with match = \"b\.test\" is never taken",
                     r"user: there is no user \"nosuchuser\"", r"control_group: .* groupadd nosuchgroup"]
@@ -848,7 +850,7 @@ class Local(Control):
             relay.change(**{key: ""})
         relay.start()
         said = [row["value"] for row in relay.ctl("status") if row["what"] == "warning"]
-        self.assertEqual([f"warning: {line}" for line in said], warnings[:4])
+        self.assertEqual([f"warning: {line}" for line in said], warnings[:5])
 
     @unittest.skipIf(os.geteuid(), "needs root, to ask as somebody else")
     def test_who_checks_is_not_who_reads(self):

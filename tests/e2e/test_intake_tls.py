@@ -24,7 +24,8 @@ class TlsCase(Case):
         relay = self.relay(tls={"certificate": self.pem, "key": self.key_file, **settings.pop("tls", {})},
                            **settings)
         relay.change(listen=({"address": "127.0.0.1", "port": relay.port, "tls": "starttls"},
-                             {"address": "127.0.0.1", "port": self.implicit, "tls": "implicit"}))
+                             {"address": "127.0.0.1", "port": self.implicit, "tls": "implicit"},
+                             {"address": relay.submit}))
         return relay.start()
 
     def anyone(self, **options):
