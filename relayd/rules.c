@@ -18,7 +18,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* No folder is no user's rules; one that can not be read is a fault. */
+/* No folder is no user's rules; one that can not be read whole is a fault. */
 static int add_user_files(struct texts *files, const char *configuration, struct buf *errors)
 {
 	const char *slash = strrchr(configuration, '/');
@@ -31,12 +31,18 @@ static int add_user_files(struct texts *files, const char *configuration, struct
 		buf_addf(errors, "%s: can not be read: %s\n", buf_text(&folder), strerror(errno));
 		result = -1;
 	}
-	for (struct dirent *e = dir ? readdir(dir) : NULL; e && files->count < USER_FILES_MAX;
-	     e = readdir(dir)) {
+	for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
 		size_t n = strlen(e->d_name);
 		struct buf name = {0};
 		if (e->d_name[0] == '.' || n < 6 || strcmp(e->d_name + n - 5, ".conf") != 0)
 			continue;
+		if (files->count == USER_FILES_MAX) {
+			buf_addf(errors,
+			    "%s: has more than %d files; put the rules of several into one\n",
+			    buf_text(&folder), USER_FILES_MAX);
+			result = -1;
+			break;
+		}
 		buf_addf(&name, "%s/%s", buf_text(&folder), e->d_name);
 		texts_add(files, buf_take(&name, NULL));
 	}

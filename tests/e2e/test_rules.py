@@ -1,5 +1,6 @@
 """Rules of the administrator's own: they come first, and a broken file changes nothing."""
 import os
+import subprocess
 import unittest
 
 from harness import Behaviour, wait_until
@@ -14,10 +15,10 @@ OWN = """rules = (
 
 
 class Rules(Case):
-    def write(self, relay, text):
+    def write(self, relay, text, name="own.conf"):
         folder = os.path.join(relay.folder, "replies.d")
         os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, "own.conf"), "w") as f:
+        with open(os.path.join(folder, name), "w") as f:
             f.write(text)
 
     def test_own_rules_come_first_and_a_broken_file_changes_nothing(self):
@@ -41,6 +42,18 @@ class Rules(Case):
         relay.wait_log("result=failed .*verdict=unknown-recipient")
         wait_until(lambda: not relay.ctl("queue", "list", "--domain", "dest.test"),
                    what="the end of the message")
+
+    def test_more_files_than_are_read_are_a_mistake(self):
+        relay = self.relay()
+        for i in range(201):
+            self.write(relay, "rules = ( );\n", f"{i}.conf")
+        relay.write_conf()
+        check = [relay.program("relayd"), "-t", "-f", relay.conf]
+        done = subprocess.run(check, env=relay.env, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 78)
+        self.assertRegex(done.stderr, "^/.*/replies.d: has more than 200 files; ")
+        os.unlink(os.path.join(relay.folder, "replies.d", "0.conf"))
+        self.assertEqual(subprocess.run(check, env=relay.env, capture_output=True, timeout=60).returncode, 0)
 
 
 if __name__ == "__main__":
