@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Collecting the mistakes of a configuration, and handing them out in the
- * order of the file. Internal to conf/.
+ * order of the file. For conf/, and what scan.h finds in rule files.
  */
 #ifndef CONF_REPORT_H
 #define CONF_REPORT_H

@@ -257,6 +257,15 @@ void scan_hint(struct span text, unsigned line, struct buf *out)
 		buf_add_text(out, "expected key = value; with texts in quotes");
 }
 
+unsigned scan_include(struct span text)
+{
+	struct scan s = {text, 1};
+	for (struct token t = next_token(&s); t.kind != KIND_END; t = next_token(&s))
+		if (t.kind == KIND_WORD && span_starts_nocase(t.text, "@include"))
+			return t.line;
+	return 0;
+}
+
 /* Does libconfig hold another number than WORD says? */
 static bool wraps(struct span word)
 {

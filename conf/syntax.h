@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The kinds of text that the configuration holds: host names, mail addresses,
  * networks, dates. Each is checked and brought into one written form (lower
- * case, A-labels). Pure: nothing is looked up, no file is opened. Internal to
- * conf/.
+ * case, A-labels). Pure: nothing is looked up, no file is opened. For conf/, and
+ * for rule files, which have patterns of host names, too.
  */
 #ifndef CONF_SYNTAX_H
 #define CONF_SYNTAX_H

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "conf/scan.h"
 #include "queue/rules_values.h"
 #include "relayd/base/mem.h"
 
@@ -101,6 +102,42 @@ static void syntax_fault(struct reading *r, const config_t *config)
 	r->faults++;
 }
 
+/* Faults are told by the line of the file, and an included one has lines of its own. */
+static bool includes(struct reading *r, struct span text)
+{
+	unsigned line = scan_include(text);
+	if (!line)
+		return false;
+	rules_error(r->errors, r->file, line, NULL,
+	    "@include is not known in rule files; put the other file beside this one");
+	r->faults++;
+	return true;
+}
+
+static void tell_numbers(struct reading *r)
+{
+	struct conf_errors errors = {0};
+	if (r->numbers.count == 0)
+		return;
+	r->faults += r->numbers.count;
+	report_finish(&r->numbers, &errors);
+	buf_add_text(r->errors, buf_text(&errors.text));
+	conf_errors_free(&errors);
+}
+
+/* TEXT ends with a NUL. */
+static void read_text(struct reading *r, struct span text, config_t *config)
+{
+	if (config_read_string(config, text.p) == CONFIG_FALSE) {
+		syntax_fault(r, config);
+		return;
+	}
+	r->numbers.file = r->file;
+	scan_numbers(&r->numbers, NULL, text);
+	read_tree(r, config);
+	tell_numbers(r);
+}
+
 int rules_read(
     struct verdict_rules *rules, struct span text, const char *name, struct buf *errors)
 {
@@ -115,13 +152,8 @@ int rules_read(
 	}
 	char *copy = mem_copy(text.p, text.n);
 	config_init(&config);
-	if (strstr(copy, "@include"))
-		reading_fault(&r, NULL, "@include is not known in rule files; put the other file "
-					"beside this one");
-	else if (config_read_string(&config, copy))
-		read_tree(&r, &config);
-	else
-		syntax_fault(&r, &config);
+	if (!includes(&r, text))
+		read_text(&r, (struct span){copy, text.n}, &config);
 	config_destroy(&config);
 	mem_free(copy);
 	return r.faults ? -1 : 0;

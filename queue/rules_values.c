@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "conf/syntax.h"
 #include "conf/units.h"
 #include "relayd/base/mem.h"
 
@@ -111,6 +112,8 @@ void reading_count(struct reading *r, const config_setting_t *setting, void *to)
 {
 	int type = config_setting_type(setting);
 	long long n = config_setting_get_int64(setting);
+	if (report_has(&r->numbers, setting))
+		return;
 	if ((type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) || n < 1 || n > 1000000)
 		reading_fault(r, setting, "%s: expected a number, 1 to 1000000",
 		    config_setting_name(setting));
@@ -179,9 +182,12 @@ void reading_names(struct reading *r, const config_setting_t *setting, void *to)
 	for (int i = 0; i < n; i++) {
 		const config_setting_t *item = config_setting_get_elem(setting, (unsigned)i);
 		struct span text = reading_text(r, item);
-		if (text.n == 0 || text.n > 255 || !span_is_ascii(text))
-			fault_value(r, item, text, "a host name, or *.name for all below it");
-		texts_add(names, span_dup(text));
+		struct buf pattern = {0};
+		if (text.n == 0 || syntax_clean(text, NULL) < 0 ||
+		    syntax_pattern.parse(text, &pattern, NULL) < 0)
+			fault_value(r, item, text,
+			    "a host name without a dot at its end, or *.name for all below it");
+		texts_add(names, buf_take(&pattern, NULL));
 	}
 }
 

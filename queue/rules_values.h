@@ -5,6 +5,7 @@
 #ifndef QUEUE_RULES_VALUES_H
 #define QUEUE_RULES_VALUES_H
 
+#include "conf/report.h"
 #include "queue/rules.h"
 
 struct reading {
@@ -13,6 +14,7 @@ struct reading {
 	const char *name;    /* of the rule or provider, as it may be shown; "" not known yet */
 	struct buf *errors;
 	size_t faults;
+	struct report numbers; /* those of the file that libconfig has wrapped */
 };
 
 /* Something is wrong at SETTING (NULL: with the file). */

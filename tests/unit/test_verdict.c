@@ -402,8 +402,49 @@ static const struct {
 	"connections: expected a number"},
     {"providers = ( { id = \"p\"; mx = [ \"*.p\" ]; speed = 1; } );",
 	"\"speed\" is no key of a provider"},
-    {"@include \"/etc/passwd\"\n", "@include is not known"},
+    {"providers = ( { id = \"p\"; mx = [ \"*.p\" ];\n connections = 4294967297; } );",
+	"x.conf:2: connections: 4294967297 is too large a number"},
+    {"providers = ( { id = \"p\"; mx = [ \"mx.*.example.com\" ]; } );",
+	"mx: \"mx.*.example.com\": expected a host name"},
+    {"providers = ( { id = \"p\"; mx = [ \"*.p\",\n\"two words\" ]; } );",
+	"x.conf:2: mx: \"two words\": expected a host name"},
+    {"providers = ( { id = \"p\"; mx = [ \"mx.example.com.\" ]; } );", "without a dot at its end"},
+    {"rules = ( { id = \"a\"; mx = [ \"a\\x01b\" ]; category = \"policy\"; examples = [ \"550 x\" ]; } );",
+	"rule a: mx: \"a\\x01b\": expected a host name"},
+    {"rules = ( );\n@include \"/etc/passwd\"\n", "x.conf:2: @include is not known"},
 };
+
+/* A number that wraps is told once, with what the file says. */
+static void test_wrapped(void **state)
+{
+	(void)state;
+	struct verdict_rules *rules = rules_new();
+	struct buf errors = {0};
+	static const char text[] =
+	    "providers = ( { id = \"p\"; mx = [ \"*.p\" ]; per_minute = 99999999999; } );";
+	assert_int_equal(rules_read(rules, span_text(text), "x.conf", &errors), -1);
+	assert_string_equal(buf_text(&errors), "x.conf:1: per_minute: 99999999999 is too large a "
+					       "number, expected at most 2147483647\n");
+	buf_free(&errors);
+	verdict_free(rules);
+}
+
+/* What is said of @include, and what only looks like one, includes nothing. */
+static void test_include_in_comments(void **state)
+{
+	(void)state;
+	struct verdict_rules *rules = rules_new();
+	struct buf errors = {0};
+	static const char text[] =
+	    "# @include \"/nonexistent\"\n/*\n@include \"/nonexistent\"\n*/\n"
+	    "rules = ( { id = \"a\"; text = [ \"\n@include \\\"x\" ]; category = \"policy\";\n"
+	    "examples = [ \"550 @include \\\"x\" ]; } );\n";
+	assert_int_equal(rules_read(rules, span_text(text), "x.conf", &errors), 0);
+	assert_string_equal(buf_text(&errors), "");
+	assert_int_equal(rules->rule_count, 1);
+	buf_free(&errors);
+	verdict_free(rules);
+}
 
 static void test_broken(void **state)
 {
@@ -624,6 +665,8 @@ int main(void)
 	    cmocka_unit_test(test_safe),
 	    cmocka_unit_test(test_examples),
 	    cmocka_unit_test(test_broken),
+	    cmocka_unit_test(test_wrapped),
+	    cmocka_unit_test(test_include_in_comments),
 	    cmocka_unit_test(test_files),
 	    cmocka_unit_test(test_regex),
 	    cmocka_unit_test(test_hostile),
