@@ -125,6 +125,22 @@ static int get_password(bool generate, struct buf *password, struct why *why)
 
 /* ---- commands ---- */
 
+/* Other lines of the file may be broken: that is told in any case. */
+static int change_file(const struct place *place, enum users_change change, const char *name,
+    const char *line, struct why *why)
+{
+	struct buf broken = {0};
+	int result =
+	    users_file_change(place->file, change, name, line, place->owner, &broken, why);
+	fputs(buf_text(&broken), stderr);
+	if (result == 0 && broken.len)
+		fprintf(stderr,
+		    "relayctl: %s is changed, but not in force until these lines are mended\n",
+		    place->file);
+	buf_free(&broken);
+	return result;
+}
+
 static int set_password(const struct ctl *ctl, const struct place *place, const char *name,
     bool generate)
 {
@@ -138,8 +154,7 @@ static int set_password(const struct ctl *ctl, const struct place *place, const 
 	if (result == 0)
 		result = users_make_line(name, buf_text(&password), &line, &why);
 	if (result == 0)
-		result = users_file_change(place->file, change, name, buf_text(&line), place->owner,
-		    &why);
+		result = change_file(place, change, name, buf_text(&line), &why);
 	if (result == 0 && generate && ctl->json)
 		ctl_print_json(
 		    json_pack("{s:s,s:s}", "user", name, "password", buf_text(&password)));
@@ -159,7 +174,7 @@ static int change_user(const struct ctl *ctl, const struct place *place)
 		return ctl_usage(ctl);
 	if (ctl->command != CMD_USER_REMOVE)
 		return set_password(ctl, place, ctl->argv[0], generate);
-	if (users_file_change(place->file, USERS_REMOVE, ctl->argv[0], NULL, place->owner, &why) < 0)
+	if (change_file(place, USERS_REMOVE, ctl->argv[0], NULL, &why) < 0)
 		return ctl_complain(&why);
 	return CTL_OK;
 }

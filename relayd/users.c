@@ -156,17 +156,18 @@ static int fill(struct entry *entry, const struct users *users, struct span line
 	if (users_check_name(entry->user.name, why) < 0)
 		return -1;
 	if (users_find(users, entry->user.name))
-		return why_set(why, WHY_PERM, "the name is there already");
+		return why_set(why, WHY_PERM,
+		    "the name is there already; do: relayctl user passwd %s", entry->user.name);
 	if (!is_hash(hash))
 		return why_set(why, WHY_PERM,
 		    "expected a yescrypt ($y$) or scrypt ($7$) hash behind the name; do: relayctl user "
-		    "passwd");
+		    "passwd %s", entry->user.name);
 	entry->user.hash = span_dup(hash);
 	entry->user.has_keys = line.n > 0;
 	if (line.n && !parse_keys(line, &entry->user.keys))
 		return why_set(why, WHY_PERM,
 		    "expected SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY behind the hash, or "
-		    "nothing; do: relayctl user passwd");
+		    "nothing; do: relayctl user passwd %s", entry->user.name);
 	return 0;
 }
 
@@ -254,10 +255,9 @@ static int read_all(int fd, const struct stat *st, struct buf *text, struct why 
 	return 0;
 }
 
-/* 1: there is no file. */
-static int read_file(const char *file, struct stat *st, struct buf *text, struct why *why)
+int users_read(const char *file, int flags, struct stat *st, struct buf *text, struct why *why)
 {
-	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int fd = open(file, flags | O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0 && errno == ENOENT)
 		return 1;
 	if (fd < 0)
@@ -278,7 +278,7 @@ struct users *users_load(const char *file, struct stat *st, struct buf *errors)
 	struct stat own = {0};
 	struct buf text = {0};
 	struct why why = {0};
-	if (read_file(file, &own, &text, &why) < 0)
+	if (users_read(file, 0, &own, &text, &why) < 0)
 		buf_addf(errors, "%s: %s\n", file, why.text);
 	else
 		users = users_parse(span_buf(&text), file, errors);

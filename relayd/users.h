@@ -40,6 +40,11 @@ void users_free(struct users *users); /* NULL is fine */
  * for no file. */
 struct users *users_load(const char *file, struct stat *st, struct buf *errors);
 
+/* The text of the file alone; FLAGS as O_NOFOLLOW, or 0. 0; 1: there is none; -1: WHY, that
+ * does not name it. TEXT has hashes: the caller wipes it. */
+int users_read(const char *file, int flags, struct stat *st, struct buf *text, struct why *why)
+    ATTR_MUST_CHECK;
+
 size_t users_count(const struct users *users);
 const struct user *users_at(const struct users *users, size_t index); /* as in the file */
 const struct user *users_find(const struct users *users, const char *name); /* NULL: none */

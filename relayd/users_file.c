@@ -45,28 +45,11 @@ static int open_folder(struct change *c, struct why *why)
 	return result;
 }
 
-static int read_old(struct change *c, struct why *why)
+/* REAL: links have been followed already. */
+static int read_old(struct change *c, bool real, struct why *why)
 {
-	struct buf errors = {0};
-	struct users *users = users_load(c->file, &c->st, &errors);
-	if (!users) {
-		why_set(why, WHY_LOCAL, "%.*s", (int)strcspn(buf_text(&errors), "\n"), buf_text(&errors));
-		buf_free(&errors);
-		return -1;
-	}
-	users_free(users);
-	if (c->st.st_ino == 0)
-		return 0;
-	int fd = openat(c->folder, c->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	ssize_t n = fd < 0 ? -1 : read(fd, buf_room(&c->old, (size_t)c->st.st_size), (size_t)c->st.st_size);
-	int error = errno;
-	if (fd >= 0)
-		close(fd);
-	if (n < 0)
-		return why_errno(why, WHY_LOCAL, error, "%s", c->file);
-	if (n != (ssize_t)c->st.st_size)
-		return why_set(why, WHY_LOCAL, "%s: it was changed meanwhile", c->file);
-	c->old.len = (size_t)n;
+	if (users_read(c->file, real ? O_NOFOLLOW : 0, &c->st, &c->old, why) < 0)
+		return why_prefix(why, "%s", c->file);
 	return 0;
 }
 
@@ -79,7 +62,14 @@ static void add_secret(struct buf *out)
 	buf_add_byte(out, '\n');
 }
 
-/* Copy all lines but NAME's, which becomes LINE. Result: was it there? */
+/* A comment, an empty line and the secret are nobody's. */
+static bool is_user(struct span line)
+{
+	return line.n && line.p[0] != '#' && line.p[0] != ':';
+}
+
+/* Copy all lines but NAME's, whatever is wrong with it and however often it is there: it
+ * becomes LINE. Result: was it there? */
 static bool edit(struct change *c, const char *name, const char *line)
 {
 	struct span rest = span_buf(&c->old);
@@ -87,13 +77,15 @@ static bool edit(struct change *c, const char *name, const char *line)
 	bool found = false;
 	while (rest.n) {
 		struct span old = span_cut(&rest, '\n');
-		bool own = old.n > n && memcmp(old.p, name, n) == 0 && old.p[n] == ':';
+		bool own = is_user(old) && old.n >= n && memcmp(old.p, name, n) == 0 &&
+			   (old.n == n || old.p[n] == ':');
+		bool first = own && !found;
 		found = found || own;
 		if (!own)
 			buf_add(&c->fresh, old.p, old.n);
-		else if (line)
+		else if (first && line)
 			buf_add_text(&c->fresh, line);
-		if (!own || line)
+		if (!own || (first && line))
 			buf_add_byte(&c->fresh, '\n');
 	}
 	return found;
@@ -162,17 +154,36 @@ static int replace(const struct change *c, struct why *why)
 	return result;
 }
 
+/* BROKEN gets the lines of TEXT that are wrong. Result: are there any? */
+static bool is_broken(const struct change *c, const struct buf *text, struct buf *broken)
+{
+	struct users *users = users_parse(span_buf(text), c->file, broken);
+	users_free(users);
+	return users == NULL;
+}
+
+static int make_change(struct change *c, enum users_change change, const char *name,
+    const char *line, struct buf *broken, struct why *why)
+{
+	if (change == USERS_ADD && is_broken(c, &c->old, broken))
+		return why_set(why, WHY_LOCAL,
+		    "%s: nobody is added until what is wrong there is mended", c->file);
+	if (make_content(c, change, name, line, why) < 0 || replace(c, why) < 0)
+		return -1;
+	is_broken(c, &c->fresh, broken);
+	return 0;
+}
+
 int users_file_change(const char *file, enum users_change change, const char *name,
-    const char *line, const char *owner, struct why *why)
+    const char *line, const char *owner, struct buf *broken, struct why *why)
 {
 	struct change c = {.owner = owner, .folder = -1};
 	/* who keeps it elsewhere and links to it keeps the link */
 	char *real = realpath(file, NULL);
 	c.file = real ? real : file;
 	int result = -1;
-	if (open_folder(&c, why) == 0 && read_old(&c, why) == 0 &&
-	    make_content(&c, change, name, line, why) == 0)
-		result = replace(&c, why);
+	if (open_folder(&c, why) == 0 && read_old(&c, real != NULL, why) == 0)
+		result = make_change(&c, change, name, line, broken, why);
 	if (c.folder >= 0)
 		close(c.folder); /* ends the lock */
 	buf_wipe(&c.old);

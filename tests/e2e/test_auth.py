@@ -446,6 +446,34 @@ class Users(Auth):
         self.assertEqual(done.returncode, 78)
         self.assertRegex(done.stderr + done.stdout, "users:4: .*\n.*users:6: ")
 
+    def test_broken_lines_are_mended_one_by_one(self):
+        """As relayd -t advises: by passwd or remove, while there are others."""
+        with open(self.users) as f:
+            old = f.read()
+        with open(self.users, "a") as f:
+            f.write("# bob\nbob:$1$abc$def\n\neve\n" + old.splitlines()[-1] + "\nb b:x\n")
+        told = self.user("add", "new", password=PASSWORD, status=1)
+        for line, advice in ((5, "passwd bob"), (7, "passwd eve"), (8, f"passwd {USER}"), (9, "a space")):
+            self.assertRegex(told, f"users:{line}: .*{advice}")
+        done = self.daemon.run_ctl("-f", self.daemon.conf, "user", "passwd", "bob", input="password of bob\n")
+        self.assertEqual(done.returncode, 0)
+        self.assertNotIn("users:5: ", done.stderr)
+        self.assertRegex(done.stderr, "users:7: .*\n.*users:8: .*\n.*users:9: .*\n.*not in force until")
+        self.assertEqual(self.login("bob", "password of bob"), b"535")
+        self.user("remove", "eve")
+        self.user("passwd", USER, password="another password")  # the second line goes
+        self.user("remove", "b b")
+        self.assertEqual(self.login(USER, "another password"), b"235")
+        self.assertEqual(self.login("bob", "password of bob"), b"235")
+        self.assertEqual(self.login("eve", "password of eve"), b"535")
+        # nobody's lines are not touched, whatever name is given
+        for name in ("# bob", ":secret", ""):
+            self.assertIn("no such user", self.user("remove", name, status=1))
+        self.user("add", "new", password=PASSWORD)
+        with open(self.users) as f:
+            self.assertEqual([line.split(":")[0] for line in f.read().splitlines()],
+                             [line.split(":")[0] for line in old.splitlines()] + ["# bob", "bob", "", "new"])
+
     def test_rights_of_nobody_are_warned_of(self):
         """An entry of clients whose login the file does not have, by a slip or not yet."""
         self.daemon.change(clients=({"name": "shop", "login": USER}, {"name": "blog", "login": "blog@example.jp"}))
