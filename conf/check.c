@@ -207,18 +207,22 @@ static void report_file_why(const struct check *c, const config_setting_t *at,
 	report_add(c->report, at, key, "\"%s\": %s", path, why->text);
 }
 
-/* The file PATH ("": none) that KEY names; SECRET: for its owner only. */
+/* The file PATH ("": none) that KEY names; SECRET: for its owner only. It becomes "" when it
+ * can not be read, and WHERE the place of KEY. */
 static void check_named_file(const struct check *c, const config_setting_t *at, const char *key,
-    const char *path, bool secret)
+    char **path, bool secret, char **where)
 {
 	struct why why;
-	if (*path && check_file(path, secret, &why) < 0)
-		report_file_why(c, at, key, path, &why);
+	*where = report_place(c->report, at);
+	if (!**path || check_file(*path, secret, &why) == 0)
+		return;
+	report_file_why(c, at, key, *path, &why);
+	replace(path, "%s", "");
 }
 
 static void check_tls(const struct check *c)
 {
-	const struct conf_tls *tls = &c->conf->tls;
+	struct conf_tls *tls = &c->conf->tls;
 
 	if (*tls->certificate && !says(given(c, "tls.key")))
 		report_add(c->report, place(c, "tls.certificate"), "tls.key",
@@ -226,9 +230,11 @@ static void check_tls(const struct check *c)
 	if (*tls->key && !says(given(c, "tls.certificate")))
 		report_add(c->report, place(c, "tls.key"), "tls.certificate",
 		    "is missing, a key is of no use without its certificate");
-	check_named_file(c, place(c, "tls.certificate"), "tls.certificate", tls->certificate, false);
-	check_named_file(c, place(c, "tls.key"), "tls.key", tls->key, true);
-	check_named_file(c, place(c, "tls.client_ca"), "tls.client_ca", tls->client_ca, false);
+	check_named_file(c, place(c, "tls.certificate"), "tls.certificate", &tls->certificate,
+	    false, &tls->certificate_at);
+	check_named_file(c, place(c, "tls.key"), "tls.key", &tls->key, true, &tls->key_at);
+	check_named_file(c, place(c, "tls.client_ca"), "tls.client_ca", &tls->client_ca, false,
+	    &tls->client_ca_at);
 	if (c->conf->certificate_count && !says(given(c, "tls.certificate")))
 		report_add(c->report, place(c, "certificates"), "tls.certificate",
 		    "is missing; those in certificates stand beside it");
@@ -236,12 +242,12 @@ static void check_tls(const struct check *c)
 
 static void check_certificate(const struct check *c, size_t i)
 {
-	const struct conf_certificate *one = &c->conf->certificates[i];
+	struct conf_certificate *one = &c->conf->certificates[i];
 
 	check_named_file(c, place(c, "certificates.[%zu].certificate", i),
-	    "certificates.certificate", one->certificate, false);
-	check_named_file(c, place(c, "certificates.[%zu].key", i), "certificates.key", one->key,
-	    true);
+	    "certificates.certificate", &one->certificate, false, &one->certificate_at);
+	check_named_file(c, place(c, "certificates.[%zu].key", i), "certificates.key", &one->key,
+	    true, &one->key_at);
 }
 
 static void check_dkim(const struct check *c, size_t i)
@@ -249,10 +255,10 @@ static void check_dkim(const struct check *c, size_t i)
 	const struct conf_domain *d = &c->conf->domains[i];
 
 	for (size_t k = 0; k < d->dkim_count; k++) {
-		const char *key = d->dkim[k].key;
-		const char *selector = d->dkim[k].selector;
+		struct conf_dkim_key *key = &d->dkim[k];
+		const char *selector = key->selector;
 		check_named_file(c, place(c, "domains.[%zu].dkim.[%zu].key", i, k),
-		    "domains.dkim.key", key, true);
+		    "domains.dkim.key", &key->key, true, &key->key_at);
 		for (size_t j = 0; *selector && j < k; j++)
 			if (strcmp(d->dkim[j].selector, selector) == 0)
 				report_add(c->report,

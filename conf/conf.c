@@ -136,26 +136,30 @@ static bool read_tree(struct report *report, struct span text, config_t *setting
 	return false;
 }
 
-static void build(struct report *report, struct span text, struct conf *conf)
+/* Result: could TEXT be read at all? */
+static bool build(struct report *report, struct span text, struct conf *conf)
 {
 	config_t settings;
 
-	if (read_tree(report, text, &settings)) {
+	bool read = read_tree(report, text, &settings);
+	if (read) {
 		check_numbers(report, &settings, text);
 		read_settings(report, config_root_setting(&settings), conf);
 		check_settings(report, &settings, conf);
 	}
 	config_destroy(&settings);
+	return read;
 }
 
-static struct conf *make(struct span text, const char *file, struct conf_errors *errors)
+/* PARTLY: also one with mistakes. */
+static struct conf *make(
+    struct span text, const char *file, bool partly, struct conf_errors *errors)
 {
 	struct report report = {.file = file};
 	struct conf *conf = mem_zero(sizeof(*conf));
 
 	conf->file = mem_text(file);
-	build(&report, text, conf);
-	bool good = report.count == 0;
+	bool good = build(&report, text, conf) && (partly || report.count == 0);
 	report_finish(&report, errors);
 	if (good)
 		return conf;
@@ -165,7 +169,7 @@ static struct conf *make(struct span text, const char *file, struct conf_errors 
 
 struct conf *conf_parse(const char *text, const char *file, struct conf_errors *errors)
 {
-	return make(span_text(text), file, errors);
+	return make(span_text(text), file, false, errors);
 }
 
 /* FILE into OUT; -1: ERRORS says why not. */
@@ -180,15 +184,25 @@ static int load_text(const char *file, struct buf *out, struct conf_errors *erro
 	return -1;
 }
 
-struct conf *conf_load(const char *file, struct conf_errors *errors)
+static struct conf *load(const char *file, bool partly, struct conf_errors *errors)
 {
 	struct buf text = {0};
 	struct conf *conf = NULL;
 
 	if (load_text(file, &text, errors) == 0)
-		conf = make((struct span){buf_text(&text), text.len}, file, errors);
+		conf = make((struct span){buf_text(&text), text.len}, file, partly, errors);
 	buf_free(&text);
 	return conf;
+}
+
+struct conf *conf_load(const char *file, struct conf_errors *errors)
+{
+	return load(file, false, errors);
+}
+
+struct conf *conf_load_partly(const char *file, struct conf_errors *errors)
+{
+	return load(file, true, errors);
 }
 
 char *conf_find_control(const char *file, struct conf_errors *errors)
@@ -212,10 +226,25 @@ char *conf_find_control(const char *file, struct conf_errors *errors)
 	return found;
 }
 
+static void clear_places(struct conf *conf)
+{
+	mem_free(conf->tls.certificate_at);
+	mem_free(conf->tls.key_at);
+	mem_free(conf->tls.client_ca_at);
+	for (size_t i = 0; i < conf->certificate_count; i++) {
+		mem_free(conf->certificates[i].certificate_at);
+		mem_free(conf->certificates[i].key_at);
+	}
+	for (size_t i = 0; i < conf->domain_count; i++)
+		for (size_t k = 0; k < conf->domains[i].dkim_count; k++)
+			mem_free(conf->domains[i].dkim[k].key_at);
+}
+
 void conf_free(struct conf *conf)
 {
 	if (!conf)
 		return;
+	clear_places(conf);
 	for (size_t i = 0; i < conf->smarthost_count; i++) {
 		char *password = conf->smarthosts[i].password;
 		if (password)

@@ -37,21 +37,28 @@ struct conf_network {
 	unsigned bits;
 };
 
+/* The *_at here are FILE:LINE of that key, for whoever looks into what it names. */
 struct conf_tls {
 	char *certificate; /* "" when none */
 	char *key;
 	char *client_ca;   /* who may have signed certificates of clients; "" nobody */
+	char *certificate_at;
+	char *key_at;
+	char *client_ca_at;
 };
 
 /* One more certificate beside that of struct conf_tls. */
 struct conf_certificate {
 	char *certificate;
 	char *key;
+	char *certificate_at;
+	char *key_at;
 };
 
 struct conf_dkim_key {
 	char *selector;
 	char *key; /* path of the PEM file */
+	char *key_at;
 };
 
 struct conf_domain {
@@ -308,11 +315,15 @@ struct conf {
 };
 
 /* Every mistake of a configuration, in the order of the file; a file with more
- * than 200 of them gets a last line that says how many are not shown. */
+ * than 200 of them gets a last line that says how many are not shown. Behind them
+ * what is wrong with the contents of the files that it names. */
 struct conf_errors {
 	struct buf text; /* one line each: FILE:LINE: KEY: what is wrong, what was expected */
 	size_t count;
 };
+/* One more: AT is FILE:LINE or FILE, SAID a line without its end. */
+void conf_errors_add(struct conf_errors *errors, const char *at, const char *key,
+    const char *said);
 void conf_errors_free(struct conf_errors *errors);
 
 /* Read, check and complete FILE. NULL: ERRORS says all that is wrong with it
@@ -320,7 +331,12 @@ void conf_errors_free(struct conf_errors *errors);
  * key file, a name that nothing defines, ...). Free with conf_free. */
 struct conf *conf_load(const char *file, struct conf_errors *errors);
 
-/* The same from text; FILE is the name for messages, and its folder where an
+/* The same for who goes on to look for mistakes, and uses nothing of it: a file with some
+ * gives what is good of it. What was refused is "" or the default, a file that can not be
+ * read "". NULL: the syntax is broken. */
+struct conf *conf_load_partly(const char *file, struct conf_errors *errors);
+
+/* The same as conf_load from text; FILE is the name for messages, and its folder where an
  * @include starts. Key, certificate and password files are looked at as well.
  * Used by tests and fuzz. */
 struct conf *conf_parse(const char *text, const char *file, struct conf_errors *errors);

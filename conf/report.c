@@ -136,6 +136,22 @@ void report_finish(struct report *report, struct conf_errors *errors)
 	*report = (struct report){.file = report->file};
 }
 
+char *report_place(const struct report *report, const config_setting_t *at)
+{
+	struct buf place = {0};
+	report_file(report, at ? config_setting_source_file(at) : NULL, &place);
+	if (at)
+		buf_addf(&place, ":%u", (unsigned)config_setting_source_line(at));
+	return buf_take(&place, NULL);
+}
+
+void conf_errors_add(struct conf_errors *errors, const char *at, const char *key,
+    const char *said)
+{
+	buf_addf(&errors->text, "%s: %s: %s\n", at, key, said);
+	errors->count++;
+}
+
 void conf_errors_free(struct conf_errors *errors)
 {
 	buf_free(&errors->text);

@@ -41,6 +41,9 @@ bool report_has(const struct report *report, const config_setting_t *at);
  * is relative to the folder of the main file. */
 void report_file(const struct report *report, const char *file, struct buf *out);
 
+/* FILE:LINE of the setting AT (NULL: FILE alone); free with mem_free. */
+char *report_place(const struct report *report, const config_setting_t *at);
+
 /* Move everything into ERRORS, sorted, and release the report's memory. */
 void report_finish(struct report *report, struct conf_errors *errors);
 

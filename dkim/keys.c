@@ -13,7 +13,7 @@
 #include "dkim/internal.h"
 #include "relayd/base/mem.h"
 
-#define KEYS_MAX 1000000
+#define FAULTS_MAX 100
 
 struct dkim_keys *dkim_keys_new(size_t count)
 {
@@ -107,68 +107,67 @@ static int key_load(struct dkim_keys *keys, const struct conf_domain *domain,
 {
 	EVP_PKEY *key = dkim_pem_read(from->key, why);
 	if (!key)
-		return why_prefix(why, "DKIM key of %s", domain->name);
+		return -1;
 	int result = dkim_keys_add(keys, domain->name, from->selector, key, why);
 	EVP_PKEY_free(key);
-	if (result)
-		return why_prefix(why, "DKIM key of %s: %s", domain->name, from->key);
-	return 0;
+	return result ? why_prefix(why, "%s", from->key) : 0;
 }
 
-/* The same name may be configured in two places; so this counts after sorting. */
-static int counts_check(const struct dkim_keys *keys, struct why *why)
+static void domain_load(struct dkim_keys *keys, const struct conf_domain *domain,
+    struct conf_errors *errors)
 {
-	for (size_t i = 1; i < keys->count; i++)
-		if (!compare(&keys->key[i - 1], &keys->key[i]))
-			return why_set(why, WHY_LOCAL,
-			    "%s has the DKIM selector %s twice", keys->key[i].domain,
-			    keys->key[i].selector);
-	for (size_t i = DKIM_KEYS_PER_DOMAIN; i < keys->count; i++) {
-		const char *domain = keys->key[i].domain;
-		if (!strcasecmp(keys->key[i - DKIM_KEYS_PER_DOMAIN].domain, domain))
-			return why_set(why, WHY_LOCAL,
-			    "%s has more than %d DKIM keys; each message would get as "
-			    "many "
-			    "signatures",
-			    domain, DKIM_KEYS_PER_DOMAIN);
+	for (size_t i = 0; i < domain->dkim_count; i++) {
+		const struct conf_dkim_key *key = &domain->dkim[i];
+		struct why why = {0};
+		if (i == DKIM_KEYS_PER_DOMAIN) {
+			why_set(&why, WHY_LOCAL,
+			    "%s has more than %d DKIM keys; each message would get as many "
+			    "signatures", domain->name, DKIM_KEYS_PER_DOMAIN);
+			conf_errors_add(errors, key->key_at, "domains.dkim", why.text);
+			return;
+		}
+		if (domain->name[0] && key->selector[0] && key->key[0] &&
+		    key_load(keys, domain, key, &why) < 0)
+			conf_errors_add(errors, key->key_at, "domains.dkim.key", why.text);
 	}
-	return 0;
 }
 
-static int keys_load(struct dkim_keys *keys, const struct conf_domain *domains,
-    size_t count, struct why *why)
+/* A folder of keys that was moved is one mistake, and there may be very many keys. */
+static void keys_load(struct dkim_keys *keys, const struct conf_domain *domains, size_t count,
+    struct conf_errors *errors)
 {
-	for (size_t i = 0; i < count; i++)
-		for (size_t j = 0; j < domains[i].dkim_count; j++)
-			if (key_load(keys, &domains[i], &domains[i].dkim[j], why))
-				return -1;
+	size_t before = errors->count;
+	for (size_t i = 0; i < count; i++) {
+		if (errors->count - before >= FAULTS_MAX) {
+			conf_errors_add(errors, domains[i - 1].dkim[0].key_at, "domains.dkim.key",
+			    "the keys of the domains behind this one were not looked at");
+			return;
+		}
+		domain_load(keys, &domains[i], errors);
+	}
 	qsort(keys->key, keys->count, sizeof(*keys->key), compare);
-	return counts_check(keys, why);
 }
 
 /* Only text stays, so all that OpenSSL fetches and keeps to read keys goes with a
  * library context of its own. */
 struct dkim_keys *dkim_keys_load(
-    const struct conf_domain *domains, size_t count, struct why *why)
+    const struct conf_domain *domains, size_t count, struct conf_errors *errors)
 {
+	size_t before = errors->count;
 	size_t total = 0;
 	for (size_t i = 0; i < count; i++)
 		total += domains[i].dkim_count;
-	if (total > KEYS_MAX) {
-		why_set(why, WHY_LOCAL, "more than %d DKIM keys", KEYS_MAX);
-		return NULL;
-	}
 	struct dkim_keys *keys = dkim_keys_new(total);
 	if (total == 0)
 		return keys;
 	OSSL_LIB_CTX *context = OSSL_LIB_CTX_new();
 	if (!context)
 		bug("no OpenSSL library context");
-	OSSL_LIB_CTX *before = OSSL_LIB_CTX_set0_default(context);
-	int result = keys_load(keys, domains, count, why);
-	OSSL_LIB_CTX_set0_default(before);
+	OSSL_LIB_CTX *old = OSSL_LIB_CTX_set0_default(context);
+	keys_load(keys, domains, count, errors);
+	OSSL_LIB_CTX_set0_default(old);
 	OSSL_LIB_CTX_free(context);
-	if (result == 0)
+	if (errors->count == before)
 		return keys;
 	dkim_keys_free(keys);
 	return NULL;

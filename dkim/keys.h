@@ -20,11 +20,13 @@
 /* A set of keys, immutable, shared by loop and workers. */
 struct dkim_keys;
 
-/* Read all keys of DOMAINS. Files are read now, so privileges may be dropped
- * after. NULL: WHY names file and fault (not a private key, RSA under 1024
- * bits, neither RSA nor Ed25519, readable by others). */
+/* Read all keys of DOMAINS, whose names are all different, as are the selectors of each;
+ * those without a name, selector or file were refused before and are passed over. Files
+ * are read now, so privileges may be dropped after. NULL: ERRORS names each place, file
+ * and fault (not a private key, RSA under 1024 bits, neither RSA nor Ed25519, readable
+ * by others; more than four keys of a domain). */
 struct dkim_keys *dkim_keys_load(
-    const struct conf_domain *domains, size_t count, struct why *why);
+    const struct conf_domain *domains, size_t count, struct conf_errors *errors);
 void dkim_keys_free(struct dkim_keys *keys); /* wipes the PEM text; NULL is fine */
 
 /* Has the domain (exact name) any key? */

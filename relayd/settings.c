@@ -20,13 +20,6 @@
 #define DAY_S (24 * 60 * 60)
 #define RENEW_DAYS 21
 
-static void add_error(struct conf_errors *errors, const struct conf *conf, const char *what,
-    const struct why *why)
-{
-	buf_addf(&errors->text, "%s: %s: %s\n", conf->file, what, why->text);
-	errors->count++;
-}
-
 static bool needs_verification(const struct conf *conf)
 {
 	for (size_t i = 0; i < conf->smarthost_count; i++)
@@ -71,19 +64,39 @@ static bool knows_certificates(const struct conf *conf)
 	return false;
 }
 
-static int load_certificates(struct settings *s, struct why *why)
+/* Of a pair, one half of which may be refused already; the file calls its halves
+ * CERTIFICATE and KEY. */
+static void load_certificate(SSL_CTX *ctx, const struct conf_certificate *one,
+    const char *certificate, const char *key, struct conf_errors *errors)
+{
+	struct tls_faults faults = {0};
+	if (!one->certificate[0] || !one->key[0] ||
+	    tls_server_add(ctx, one->certificate, one->key, &faults) == 0)
+		return;
+	if (faults.certificate.text[0])
+		conf_errors_add(errors, one->certificate_at, certificate, faults.certificate.text);
+	if (faults.key.text[0])
+		conf_errors_add(errors, one->key_at, key, faults.key.text);
+}
+
+static void load_certificates(struct settings *s, struct conf_errors *errors)
 {
 	const struct conf *conf = s->conf;
-	s->server_tls = tls_server_new(conf->tls.certificate, conf->tls.key, why);
-	if (!s->server_tls)
-		return -1;
+	const struct conf_certificate main = {conf->tls.certificate, conf->tls.key,
+	    conf->tls.certificate_at, conf->tls.key_at};
+	struct why why = {0};
+	s->server_tls = tls_server_new(&why);
+	if (!s->server_tls) {
+		conf_errors_add(errors, conf->file, "tls", why.text);
+		return;
+	}
+	load_certificate(s->server_tls, &main, "tls.certificate", "tls.key", errors);
 	for (size_t i = 0; i < conf->certificate_count; i++)
-		if (tls_server_add(s->server_tls, conf->certificates[i].certificate,
-			conf->certificates[i].key, why) < 0)
-			return -1;
-	return knows_certificates(conf)
-		   ? tls_server_ask_clients(s->server_tls, conf->tls.client_ca, why)
-		   : 0;
+		load_certificate(s->server_tls, &conf->certificates[i], "certificates.certificate",
+		    "certificates.key", errors);
+	if (knows_certificates(conf) &&
+	    tls_server_ask_clients(s->server_tls, conf->tls.client_ca, &why) < 0)
+		conf_errors_add(errors, conf->tls.client_ca_at, "tls.client_ca", why.text);
 }
 
 static bool takes_logins(const struct conf *conf)
@@ -94,42 +107,53 @@ static bool takes_logins(const struct conf *conf)
 	return false;
 }
 
+/* Each line that was added to the text is a mistake. */
+static void count_lines(struct conf_errors *errors, size_t from)
+{
+	for (size_t i = from; i < errors->text.len; i++)
+		errors->count += errors->text.data[i] == '\n';
+}
+
 /* The file is read again whenever it changes (relayd/login.c); this finds what is
  * wrong with it before a start or reload. */
 static void check_users(const struct conf *conf, struct conf_errors *errors)
 {
-	if (!takes_logins(conf))
+	if (!takes_logins(conf) || !conf->users[0])
 		return;
-	struct users *users = users_load(conf->users, NULL, &errors->text);
-	errors->count += users == NULL;
-	users_free(users);
+	size_t from = errors->text.len;
+	users_free(users_load(conf->users, NULL, &errors->text));
+	count_lines(errors, from);
+}
+
+static void load_rules(struct settings *s, const char *file, struct conf_errors *errors)
+{
+	size_t from = errors->text.len;
+	s->rules = rules_load(file, &errors->text);
+	count_lines(errors, from);
 }
 
 static void load_parts(struct settings *s, struct conf_errors *errors)
 {
 	const struct conf *conf = s->conf;
 	struct why why = {0};
-	s->keys = dkim_keys_load(conf->domains, conf->domain_count, &why);
-	if (!s->keys)
-		add_error(errors, conf, "dkim", &why);
-	if (conf->tls.certificate[0] && load_certificates(s, &why) < 0)
-		add_error(errors, conf, "tls", &why);
+	s->keys = dkim_keys_load(conf->domains, conf->domain_count, errors);
+	if (conf->tls.certificate[0] || conf->certificate_count)
+		load_certificates(s, errors);
 	check_users(conf, errors);
-	s->rules = rules_load(conf->file, &errors->text);
-	errors->count += s->rules == NULL;
 	if (needs_verification(conf) && !settings_client_verify(s, &why))
-		add_error(errors, conf, "tls", &why);
+		conf_errors_add(errors, conf->file, "tls", why.text);
 }
 
+/* What is good of a configuration with mistakes is looked into as well, so that all of
+ * them are told at once. */
 struct settings *settings_load(const char *file, struct conf_errors *errors)
 {
-	struct conf *conf = conf_load(file, errors);
-	if (!conf)
-		return NULL;
 	struct settings *s = mem_zero(sizeof(*s));
-	s->conf = conf;
 	s->refs = 1;
-	load_parts(s, errors);
+	s->conf = conf_load_partly(file, errors);
+	if (s->conf)
+		load_parts(s, errors);
+	load_rules(s, file, errors);
 	if (errors->count == 0)
 		return s;
 	settings_unref(s);

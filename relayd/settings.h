@@ -24,7 +24,8 @@ struct settings {
 	unsigned refs;
 };
 
-/* Read FILE and all that it names. NULL: ERRORS lists every fault. */
+/* Read FILE and all that it names, and the rules. NULL: ERRORS (empty before) lists every
+ * fault of all of them. */
 struct settings *settings_load(const char *file, struct conf_errors *errors);
 /* Log each fault as a line of its own, at LEVEL, WHAT in front. */
 void settings_log_errors(enum log_level level, const char *what,

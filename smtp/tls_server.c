@@ -88,22 +88,21 @@ static int no_passphrase(char *to, int size, int writing, void *arg)
 	return -1;
 }
 
-static int load(SSL_CTX *ctx, const char *certificate, const char *key, struct why *why)
+static int load(SSL_CTX *ctx, const char *certificate, const char *key,
+    struct tls_faults *faults)
 {
 	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
-	if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1) {
-		tls_explain(why, "TLS certificate", certificate,
+	bool good = SSL_CTX_use_certificate_chain_file(ctx, certificate) == 1;
+	if (!good)
+		tls_explain(&faults->certificate, "TLS certificate", certificate,
 		    "a PEM file with the certificate and its chain");
-		return -1;
-	}
-	/* this one compares it with the certificate, too */
-	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
-	    SSL_CTX_check_private_key(ctx) != 1) {
-		tls_explain(why, "TLS key", key,
-		    "a PEM file with the certificate's private key, without passphrase");
-		return -1;
-	}
-	return 0;
+	/* this one compares it with the certificate, too, where that is one */
+	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1 &&
+	    (!good || SSL_CTX_check_private_key(ctx) == 1))
+		return good ? 0 : -1;
+	tls_explain(&faults->key, "TLS key", key,
+	    "a PEM file with the certificate's private key, without passphrase");
+	return -1;
 }
 
 static SSL_CTX *make(struct why *why)
@@ -130,19 +129,16 @@ static void remember(struct table *table, SSL_CTX *ctx)
 	table->list[table->count++] = (struct certificate){x, ctx};
 }
 
-SSL_CTX *tls_server_new(const char *certificate, const char *key, struct why *why)
+SSL_CTX *tls_server_new(struct why *why)
 {
 	SSL_CTX *ctx = make(why);
-	if (!ctx || load(ctx, certificate, key, why) != 0) {
-		SSL_CTX_free(ctx);
+	if (!ctx)
 		return NULL;
-	}
 	struct table *table = mem_zero(sizeof(*table));
 	table->first = ctx;
 	SSL_CTX_set_ex_data(ctx, table_index(), table);
 	SSL_CTX_set_tlsext_servername_callback(ctx, choose_by_name);
 	SSL_CTX_set_tlsext_servername_arg(ctx, table);
-	remember(table, ctx);
 	return ctx;
 }
 
@@ -191,18 +187,19 @@ static SSL_CTX *companion(const struct table *table, const X509 *x)
 	return NULL;
 }
 
-int tls_server_add(SSL_CTX *first, const char *certificate, const char *key, struct why *why)
+int tls_server_add(SSL_CTX *first, const char *certificate, const char *key,
+    struct tls_faults *faults)
 {
 	struct table *table = SSL_CTX_get_ex_data(first, table_index());
-	SSL_CTX *own = make(why);
-	if (!own || load(own, certificate, key, why) != 0) {
+	SSL_CTX *own = make(&faults->certificate);
+	if (!own || load(own, certificate, key, faults) != 0) {
 		SSL_CTX_free(own);
 		return -1;
 	}
-	SSL_CTX *ctx = companion(table, SSL_CTX_get0_certificate(own));
+	SSL_CTX *ctx = table->count ? companion(table, SSL_CTX_get0_certificate(own)) : first;
 	if (!ctx)
 		ctx = own;
-	int result = ctx == own ? 0 : load(ctx, certificate, key, why);
+	int result = ctx == own ? 0 : load(ctx, certificate, key, faults);
 	if (result == 0)
 		remember(table, ctx);
 	SSL_CTX_free(own);
@@ -236,10 +233,11 @@ static int ask_one(SSL_CTX *ctx, const char *authorities, struct why *why)
 int tls_server_ask_clients(SSL_CTX *first, const char *authorities, struct why *why)
 {
 	const struct table *table = SSL_CTX_get_ex_data(first, table_index());
-	for (size_t i = 0; i < table->count; i++)
-		if (ask_one(table->list[i].ctx, authorities, why) != 0)
-			return -1;
-	return 0;
+	int result = ask_one(first, authorities, why);
+	for (size_t i = 0; i < table->count && result == 0; i++)
+		if (table->list[i].ctx != first)
+			result = ask_one(table->list[i].ctx, authorities, why);
+	return result;
 }
 
 /* Whichever name a client asks for, its tickets are those of the first context. */

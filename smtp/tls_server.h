@@ -11,16 +11,24 @@
 #include "relayd/base/attr.h"
 #include "relayd/base/why.h"
 
-/* TLS 1.2+, no renegotiation, buffers released when idle. CERTIFICATE is a PEM file
- * with the chain, KEY one without a passphrase. NULL: WHY names the file and the
- * reason. Free with SSL_CTX_free; sessions hold their own reference. */
-SSL_CTX *tls_server_new(const char *certificate, const char *key, struct why *why);
+/* TLS 1.2+, no renegotiation, buffers released when idle. It has no certificate yet.
+ * NULL: WHY. Free with SSL_CTX_free; sessions hold their own reference. */
+SSL_CTX *tls_server_new(struct why *why);
 
-/* One more certificate. Is it for a name that is there already, and its key of
- * another kind, the client's abilities choose between them; else the name that the
- * client asks for does. Not while sessions use the context. -1: WHY. */
-int tls_server_add(SSL_CTX *ctx, const char *certificate, const char *key, struct why *why)
-    ATTR_MUST_CHECK;
+/* What is wrong with a certificate and its key: each names its file and the reason, or has
+ * no text. */
+struct tls_faults {
+	struct why certificate;
+	struct why key;
+};
+
+/* CERTIFICATE is a PEM file with the chain, KEY one without a passphrase. The first is
+ * for whoever asks for no name, or one that nobody has. One more for a name that is
+ * there already, and with a key of another kind: the client's abilities choose between
+ * them; else the name that the client asks for does. Not while sessions use the context.
+ * -1: FAULTS, of both files; it is as before. */
+int tls_server_add(SSL_CTX *ctx, const char *certificate, const char *key,
+    struct tls_faults *faults) ATTR_MUST_CHECK;
 
 /* Ask clients for a certificate (they need not have one). AUTHORITIES is a PEM file
  * with those who may have signed it, "" for fingerprints only. After all

@@ -28,6 +28,83 @@ class Configuration(unittest.TestCase):
                 self.assertEqual(done.returncode, 74, option)
                 self.assertIn("relayd: output: No space left on device", done.stderr)
 
+    def put(self, relay, name, text):
+        path = os.path.join(relay.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, 0o600)
+
+    def mistakes(self, relay):
+        """What it says, each line, without the folder's name."""
+        done = self.run_relayd(relay, "-t")
+        self.assertEqual((done.returncode, done.stdout), (78, ""))
+        return done.stderr.replace(relay.folder + "/", "").splitlines()
+
+    def test_all_mistakes_are_told_at_once(self):
+        """Of the file, of those it includes, and of the contents of those it names."""
+        relay = self.relay()
+        for name in ("k1", "k2", "cert", "key", "ca", "cert2", "key2"):
+            self.put(relay, name, "junk")
+        self.put(relay, "users", "bob:x\n\neve\n")
+        self.put(relay, "replies.d/x.conf", "rules = ( );\nother = 1;\n")
+        folder = relay.folder
+        self.put(relay, "domains.conf", f"""
+domains = ( {{ name = "example.jp"; dkim = ( {{ selector = "a"; key = "{folder}/k1"; }},
+  {{ selector = "b";
+    key = "{folder}/k2"; }},
+  {{ selector = "c"; key = "{folder}/none"; }} ); }} );""")
+        self.put(relay, "relayd.conf", f"""hostnam = "x";
+listen = ( {{ address = "127.0.0.1"; port = 2525; tls = "starttls"; auth = true; }} );
+tls = {{ certificate = "{folder}/cert";
+  key = "{folder}/key";
+  client_ca = "{folder}/ca"; }};
+certificates = ( {{ certificate = "{folder}/cert2"; key = "{folder}/key2"; }} );
+users = "{folder}/users";
+@include "domains.conf"
+clients = ( {{ name = "a"; certificates = [ "host.test" ]; via = [ "nosuch" ]; }} );
+""")
+        pem = "expected a PEM file with"
+        expected = [
+            'relayd.conf:1: hostnam: is not known, did you mean "hostname"?',
+            'relayd.conf:9: clients.via: "nosuch" is neither',
+            'domains.conf:5: domains.dkim.key: "none": can not be found',
+            'domains.conf:2: domains.dkim.key: k1: is not a private key in PEM form',
+            'domains.conf:4: domains.dkim.key: k2: is not a private key in PEM form',
+            f"relayd.conf:3: tls.certificate: TLS certificate cert: no start line; {pem}",
+            f"relayd.conf:4: tls.key: TLS key key: .*; {pem}",
+            f"relayd.conf:6: certificates.certificate: TLS certificate cert2: no start line; {pem}",
+            f"relayd.conf:6: certificates.key: TLS key key2: .*; {pem}",
+            f"relayd.conf:5: tls.client_ca: TLS authorities of clients ca: .*; {pem}",
+            "users:1: expected a yescrypt", "users:3: expected a yescrypt",
+            'replies.d/x.conf:2: "other" is not known here']
+        told = self.mistakes(relay)
+        self.assertEqual(told.pop(), f"relayd: {len(expected)} mistakes in the configuration")
+        for pattern, line in zip(expected, told, strict=True):
+            self.assertRegex(line, "^" + pattern.replace("?", r"\?"))
+        # where nothing can be known of the file, the rules still are
+        self.put(relay, "relayd.conf", "hostname = x;\n")
+        told = self.mistakes(relay)
+        self.assertRegex(told[0], "^relayd.conf:1: syntax error: ")
+        self.assertEqual(told[1:], ['replies.d/x.conf:2: "other" is not known here; expected rules, providers or '
+                                    'delist', "relayd: 2 mistakes in the configuration"])
+
+    def test_what_was_refused_is_not_looked_into(self):
+        """Neither what is not there is read, nor what stands for it by default."""
+        relay = self.relay()
+        self.put(relay, "cert", "junk")
+        os.chmod(os.path.join(relay.folder, "cert"), 0o644)
+        self.put(relay, "relayd.conf", f"""users = 5;
+listen = ( {{ address = "127.0.0.1"; port = 2525; auth = true; }} );
+tls = {{ certificate = "{relay.folder}/none"; key = "{relay.folder}/cert"; }};
+domains = ( {{ name = "-x"; dkim = ( {{ selector = "s"; key = "{relay.folder}/cert"; }} ); }} );
+""")
+        told = self.mistakes(relay)
+        self.assertEqual(told.pop(), "relayd: 5 mistakes in the configuration")
+        self.assertEqual([re.match(r"\S+: \S+: ", line).group() for line in told], [
+            "relayd.conf:1: users: ", "relayd.conf:3: tls.certificate: ", "relayd.conf:3: tls.key: ",
+            "relayd.conf:4: domains.name: ", "relayd.conf:4: domains.dkim.key: "])
+
     def warnings(self, relay):
         done = self.run_relayd(relay, "-t")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -54,9 +54,15 @@ struct dkim_keys *dk_load(
     const char *domain, const char *selector, const char *file, struct why *why)
 {
 	char *p = dk_path(file);
-	struct conf_dkim_key key = {mem_text(selector), p};
+	char at[] = "t:7";
+	struct conf_dkim_key key = {mem_text(selector), p, at};
 	struct conf_domain conf = {mem_text(domain), NULL, &key, 1};
-	struct dkim_keys *set = dkim_keys_load(&conf, 1, why);
+	struct conf_errors errors = {0};
+	struct dkim_keys *set = dkim_keys_load(&conf, 1, &errors);
+	assert_int_equal(errors.count, !set);
+	if (!set)
+		why_set(why, WHY_LOCAL, "%s", buf_text(&errors.text));
+	conf_errors_free(&errors);
 	mem_free(key.selector);
 	mem_free(conf.name);
 	mem_free(p);
@@ -109,14 +115,17 @@ int dk_setup(void **state)
 	char *rsa = dk_path("rsa");
 	char *ed = dk_path("ed");
 	char names[2][4] = {"rsa", "ed"};
-	struct conf_dkim_key two[] = {{names[0], rsa}, {names[1], ed}};
+	char at[] = "t:1";
+	struct conf_dkim_key two[] = {{names[0], rsa, at}, {names[1], ed, at}};
+	struct conf_errors errors = {0};
 	char domain[] = DOMAIN;
 	struct conf_domain conf = {domain, NULL, two, 2};
 	if (!dkim_start(&why))
 		print_message("no shortcut: %s\n", why.text);
-	dk_keys = dkim_keys_load(&conf, 1, &why);
+	dk_keys = dkim_keys_load(&conf, 1, &errors);
 	if (!dk_keys)
-		print_message("keys: %s\n", why.text);
+		print_message("%s", buf_text(&errors.text));
+	conf_errors_free(&errors);
 	mem_free(rsa);
 	mem_free(ed);
 	dk_signer = dkim_signer_new();

@@ -27,8 +27,8 @@ static void assert_load_fails(const char *expected)
 	struct why why = {0};
 	struct dkim_keys *set = dk_load(DOMAIN, "s", "bad", &why);
 	assert_null(set);
-	if (!strstr(why.text, expected) || !strstr(why.text, DOMAIN) ||
-	    !strstr(why.text, "/bad"))
+	if (!strstr(why.text, expected) || !strstr(why.text, "/bad: ") ||
+	    strncmp(why.text, "t:7: domains.dkim.key: /", 24) != 0)
 		fail_msg("\"%s\" does not say \"%s\" and where", why.text, expected);
 }
 
@@ -84,30 +84,77 @@ static void test_key_names(void **state)
 {
 	(void)state;
 	static const char *const bad[] = {
-	    "", "a b", "a;b", "a\r\nb", "s\xc3\xa9l", "a:b"};
+	    "a b", "a;b", "a\r\nb", "s\xc3\xa9l", "a:b"};
 	struct why why = {0};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_null(dk_load(DOMAIN, bad[i], "rsa", &why));
 		assert_non_null(strstr(why.text, "is not a DNS name"));
 	}
-	char *file = dk_path("rsa");
-	char domain[] = DOMAIN;
-	char names[6][4] = {"a", "b", "c", "d", "e", "a"};
-	struct conf_dkim_key many[6];
-	for (size_t i = 0; i < 6; i++)
-		many[i] = (struct conf_dkim_key){names[i], file};
-	struct conf_domain conf[] = {
-	    {domain, NULL, many, 5}, {domain, NULL, many + 5, 1}};
-	assert_null(dkim_keys_load(conf, 1, &why));
-	assert_non_null(strstr(why.text, "more than 4 DKIM keys"));
-	conf[0].dkim_count = 3;
-	assert_null(dkim_keys_load(conf, 2, &why));
-	assert_non_null(strstr(why.text, "selector a twice"));
-	struct dkim_keys *none = dkim_keys_load(NULL, 0, &why);
-	assert_non_null(none);
-	assert_false(dkim_keys_has(none, DOMAIN));
-	dkim_keys_free(none);
-	mem_free(file);
+}
+
+#define PLACE(number) {'t', ':', number, '\0'}
+
+/* Each key that can not be used is told, with its own place; those that were refused
+ * before are passed over. */
+static void test_all_keys_are_told(void **state)
+{
+	(void)state;
+	char *good = dk_path("rsa");
+	char *junk = dk_path("bad");
+	char none[] = "", domain[] = DOMAIN, other[] = "other.test";
+	char names[5][2] = {"a", "b", "c", "d", "e"};
+	char places[5][4] = {PLACE('1'), PLACE('2'), PLACE('3'), PLACE('4'), PLACE('5')};
+	struct conf_dkim_key keys[5];
+	struct conf_errors errors = {0};
+	struct buf expected = {0};
+	dk_write("bad", 0600, T("junk"));
+	for (size_t i = 0; i < 5; i++)
+		keys[i] = (struct conf_dkim_key){names[i], i % 2 ? junk : good, places[i]};
+	struct conf_domain conf[] = {{domain, NULL, keys, 5}, {other, NULL, keys + 1, 1}};
+	assert_null(dkim_keys_load(conf, 2, &errors));
+	for (const char *at = "242"; *at; at++) {
+		if (at[1] == '\0')
+			buf_add_text(&expected, "t:5: domains.dkim: " DOMAIN " has more than 4 "
+			    "DKIM keys; each message would get as many signatures\n");
+		buf_addf(&expected,
+		    "t:%c: domains.dkim.key: %s: is not a private key in PEM form\n", *at, junk);
+	}
+	assert_string_equal(buf_text(&errors.text), buf_text(&expected));
+	assert_int_equal(errors.count, 4);
+	conf_errors_free(&errors);
+	keys[1].key = none;
+	keys[3].selector = none;
+	conf[0].dkim_count = 4;
+	struct dkim_keys *set = dkim_keys_load(conf, 2, &errors);
+	assert_int_equal(set->count, 2);
+	dkim_keys_free(set);
+	set = dkim_keys_load(NULL, 0, &errors);
+	assert_false(dkim_keys_has(set, DOMAIN));
+	dkim_keys_free(set);
+	assert_int_equal(errors.count, 0);
+	buf_free(&expected);
+	mem_free(good);
+	mem_free(junk);
+}
+
+/* Of very many keys that are not there a hundred are told. */
+static void test_keys_without_end(void **state)
+{
+	(void)state;
+	enum { COUNT = 1000 };
+	char *junk = dk_path("none");
+	char selector[] = "s", at[] = "t:1", domain[] = DOMAIN;
+	struct conf_dkim_key key = {selector, junk, at};
+	struct conf_domain *conf = mem_array(COUNT, sizeof(*conf));
+	struct conf_errors errors = {0};
+	for (size_t i = 0; i < COUNT; i++)
+		conf[i] = (struct conf_domain){domain, NULL, &key, 1};
+	assert_null(dkim_keys_load(conf, COUNT, &errors));
+	assert_int_equal(errors.count, 101);
+	assert_non_null(strstr(buf_text(&errors.text), "behind this one were not looked at\n"));
+	conf_errors_free(&errors);
+	mem_free(conf);
+	mem_free(junk);
 }
 
 /* RSA keys come in other PEM forms too, and with text around. */
@@ -272,6 +319,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_key_files),
 	    cmocka_unit_test(test_key_names),
+	    cmocka_unit_test(test_all_keys_are_told),
+	    cmocka_unit_test(test_keys_without_end),
 	    cmocka_unit_test(test_key_forms),
 	    cmocka_unit_test(test_reload),
 	    cmocka_unit_test(test_key_new),

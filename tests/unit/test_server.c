@@ -453,9 +453,10 @@ static void make_server_ctx(void)
 	PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL);
 	fclose(file);
 	struct why why = {0};
-	server_ctx = tls_server_new(path, path, &why);
-	assert_string_equal(why.text, "");
+	struct tls_faults faults = {0};
+	server_ctx = tls_server_new(&why);
 	assert_non_null(server_ctx);
+	assert_int_equal(tls_server_add(server_ctx, path, path, &faults), 0);
 	unlink(path);
 	rmdir(folder);
 	X509_free(x);

@@ -81,12 +81,29 @@ static int remove_files(void **state)
 	return rmdir(folder);
 }
 
+static SSL_CTX *server_with(const char *certificate, const char *key, struct tls_faults *faults)
+{
+	struct why why = {0};
+	SSL_CTX *ctx = tls_server_new(&why);
+	assert_non_null(ctx);
+	if (tls_server_add(ctx, path_of(certificate), path_of(key), faults) == 0)
+		return ctx;
+	SSL_CTX_free(ctx);
+	return NULL;
+}
+
+static SSL_CTX *good_server(void)
+{
+	struct tls_faults faults = {0};
+	SSL_CTX *ctx = server_with("cert.pem", "key.pem", &faults);
+	assert_non_null(ctx);
+	return ctx;
+}
+
 static void test_server(void **state)
 {
 	(void)state;
-	struct why why = {0};
-	SSL_CTX *ctx = tls_server_new(path_of("cert.pem"), path_of("key.pem"), &why);
-	assert_non_null(ctx);
+	SSL_CTX *ctx = good_server();
 	assert_int_equal(SSL_CTX_get_min_proto_version(ctx), TLS1_2_VERSION);
 	uint64_t wanted = SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF |
 			  SSL_OP_CIPHER_SERVER_PREFERENCE;
@@ -98,7 +115,7 @@ static void test_server(void **state)
 	SSL_CTX_free(ctx);
 }
 
-/* Each mistake names the file, and the reason in words. */
+/* Each mistake names the file, and the reason in words; one in both files is two. */
 static void test_server_bad(void **state)
 {
 	(void)state;
@@ -119,13 +136,20 @@ static void test_server_bad(void **state)
 	    {".", "key.pem", "TLS certificate ", ""},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct why why = {0};
-		assert_null(tls_server_new(path_of(rows[i].certificate), path_of(rows[i].key), &why));
-		assert_int_equal(why.kind, WHY_LOCAL);
-		assert_non_null(strstr(why.text, rows[i].named));
-		assert_non_null(strstr(why.text, rows[i].reason));
-		assert_true(strlen(strrchr(why.text, ':')) > 3);
+		struct tls_faults faults = {0};
+		assert_null(server_with(rows[i].certificate, rows[i].key, &faults));
+		bool key = faults.certificate.text[0] == '\0';
+		const struct why *why = key ? &faults.key : &faults.certificate;
+		assert_int_equal(why->kind, WHY_LOCAL);
+		assert_non_null(strstr(why->text, rows[i].named));
+		assert_non_null(strstr(why->text, rows[i].reason));
+		assert_true(strlen(strrchr(why->text, ':')) > 3);
+		assert_true(key || faults.key.text[0] == '\0');
 	}
+	struct tls_faults faults = {0};
+	assert_null(server_with("garbage.pem", "empty.pem", &faults));
+	assert_non_null(strstr(faults.certificate.text, "/garbage.pem: "));
+	assert_non_null(strstr(faults.key.text, "/empty.pem: "));
 }
 
 static void test_client(void **state)
@@ -178,7 +202,7 @@ static void test_handshakes(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct why why = {0};
 		SSL_CTX *from = tls_client_new(rows[i].verify, &why);
-		SSL_CTX *to = tls_server_new(path_of("cert.pem"), path_of("key.pem"), &why);
+		SSL_CTX *to = good_server();
 		/* an old receiver, which ours is not */
 		SSL_CTX_set_security_level(to, 0);
 		SSL_CTX_set_min_proto_version(to, rows[i].version);
@@ -220,7 +244,7 @@ static void test_tickets(void **state)
 		struct why why = {0};
 		SSL_SESSION *session = NULL;
 		SSL_CTX *from = tls_client_new(0, &why);
-		SSL_CTX *to = tls_server_new(path_of("cert.pem"), path_of("key.pem"), &why);
+		SSL_CTX *to = good_server();
 		SSL_CTX_set_max_proto_version(to, versions[i]);
 		assert_false(comes_again(from, to, &session));
 		assert_true(comes_again(from, to, &session));
