@@ -62,13 +62,6 @@ static void set_aside(struct spool *spool, struct segment *segment, uint64_t id,
 
 /* ---- finding a record ---- */
 
-/* Is it the disk that does not answer? */
-static bool can_read(struct segment *segment, struct spool_place place)
-{
-	char byte;
-	return spool_io_read(segment->fd, &byte, 1, place.offset) >= 0;
-}
-
 /* Fill WALK (the caller clears it) with the record at PLACE. */
 static struct segment *locate(struct spool *spool, uint64_t id, struct spool_place place,
     struct walk *walk, struct why *why)
@@ -87,8 +80,8 @@ static struct segment *locate(struct spool *spool, uint64_t id, struct spool_pla
 	if (walk_record_at(walk, place.offset) && walk->record.id == id &&
 	    walk->record.type == RECORD_MESSAGE)
 		return segment;
-	if (!can_read(segment, place)) {
-		why_errno(why, WHY_TEMP, errno, "message %016llx can not be read",
+	if (walk->error) {
+		why_errno(why, WHY_TEMP, walk->error, "message %016llx can not be read",
 		    (unsigned long long)id);
 		return NULL;
 	}

@@ -28,7 +28,7 @@ static int open_segment(struct writer *w, uint32_t number, uint64_t *generation,
 		*size = source.size = (uint64_t)st.st_size;
 		if (walk_generation(&source, number, generation))
 			return fd;
-		errno = EIO;
+		errno = errno ? errno : EIO;
 	}
 	int error = errno;
 	close(fd);

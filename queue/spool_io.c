@@ -27,6 +27,7 @@ static int free_space(int dir, uint64_t *bytes)
 
 struct spool_io spool_io = {
 	.openat = open_plain,
+	.pread = pread,
 	.pwritev = pwritev,
 	.fdatasync = fdatasync,
 	.fsync = fsync,
@@ -94,7 +95,8 @@ ssize_t spool_io_read(int fd, void *to, size_t n, uint64_t offset)
 {
 	size_t have = 0;
 	while (have < n) {
-		ssize_t got = pread(fd, (char *)to + have, n - have, (off_t)(offset + have));
+		ssize_t got =
+		    spool_io.pread(fd, (char *)to + have, n - have, (off_t)(offset + have));
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)

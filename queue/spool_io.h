@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The system calls by which the spool writes, in one table, so that tests can
- * make any one of them fail. Nothing else of the spool changes a file.
+ * The system calls by which the spool reads and writes, in one table, so that tests
+ * can make any one of them fail. Nothing else of the spool changes a file.
  */
 #ifndef QUEUE_SPOOL_IO_H
 #define QUEUE_SPOOL_IO_H
@@ -14,6 +14,7 @@
 /* All set errno. `free_space`: bytes that we may still use in DIR's file system. */
 struct spool_io {
 	int (*openat)(int dir, const char *name, int flags, mode_t mode);
+	ssize_t (*pread)(int fd, void *to, size_t n, off_t offset);
 	ssize_t (*pwritev)(int fd, const struct iovec *iov, int count, off_t offset);
 	int (*fdatasync)(int fd);
 	int (*fsync)(int fd);

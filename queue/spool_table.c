@@ -70,8 +70,10 @@ static int read_head(struct segment *segment)
 		return -1;
 	segment->size = (uint64_t)st.st_size;
 	struct walk_source source = segment_source(segment);
-	errno = EIO;
-	return walk_generation(&source, segment->number, &segment->generation) ? 0 : -1;
+	if (walk_generation(&source, segment->number, &segment->generation))
+		return 0;
+	errno = errno ? errno : EIO;
+	return -1;
 }
 
 int segment_open(struct spool *spool, struct segment *segment, struct why *why)

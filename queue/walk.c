@@ -5,6 +5,7 @@
  */
 #include "queue/walk.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "queue/crc32c.h"
@@ -14,10 +15,15 @@
 #define SEARCH_STEP 65536u
 #define PAGE 4096u
 
-static bool read_all(const struct walk_source *source, uint64_t offset, char *to, size_t n)
+/* False: not all of it, and *ERROR is 0 when the source ends there, else errno. */
+static bool read_all(
+    const struct walk_source *source, uint64_t offset, char *to, size_t n, int *error)
 {
+	*error = 0;
 	while (n > 0) {
 		ssize_t got = source->read(source->arg, offset, to, n);
+		if (got < 0)
+			*error = errno;
 		if (got <= 0)
 			return false;
 		offset += (uint64_t)got;
@@ -27,44 +33,65 @@ static bool read_all(const struct walk_source *source, uint64_t offset, char *to
 	return true;
 }
 
-void walk_read_anyway(const struct walk_source *source, uint64_t offset, char *to, size_t n)
+int walk_read_anyway(const struct walk_source *source, uint64_t offset, char *to, size_t n)
 {
-	if (read_all(source, offset, to, n))
-		return;
+	int error;
+	int worst = 0;
+	if (read_all(source, offset, to, n, &error))
+		return 0;
 	size_t piece;
 	for (size_t i = 0; i < n; i += piece) {
 		piece = PAGE - (size_t)((offset + i) % PAGE); /* a bad one costs no other */
 		if (piece > n - i)
 			piece = n - i;
-		if (!read_all(source, offset + i, to + i, piece))
-			memset(to + i, 0, piece);
+		if (read_all(source, offset + i, to + i, piece, &error))
+			continue;
+		memset(to + i, 0, piece);
+		if (error)
+			worst = error;
 	}
+	return worst;
+}
+
+static bool read_head(
+    const struct walk_source *source, uint64_t offset, struct record *head, int *error)
+{
+	unsigned char bytes[RECORD_HEAD];
+	return read_all(source, offset, (char *)bytes, sizeof(bytes), error) &&
+	       record_read_head(head, bytes);
+}
+
+static bool read_segment(const struct walk_source *source, struct record *head, int *error)
+{
+	*error = 0;
+	return source->size >= RECORD_START && read_head(source, 0, head, error) &&
+	       head->type == RECORD_SEGMENT && head->meta_size == 0 && head->id > 0 &&
+	       head->id <= UINT32_MAX;
 }
 
 bool walk_read_segment(const struct walk_source *source, struct record *head)
 {
-	unsigned char bytes[RECORD_HEAD];
-	return source->size >= RECORD_START &&
-	    read_all(source, 0, (char *)bytes, sizeof(bytes)) &&
-	    record_read_head(head, bytes) && head->type == RECORD_SEGMENT &&
-	    head->meta_size == 0 && head->id > 0 && head->id <= UINT32_MAX;
+	int error;
+	return read_segment(source, head, &error);
 }
 
 bool walk_generation(const struct walk_source *source, uint32_t number, uint64_t *generation)
 {
-	unsigned char bytes[RECORD_HEAD];
 	struct record head;
 	struct record first;
-	bool good = walk_read_segment(source, &head);
+	int error;
+	int first_error = 0;
+	bool good = read_segment(source, &head, &error);
 	if (good && head.id == number) {
 		*generation = head.generation;
 		return true;
 	}
 	if (source->size < RECORD_START + RECORD_HEAD ||
-	    !read_all(source, RECORD_START, (char *)bytes, sizeof(bytes)) ||
-	    !record_read_head(&first, bytes) || first.type != RECORD_CLOSED ||
-	    (good && first.generation == head.generation))
+	    !read_head(source, RECORD_START, &first, &first_error) || first.type != RECORD_CLOSED ||
+	    (good && first.generation == head.generation)) {
+		errno = error ? error : first_error;
 		return false;
+	}
 	*generation = first.generation;
 	return true;
 }
@@ -88,7 +115,7 @@ void walk_clear(struct walk *w)
 static bool fetch(struct walk *w, uint64_t offset, size_t n)
 {
 	buf_clear(&w->bytes);
-	if (!read_all(&w->source, offset, buf_room(&w->bytes, n), n))
+	if (!read_all(&w->source, offset, buf_room(&w->bytes, n), n, &w->error))
 		return false;
 	w->bytes.len = n;
 	return true;
@@ -96,6 +123,7 @@ static bool fetch(struct walk *w, uint64_t offset, size_t n)
 
 bool walk_record_at(struct walk *w, uint64_t offset)
 {
+	w->error = 0;
 	if (offset > w->end || w->end - offset < RECORD_HEAD)
 		return false;
 	uint64_t left = w->end - offset;
@@ -127,9 +155,10 @@ bool walk_content_is_good(struct walk *w)
 	uint32_t crc = 0;
 	char *piece = left ? mem_alloc(SEARCH_STEP) : NULL;
 	bool good = true;
+	w->error = 0;
 	while (left > 0 && good) {
 		uint32_t n = left < SEARCH_STEP ? left : SEARCH_STEP;
-		good = read_all(&w->source, offset, piece, n);
+		good = read_all(&w->source, offset, piece, n, &w->error);
 		if (good)
 			crc = crc32c(crc, piece, n);
 		offset += n;
@@ -139,7 +168,8 @@ bool walk_content_is_good(struct walk *w)
 	return good && crc == w->record.content_crc;
 }
 
-/* The next place from OFFSET on where an intact record stands; w->end: none. */
+/* The next place from OFFSET on where an intact record stands; w->end: none. Whatever
+ * can not be read on the way there is left in w->error. */
 static uint64_t search(struct walk *w, uint64_t offset)
 {
 	unsigned char mark[16] = {0};
@@ -149,11 +179,13 @@ static uint64_t search(struct walk *w, uint64_t offset)
 	memcpy(mark, head, sizeof(mark));
 	char *piece = mem_alloc(SEARCH_STEP + RECORD_HEAD);
 	uint64_t found = w->end;
+	int error = w->error;
 	while (found == w->end && offset < w->end && w->end - offset >= RECORD_HEAD) {
 		uint64_t left = w->end - offset;
 		size_t n = left < SEARCH_STEP + RECORD_HEAD ? (size_t)left :
 							      SEARCH_STEP + RECORD_HEAD;
-		walk_read_anyway(&w->source, offset, piece, n);
+		int unread = walk_read_anyway(&w->source, offset, piece, n);
+		error = unread ? unread : error;
 		for (size_t i = 0; i + RECORD_HEAD <= n && i < SEARCH_STEP; i += 8) {
 			if (memcmp(piece + i, mark, 4) != 0 ||
 			    memcmp(piece + i + 8, mark + 8, 8) != 0)
@@ -162,15 +194,18 @@ static uint64_t search(struct walk *w, uint64_t offset)
 				found = offset + i;
 				break;
 			}
+			error = w->error ? w->error : error;
 		}
 		offset += SEARCH_STEP;
 	}
 	mem_free(piece);
+	w->error = error;
 	return found;
 }
 
 enum walk_step walk_next(struct walk *w)
 {
+	w->error = 0;
 	if (w->end_known && w->at >= w->end)
 		return WALK_END;
 	if (walk_record_at(w, w->at)) {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Going through the records of a segment, intact or not. The bytes come from a
  * function, so that tests and the fuzzer walk over memory.
+ *
+ * Bytes that are wrong are damage, bytes that can not be read just now need not be:
+ * walk.error tells one from the other.
  */
 #ifndef QUEUE_WALK_H
 #define QUEUE_WALK_H
@@ -10,7 +13,7 @@
 #include "queue/record.h"
 
 struct walk_source {
-	/* As pread: fewer than N bytes only at the end; -1: can not be read. */
+	/* As pread: fewer than N bytes only at the end; -1 with errno: can not be read. */
 	ssize_t (*read)(void *arg, uint64_t offset, void *to, size_t n);
 	void *arg;
 	uint64_t size;
@@ -28,6 +31,9 @@ struct walk {
 	struct span meta;
 	uint64_t from;
 	uint64_t to;
+	/* of the last call: 0, or the errno with which some of what it had to look at could
+	 * not be read, so that it may be in order whatever the result says */
+	int error;
 };
 
 enum walk_step {
@@ -40,7 +46,8 @@ enum walk_step {
 bool walk_read_segment(const struct walk_source *source, struct record *head) ATTR_MUST_CHECK;
 
 /* The generation of segment NUMBER, from that one or, should it be damaged, from the
- * first record behind it. False: it can not be told, or it is another segment. */
+ * first record behind it. False: it can not be told, or it is another segment; errno says
+ * what could not be read, 0: nothing. */
 bool walk_generation(const struct walk_source *source, uint32_t number, uint64_t *generation)
     ATTR_MUST_CHECK;
 
@@ -58,7 +65,8 @@ bool walk_record_at(struct walk *w, uint64_t offset) ATTR_MUST_CHECK;
 /* Does the content here of the record just found have the right CRC? */
 bool walk_content_is_good(struct walk *w) ATTR_MUST_CHECK;
 
-/* Read N bytes at OFFSET, zeros where nothing can be read. */
-void walk_read_anyway(const struct walk_source *source, uint64_t offset, char *to, size_t n);
+/* Read N bytes at OFFSET, zeros where nothing can be read. Result: 0, or the errno of
+ * what could not be read; the end of the source is none. */
+int walk_read_anyway(const struct walk_source *source, uint64_t offset, char *to, size_t n);
 
 #endif

@@ -229,7 +229,8 @@ static void add(struct image *image, uint64_t id, uint64_t generation)
 	buf_add(&image->bytes, "12345678", 8);
 }
 
-/* The walk as text: a digit per record, '!' for a bad region. */
+/* The walk as text: a digit per record, '!' for a bad region, '?' for one that may be in
+ * order, since some of it could not be read. */
 static const char *trace(struct image *image, uint64_t end, char *out)
 {
 	struct walk_source source = {from_image, image, image->bytes.len};
@@ -237,8 +238,10 @@ static const char *trace(struct image *image, uint64_t end, char *out)
 	enum walk_step step;
 	char *p = out;
 	walk_init(&w, &source, GENERATION, 0, end);
-	while ((step = walk_next(&w)) != WALK_END)
-		*p++ = step == WALK_BAD ? '!' : (char)('0' + w.record.id);
+	while ((step = walk_next(&w)) != WALK_END) {
+		*p++ = step == WALK_RECORD ? (char)('0' + w.record.id) : w.error ? '?' : '!';
+		assert_true(step == WALK_BAD || w.error == 0);
+	}
 	*p = '\0';
 	walk_clear(&w);
 	return out;
@@ -267,6 +270,49 @@ static void test_walk(void **state)
 	buf_free(&image.bytes);
 }
 
+/* A record is intact or not, and its content is, or neither can be told just now. */
+static void test_unreadable_record(void **state)
+{
+	(void)state;
+	struct image image = {0};
+	uint64_t generation;
+	add(&image, 1, GENERATION);
+	struct walk_source source = {from_image, &image, image.bytes.len};
+	struct walk w;
+	walk_init(&w, &source, GENERATION, 0, 0);
+	assert_true(walk_record_at(&w, 0));
+	image.bytes.data[20] ^= 1;
+	assert_false(walk_record_at(&w, 0));
+	assert_int_equal(w.error, 0);
+	assert_false(walk_generation(&source, 1, &generation));
+	assert_int_equal(errno, 0);
+	image.bytes.data[20] ^= 1;
+	image.bad_from = 66; /* in its meta part */
+	image.bad_to = 67;
+	assert_false(walk_record_at(&w, 0));
+	assert_int_equal(w.error, EIO);
+	image.bad_to = 0;
+	assert_true(walk_record_at(&w, 0));
+	assert_int_equal(w.error, 0);
+	w.record.here = 8; /* as if there was content */
+	w.record.meta_size = 0;
+	assert_false(walk_content_is_good(&w));
+	assert_int_equal(w.error, 0);
+	image.bad_from = 64;
+	image.bad_to = 65;
+	assert_false(walk_content_is_good(&w));
+	assert_int_equal(w.error, EIO);
+	walk_clear(&w);
+	while (image.bytes.len < 2 * RECORD_START)
+		buf_add_byte(&image.bytes, 0);
+	image.bad_from = 0;
+	image.bad_to = 1;
+	source.size = image.bytes.len;
+	assert_false(walk_generation(&source, 1, &generation));
+	assert_int_equal(errno, EIO);
+	buf_free(&image.bytes);
+}
+
 static void test_walk_unreadable(void **state)
 {
 	(void)state;
@@ -277,9 +323,13 @@ static void test_walk_unreadable(void **state)
 	image.bad_from = 8192;
 	image.bad_to = 12288;
 	trace(&image, 0, out);
-	assert_non_null(strchr(out, '!'));
+	assert_non_null(strchr(out, '?'));
 	/* all but those that touch the bad page */
 	assert_int_equal(strlen(out) - 1, 400 - (12288 / 72 - 8192 / 72 + 1));
+	image.bytes.data[72 * 300] ^= 1; /* one that is bad, too */
+	trace(&image, 0, out);
+	assert_non_null(strchr(out, '?'));
+	assert_true(strchr(out, '!') > strchr(out, '?'));
 	buf_free(&image.bytes);
 }
 
@@ -293,6 +343,7 @@ int main(void)
 		cmocka_unit_test(test_message),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_walk),
+		cmocka_unit_test(test_unreadable_record),
 		cmocka_unit_test(test_walk_unreadable),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
