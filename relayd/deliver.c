@@ -4,11 +4,12 @@
  *
  *	look_up      (look_up.c) of a new destination, before the first attempt
  *	start        the schedule hands out a batch
- *	read         its envelope and content, from the spool
+ *	read         its envelope, from the spool
  *	way_choose   (way.c) by which source or smarthost, and whether it may go now
  *	next_host    (host.c) one after the other: what TLS it has to show; a parked
  *	             connection, or a new one
- *	send         a transaction; results come per recipient
+ *	send         a transaction, with the content from the spool; results come per
+ *	             recipient
  *	session_over those put off may try the next host
  *	way_over     (way.c) and those that a block met, the next way
  *	settle       (settle.c) verdicts into the spool, reports, end of the attempt
@@ -43,8 +44,7 @@ void attempt_free(struct attempt *a)
 		mx_cancel(a->query);
 	if (a->client)
 		client_close(a->client);
-	if (a->reader)
-		spool_reader_close(a->reader);
+	spool_reader_close(a->reader);
 	host_clear(a);
 	sts_cancel(a->sts_query);
 	sts_policy_unref(a->sts);
@@ -76,6 +76,20 @@ void attempt_end_all(struct attempt *a, enum verdict_stage stage, bool permanent
 	settle(a);
 }
 
+/* What is to be sent can not be read (WHY): this is no attempt any more. A damaged message
+ * is set aside, and nothing will ever come of it. */
+static void end_unread(struct attempt *a, const struct why *why)
+{
+	struct deliver *deliver = a->deliver;
+	struct batch *batch = a->batch;
+	struct message *message = batch->message;
+	log_text(LOG_LEVEL_ERROR, "spool: %s", why->text);
+	attempt_free(a);
+	if (why->kind == WHY_PERM)
+		schedule_delete(deliver->schedule, message);
+	schedule_finish(deliver->schedule, batch, SCHEDULE_NEUTRAL, 0);
+}
+
 /* ---- the dialogue ---- */
 
 static void on_ready(void *arg);
@@ -99,9 +113,54 @@ static bool has_open(struct attempt *a)
 	return a->first_open < a->tried_count;
 }
 
+/* A reader keeps its segment of the spool, so there is one only while a transaction is under
+ * way, and none while hosts are looked up and connected to. */
+static void close_reader(struct attempt *a)
+{
+	spool_reader_close(a->reader);
+	a->reader = NULL;
+}
+
+/* Has the connection carried as many transactions as it should? */
+static bool has_carried_enough(const struct attempt *a)
+{
+	unsigned n = client_info(a->client).transactions;
+	return n >= (unsigned)a->settings->conf->delivery.reuse_messages || way_is_worn(a, n);
+}
+
+static void part_from_client(struct attempt *a)
+{
+	struct client *client = a->client;
+	char key[1024];
+	bool worn = has_carried_enough(a);
+	close_reader(a);
+	a->client = NULL;
+	host_key(a, key, sizeof(key));
+	if (worn || a->deliver->stopping || a->settings != a->deliver->settings)
+		client_close(client);
+	else
+		reuse_put(a->deliver->reuse, key, client);
+}
+
+/* False: the attempt is over. */
+static bool open_reader(struct attempt *a)
+{
+	struct why why = {0};
+	if (!a->reader)
+		a->reader = spool_reader_open(
+		    a->deliver->options.spool, a->id, a->batch->message->place, &why);
+	if (a->reader)
+		return true;
+	part_from_client(a);
+	end_unread(a, &why);
+	return false;
+}
+
 static void send_some(struct attempt *a)
 {
 	size_t max = (size_t)a->settings->conf->delivery.recipients;
+	if (!open_reader(a))
+		return;
 	if (a->room && a->room < max)
 		max = a->room;
 	a->sent_count = 0;
@@ -142,26 +201,6 @@ static void on_recipient(void *arg, size_t index, const struct client_result *re
 {
 	struct attempt *a = arg;
 	settle_reply(a, &a->tried[a->sent[index]], result);
-}
-
-/* Has the connection carried as many transactions as it should? */
-static bool has_carried_enough(const struct attempt *a)
-{
-	unsigned n = client_info(a->client).transactions;
-	return n >= (unsigned)a->settings->conf->delivery.reuse_messages || way_is_worn(a, n);
-}
-
-static void part_from_client(struct attempt *a)
-{
-	struct client *client = a->client;
-	char key[1024];
-	bool worn = has_carried_enough(a);
-	a->client = NULL;
-	host_key(a, key, sizeof(key));
-	if (worn || a->deliver->stopping || a->settings != a->deliver->settings)
-		client_close(client);
-	else
-		reuse_put(a->deliver->reuse, key, client);
 }
 
 /* Is the next one another address of the host under way? */
@@ -334,6 +373,7 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 	host_note_tls(a);
 	host_note_failure(a, result);
 	a->client = NULL;
+	close_reader(a);
 	if (plain)
 		host_is_broken(a);
 	a->plain |= plain;
@@ -380,26 +420,15 @@ static void list_recipients(struct attempt *a)
 }
 
 /* -1: the attempt is over. */
-static int read_message(struct attempt *a)
+static int read_envelope(struct attempt *a)
 {
-	struct spool *spool = a->deliver->options.spool;
-	struct spool_place place = a->batch->message->place;
 	struct why why = {0};
-	if (spool_read_envelope(spool, a->id, place, &a->envelope, &why) == 0) {
+	if (spool_read_envelope(a->deliver->options.spool, a->id, a->batch->message->place,
+		&a->envelope, &why) == 0) {
 		list_recipients(a);
-		a->reader = spool_reader_open(spool, a->id, place, &why);
-		if (a->reader)
-			return 0;
+		return 0;
 	}
-	log_text(LOG_LEVEL_ERROR, "spool: %s", why.text);
-	struct deliver *deliver = a->deliver;
-	struct batch *batch = a->batch;
-	struct message *message = batch->message;
-	bool damaged = why.kind == WHY_PERM;
-	attempt_free(a);
-	if (damaged)
-		schedule_delete(deliver->schedule, message);
-	schedule_finish(deliver->schedule, batch, SCHEDULE_NEUTRAL, 0);
+	end_unread(a, &why);
 	return -1;
 }
 
@@ -419,7 +448,7 @@ static void hold_back(struct attempt *a, uint8_t code)
 static void begin(void *arg)
 {
 	struct attempt *a = arg;
-	if (read_message(a) < 0)
+	if (read_envelope(a) < 0)
 		return;
 	bool watched = !a->expired && !a->batch->message->cleared;
 	uint8_t code =

@@ -113,7 +113,7 @@ struct attempt {
 	struct timer timer;  /* begin: not inside the schedule's call */
 	uint64_t id;         /* of the message */
 	struct envelope envelope;
-	struct spool_reader *reader;
+	struct spool_reader *reader; /* of its content; NULL: no transaction is under way */
 	const struct conf_source *source;       /* by which we go out; NULL for a smarthost */
 	const struct conf_smarthost *smarthost; /* NULL for direct delivery */
 	struct way way;

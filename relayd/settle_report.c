@@ -117,6 +117,17 @@ static void fill_returned(struct report *report, struct spool_reader *reader, st
 	report->header = span_buf(&list->text);
 }
 
+/* Of a message that can not be read nothing goes back. */
+static void read_returned(
+    struct report *report, struct spool *spool, const struct message *message, struct list *list)
+{
+	struct spool_reader *reader = spool_reader_open(spool, message->id, message->place, NULL);
+	if (!reader)
+		return;
+	fill_returned(report, reader, list);
+	spool_reader_close(reader);
+}
+
 /* ---- an attempt ---- */
 
 static const char *reason(const struct tried *t, enum bounce_kind kind)
@@ -173,7 +184,7 @@ bool settle_report(struct attempt *a, enum bounce_kind kind, report_done *done)
 		    .recipients = list.all,
 		    .recipient_count = list.count,
 		};
-		fill_returned(&report, a->reader, &list);
+		read_returned(&report, a->deliver->options.spool, a->batch->message, &list);
 		report_send(a->deliver->options.intake, a->settings->conf, a->deliver->options.stats,
 		    &report, done, a);
 	}
@@ -225,16 +236,11 @@ static void send_notice(struct deliver *deliver, struct message *message, const 
 	    .recipients = list.all,
 	    .recipient_count = list.count,
 	};
-	struct spool_reader *reader = list.count
-	    ? spool_reader_open(deliver->options.spool, message->id, message->place, NULL)
-	    : NULL;
-	if (reader) {
-		fill_returned(&report, reader, &list);
-		spool_reader_close(reader);
-	}
-	if (list.count)
+	if (list.count) {
+		read_returned(&report, deliver->options.spool, message, &list);
 		report_send(deliver->options.intake, deliver->settings->conf, deliver->options.stats,
 		    &report, notice_sent, deliver);
+	}
 	list_free(&list);
 }
 
