@@ -365,15 +365,30 @@ void attempt_host_failed(struct attempt *a, const struct why *why)
 	session_over(a);
 }
 
+/* The content turned out to be wrong while it was sent: the receiver has seen no end of it. */
+static void end_damaged(struct attempt *a)
+{
+	struct why why = {0};
+	why_set(&why, WHY_PERM,
+	    "message %016llx: its content is damaged and was set aside under damaged/",
+	    (unsigned long long)a->id);
+	end_unread(a, &why);
+}
+
 static void on_failed(void *arg, const struct client_result *result, bool idle)
 {
 	struct attempt *a = arg;
 	bool worn_out = is_worn_out(a, result, idle);
 	bool plain = may_go_plain(a, result);
+	bool damaged = a->reader && spool_reader_damaged(a->reader);
 	host_note_tls(a);
 	host_note_failure(a, result);
 	a->client = NULL;
 	close_reader(a);
+	if (damaged) {
+		end_damaged(a);
+		return;
+	}
 	if (plain)
 		host_is_broken(a);
 	a->plain |= plain;

@@ -142,9 +142,9 @@ static void test_unreadable(void **state)
 /* It is damaged, and set aside: it leaves the queue, and the receiver sees no end of it. */
 static void test_damaged(void **state)
 {
-	static const enum disk rows[] = {DISK_BAD_RECORDS};
+	static const enum disk rows[] = {DISK_BAD_RECORDS, DISK_BAD_CONTENT};
 	(void)state;
-	for (size_t i = 0; i < 1; i++) {
+	for (size_t i = 0; i < 2; i++) {
 		struct world w;
 		begin(&w, rows[i]);
 		world_until(&w, has_faults, MINUTE);
