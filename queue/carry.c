@@ -3,7 +3,8 @@
  * rounds. The thread looks what stands there; the loop knows what still counts
  * and asks for it to be written anew, a bounded amount per round, so that
  * messages coming in never wait long. A segment with nothing alive goes the
- * same way, since results and ends of other messages may stand only there.
+ * same way, since results and ends of other messages may stand only there. In the
+ * end it is retired, once nobody reads there; until then others have their turn.
  */
 #include <errno.h>
 #include <string.h>
@@ -20,12 +21,16 @@ static uint64_t live_bytes(const struct segment *s)
 	return s->messages ? s->bytes / s->messages * s->live : 0;
 }
 
-/* Closed, hardly anything alive, and not given up since the last success. */
+/* Closed, hardly anything alive, and not given up since the last success. One that somebody
+ * reads from takes space before it gives any back: not while there is none. */
 static bool is_worth(const struct spool *spool, const struct segment *s)
 {
 	uint64_t size = s->size ? s->size : (uint64_t)spool->conf.segment_size;
-	return s->number < spool->current && (!s->tried || s->tried <= spool->retired) &&
-	    live_bytes(s) < size / 100 * SHARE_MAX;
+	if (s->number >= spool->current || s->tried > spool->retired)
+		return false;
+	if (s->carried)
+		return s->pins == 0 && s->live == 0;
+	return !(s->pins && spool->full) && live_bytes(s) < size / 100 * SHARE_MAX;
 }
 
 void carry_want(struct spool *spool, struct segment *segment)
@@ -52,17 +57,32 @@ static void carried(struct job *job);
 
 static void go_on(struct spool *spool, struct carry *carry)
 {
-	carry->busy = true;
 	spool_task_init(spool, &carry->task, TASK_CARRY, carried);
 	spool_task_add(&carry->task);
+}
+
+/* The less, the sooner: what is done but for its end, what can go at once, the rest. */
+static unsigned rank(const struct segment *s)
+{
+	if (s->carried)
+		return 0;
+	return s->pins == 0 ? 1 : 2;
+}
+
+static bool is_better(const struct segment *s, const struct segment *than)
+{
+	if (rank(s) != rank(than))
+		return rank(s) < rank(than);
+	if (live_bytes(s) != live_bytes(than))
+		return live_bytes(s) < live_bytes(than);
+	return s->number < than->number;
 }
 
 static struct segment *choose(struct spool *spool)
 {
 	struct segment *best = NULL;
 	for (struct segment *s = spool->segments; s; s = s->hh.next)
-		if (is_worth(spool, s) && (!best || live_bytes(s) < live_bytes(best) ||
-			(live_bytes(s) == live_bytes(best) && s->number < best->number)))
+		if (is_worth(spool, s) && (!best || is_better(s, best)))
 			best = s;
 	return best;
 }
@@ -110,8 +130,18 @@ static void retire(struct spool *spool, struct segment *segment)
 	spool_write_notes(spool); /* what was only here is written first */
 	spool_task_init(spool, &task->task, TASK_RETIRE, retire_done);
 	task->segment = segment->number;
-	spool->carry->busy = true;
 	spool_task_add(&task->task);
+}
+
+/* All that counts stands elsewhere as well. Who reads here is waited for, but nothing else
+ * has to wait for him: segment_unpin and segment_message_gone lead back to here. */
+static void all_moved(struct spool *spool, struct segment *segment)
+{
+	segment->carried = true;
+	if (segment->pins == 0 && segment->live == 0)
+		retire(spool, segment);
+	else
+		finish(spool);
 }
 
 /* ---- what still counts ---- */
@@ -131,13 +161,14 @@ static void want_copy(struct spool *spool, struct carry *carry, const struct car
 	carry->kept += seen->length;
 }
 
-/* Does a segment exist, other than OLD, with a record of a message that ended when the
- * record that counted stood in NUMBER? One that did not count may stand before it, or,
- * when the copy was damaged, behind it. */
-static bool is_end_needed(const struct spool *spool, uint32_t old, uint32_t number)
+/* Does a segment exist, other than OLD, with a record of the message that END is about?
+ * The record that counted, or one that did not: before it, or, when the copy was damaged,
+ * behind it. */
+static bool is_end_needed(const struct spool *spool, uint32_t old, const struct record_note *end)
 {
 	for (const struct segment *s = spool->segments; s; s = s->hh.next)
-		if (s->number != old && (s->number == number || s->shadows))
+		if (s->number != old &&
+		    (s->number == end->place.segment || id_set_has(s->shadows, end->id)))
 			return true;
 	return false;
 }
@@ -149,7 +180,7 @@ static bool is_note_needed(const struct spool *spool, const struct carry *carry,
 {
 	struct spool_live now;
 	if (note->type == RECORD_END)
-		return is_end_needed(spool, carry->segment, note->place.segment);
+		return is_end_needed(spool, carry->segment, note);
 	if (!spool->reports.live(spool->reports.arg, note->id, &now, NULL) ||
 	    now.place.segment == carry->segment)
 		return false;
@@ -180,7 +211,7 @@ static void copied(struct spool *spool, struct carry *carry, const struct carry_
 	struct spool_place old = {carry->segment, item->offset};
 	struct segment *segment = segment_find(spool, old.segment);
 	if (segment)
-		segment->shadows++;
+		id_set_add(&segment->shadows, item->id);
 	if (spool->reports.live(spool->reports.arg, item->id, &now, NULL) &&
 	    now.place.segment == old.segment && now.place.offset == old.offset) {
 		segment_message_gone(spool, old);
@@ -226,10 +257,8 @@ static void next_round(struct spool *spool, struct carry *carry)
 		give_up(spool); /* it costs more than it brings */
 	else if (carry->item_count || carry->looked < carry->seen_count || !carry->at_end)
 		go_on(spool, carry);
-	else if (segment->pins == 0)
-		retire(spool, segment);
 	else
-		carry->ending = true; /* segment_unpin calls again */
+		all_moved(spool, segment);
 }
 
 static void carried(struct job *job)
@@ -237,7 +266,6 @@ static void carried(struct job *job)
 	struct carry *carry = (struct carry *)job;
 	struct spool *spool = carry->task.spool;
 	spool_task_over(&carry->task);
-	carry->busy = false;
 	spool_report(spool, &carry->damage);
 	bool good = take_results(spool, carry);
 	struct segment *segment = segment_find(spool, carry->segment);
@@ -253,21 +281,18 @@ static void carried(struct job *job)
 
 void carry_next(struct spool *spool)
 {
-	struct carry *carry = spool->carry;
-	if (spool->closing || !spool->reports.live)
+	if (spool->carry || spool->closing || !spool->reports.live)
 		return;
-	if (carry) {
-		if (!carry->busy && carry->ending)
-			next_round(spool, carry);
-		return;
-	}
 	struct segment *segment = choose(spool);
 	if (!segment)
 		return;
-	carry = mem_zero(sizeof(*carry));
+	struct carry *carry = mem_zero(sizeof(*carry));
 	carry->segment = segment->number;
 	carry->at = RECORD_START;
 	carry->fd = -1;
 	spool->carry = carry;
-	go_on(spool, carry);
+	if (segment->carried)
+		retire(spool, segment);
+	else
+		go_on(spool, carry);
 }

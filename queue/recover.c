@@ -72,7 +72,7 @@ static bool take_message(struct recovery *r, const struct log *log, const struct
 	struct entry *entry = take_meta(r, log, walk, &m);
 	struct segment *old = segment_find(r->spool, entry->place.segment);
 	if (entry->place.segment && old)
-		old->shadows++;
+		id_set_add(&old->shadows, entry->id);
 	entry->place = (struct spool_place){log->number, (uint32_t)walk->from};
 	entry->length = walk->to - walk->from;
 	entry->big = walk->record.flags & RECORD_BIG;
@@ -140,7 +140,8 @@ static void take_torn(struct recovery *r, const struct log *log, const struct wa
 		spool_note(r->spool, &end);
 	} else if (record_read_message(&m, walk->meta)) {
 		take_meta(r, log, walk, &m);
-		segment_add(r->spool, log->number)->shadows++; /* an END has to outlive it */
+		/* an END has to outlive it */
+		id_set_add(&segment_add(r->spool, log->number)->shadows, walk->record.id);
 	}
 }
 

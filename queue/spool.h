@@ -48,7 +48,8 @@
  * live messages; results and states of live messages that stand elsewhere; ENDs
  * of messages of which a MESSAGE record is still in a segment that exists. A
  * segment is emptied when under a quarter of it is alive; a few MiB at a time,
- * between the batches.
+ * between the batches. It is retired when nobody reads there any more, and others need
+ * not wait for that.
  *
  * Only the spool thread writes to the log, in one order, and it never waits for
  * a sync but at the end of a segment: a side thread syncs, another one makes

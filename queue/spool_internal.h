@@ -46,8 +46,9 @@ struct segment {
 	uint32_t live;     /* messages whose latest record is here */
 	uint64_t messages; /* appended here, with their bytes */
 	uint64_t bytes;
-	uint32_t shadows;  /* superseded copies of messages that may still live */
+	struct big_id *shadows; /* messages with a copy here that does not count any more */
 	uint32_t pins;     /* readers and damage being set aside */
+	bool carried;      /* all that counts here was written anew: it goes when nobody reads */
 	uint64_t tried;    /* `retired` when emptying it was given up; 0: never */
 	int fd;            /* -1: not open for reading */
 	uint64_t generation;
@@ -154,7 +155,7 @@ const char *big_name(char *buf, uint64_t id);
 /* carry.c */
 /* SEGMENT changed: is it worth emptying now? */
 void carry_want(struct spool *spool, struct segment *segment);
-/* Begin with a segment, or go on with one that waited for its readers. */
+/* Begin with a segment, unless one is under way. */
 void carry_next(struct spool *spool);
 void carry_free(struct carry *carry);
 
@@ -182,8 +183,6 @@ struct carry {
 	struct spool_task task;
 	uint32_t segment;
 	uint64_t kept;     /* loop: bytes written anew so far */
-	bool busy;         /* a task is under way */
-	bool ending;       /* loop: all has been looked at */
 	/* to do: copy these, then look on from `at` */
 	struct carry_item *items;
 	size_t item_count;

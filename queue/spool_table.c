@@ -44,6 +44,7 @@ void segment_close_fd(struct spool *spool, struct segment *segment)
 void segment_forget(struct spool *spool, struct segment *segment)
 {
 	segment_close_fd(spool, segment);
+	id_set_free(&segment->shadows);
 	HASH_DEL(spool->segments, segment);
 	mem_free(segment);
 }
@@ -125,8 +126,7 @@ void segment_pin(struct segment *segment)
 void segment_unpin(struct spool *spool, struct segment *segment)
 {
 	segment->pins--;
-	if (segment->pins == 0 && spool->carry)
-		spool_call_later(spool); /* emptying it may have waited for this */
+	carry_want(spool, segment);
 }
 
 void segment_free_all(struct spool *spool)

@@ -5,6 +5,7 @@ last answer, or is returned to its sender. None is lost, and none is sent twice
 but where the receiver hid its answer to the final dot.
 """
 import itertools
+import os
 import re
 import unittest
 
@@ -368,6 +369,27 @@ class Recipients(Case):
         wait_until(lambda: [row["to"] for row in relay.ctl("queue", "list")] == [["grey@dest.test"]],
                    what="a queue with the one that is greylisted")
         self.assertEqual(sum("grey@" in c for c in self.receiver.commands), 1)
+
+
+class Space(Case):
+    def test_one_that_hangs_keeps_no_space(self):
+        """A receiver hangs in the middle of a transaction while the mail of others fills
+        segment after segment of the spool: they are used anew all the same."""
+        hangs = self.another_receiver("127.0.3.1", Behaviour(mail=HANG), self.receiver.port)
+        self.names.mail_host("slow.test", "mx.slow.test", "127.0.3.1")
+        relay = self.relay(spool={"segment_size": "64K", "big_message": "32K",
+                                  "spare_segments": 1, "free_space": "1M"})
+        relay.start()
+        text = TEXT + (b"y" * 78 + b"\r\n") * 38
+        with relay.smtp() as client:
+            client.sendmail("a@example.jp", ["user@slow.test"], TEXT)
+            hangs.wait_for(lambda r: any(c.startswith("MAIL") for c in r.commands))
+            for _ in range(100):
+                client.sendmail("a@example.jp", ["user@dest.test"], text)
+        self.receiver.wait(100)
+        wait_until(lambda: sum(name.endswith(".log") for name in os.listdir(relay.spool)) <= 4,
+                   what="a spool of few segments")
+        self.assertEqual([row["to"] for row in relay.ctl("queue", "list")], [["user@slow.test"]])
 
 
 if __name__ == "__main__":

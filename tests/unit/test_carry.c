@@ -176,7 +176,6 @@ static void test_torn_copy(void **state)
 	kit_free(kit);
 }
 
-/* Nobody reads from a segment that is used anew. */
 /* A message that turns out to be damaged as its segment is emptied is not in the queue
  * any more: its segment goes. */
 static void test_damaged_when_carried(void **state)
@@ -203,6 +202,8 @@ static void test_damaged_when_carried(void **state)
 	kit_free(kit);
 }
 
+/* Nobody reads from a segment that is used anew, and for as long as somebody reads there
+ * the others are used anew all the same. */
 static void test_reader_pins(void **state)
 {
 	(void)state;
@@ -216,12 +217,39 @@ static void test_reader_pins(void **state)
 	assert_int_equal(spool_reader_read(r, 0, head, sizeof(head)), sizeof(head));
 	kit_end(kit, 1000);
 	churn(kit, 1, 60, 9000);
+	assert_true(spool_stats(kit->spool).segments <= 4);
 	char rest[8192];
 	assert_true(spool_reader_read(r, 10, rest, sizeof(rest)) > 4000);
 	assert_false(spool_reader_damaged(r));
 	spool_reader_close(r);
 	kit_settle(kit);
 	assert_true(spool_stats(kit->spool).segments <= 3);
+	reopen(kit);
+	kit_free(kit);
+}
+
+/* The same with a message that lives on: it is read where it was, and moved. */
+static void test_reader_of_a_moved_message(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	struct why why;
+	char text[8192];
+	kit_append(kit, 1000, 4000, NULL);
+	struct kit_message *m = kit_find(kit, 1000);
+	uint32_t first = m->place.segment;
+	struct spool_reader *r = spool_reader_open(kit->spool, 1000, m->place, &why);
+	assert_non_null(r);
+	churn(kit, 1, 60, 9000);
+	assert_true(m->place.segment > first);
+	assert_true(spool_stats(kit->spool).segments <= 5);
+	assert_true(spool_reader_read(r, 0, text, sizeof(text)) > 4000);
+	spool_reader_close(r);
+	kit_settle(kit);
+	assert_true(spool_stats(kit->spool).segments <= 3);
+	reopen(kit);
+	kit_end(kit, 1000);
+	churn(kit, 100, 30, 9000);
 	reopen(kit);
 	kit_free(kit);
 }
@@ -343,6 +371,7 @@ int main(void)
 		cmocka_unit_test(test_torn_copy),
 		cmocka_unit_test(test_damaged_when_carried),
 		cmocka_unit_test(test_reader_pins),
+		cmocka_unit_test(test_reader_of_a_moved_message),
 		cmocka_unit_test(test_end_beside_torn_copy),
 		cmocka_unit_test(test_random),
 	};
