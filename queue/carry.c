@@ -3,8 +3,15 @@
  * rounds. The thread looks what stands there; the loop knows what still counts
  * and asks for it to be written anew, a bounded amount per round, so that
  * messages coming in never wait long. A segment with nothing alive goes the
- * same way, since results and ends of other messages may stand only there. In the
- * end it is retired, once nobody reads there; until then others have their turn.
+ * same way, since results and ends of other messages may stand only there.
+ *
+ *	count    all of it is looked at, nothing is written: what would it cost?
+ *	forward  messages that stand in earlier segments and are shorter than their
+ *	         results here are written anew instead of those
+ *	copy     messages that live there are written anew; where that can not be done for
+ *	         all of them, nothing else is
+ *	note     and so are results, states and ends that still count
+ *	retire   once nobody reads there; until then others have their turn
  */
 #include <errno.h>
 #include <string.h>
@@ -15,14 +22,25 @@
 
 #define SHARE_MAX 25            /* percent alive: more is not worth moving */
 #define ROUND_BYTES (4u << 20)  /* written anew in one batch */
+#define WAIT_MAX 6              /* given up: it waits until up to 2^6 others have gone */
+#define TALLY_MAX 4096          /* messages whose results are counted */
+#define FORWARD_MIN 2048        /* bytes of results: hardly any message is shorter */
+
+/* Of a message that stands in an earlier segment: bytes of its results in this one. */
+struct tally {
+	UT_hash_handle hh;
+	uint64_t id;
+	struct spool_place place;
+	uint64_t bytes;
+};
 
 static uint64_t live_bytes(const struct segment *s)
 {
 	return s->messages ? s->bytes / s->messages * s->live : 0;
 }
 
-/* Closed, hardly anything alive, and not given up since the last success. One that somebody
- * reads from takes space before it gives any back: not while there is none. */
+/* Closed, hardly anything alive, and not given up for now. One that somebody reads from
+ * takes space before it gives any back: not while there is none. */
 static bool is_worth(const struct spool *spool, const struct segment *s)
 {
 	uint64_t size = s->size ? s->size : (uint64_t)spool->conf.segment_size;
@@ -39,6 +57,16 @@ void carry_want(struct spool *spool, struct segment *segment)
 		spool_call_later(spool);
 }
 
+static void tallies_free(struct carry *carry)
+{
+	struct tally *t;
+	struct tally *next;
+	HASH_ITER (hh, carry->tallies, t, next) {
+		HASH_DEL(carry->tallies, t);
+		mem_free(t);
+	}
+}
+
 void carry_free(struct carry *carry)
 {
 	if (!carry)
@@ -47,6 +75,7 @@ void carry_free(struct carry *carry)
 		buf_free(&carry->items[i].done);
 	mem_free(carry->items);
 	mem_free(carry->seen);
+	tallies_free(carry);
 	damage_list_free(&carry->damage);
 	if (carry->fd >= 0)
 		close(carry->fd);
@@ -97,12 +126,14 @@ static void finish(struct spool *spool)
 		spool_call_later(spool);
 }
 
-/* Not now: try again once another segment has gone. */
+/* Not now: try again once others have gone, each time twice as many. */
 static void give_up(struct spool *spool)
 {
 	struct segment *segment = segment_find(spool, spool->carry->segment);
-	if (segment)
-		segment->tried = spool->retired + 1;
+	if (segment) {
+		segment->tried = spool->retired + (1u << segment->in_vain);
+		segment->in_vain += segment->in_vain < WAIT_MAX;
+	}
 	finish(spool);
 }
 
@@ -146,19 +177,24 @@ static void all_moved(struct spool *spool, struct segment *segment)
 
 /* ---- what still counts ---- */
 
-static void want_copy(struct spool *spool, struct carry *carry, const struct carry_seen *seen)
+/* Is the record of a message that counts the one that was seen? */
+static bool is_current(const struct spool *spool, const struct carry *carry,
+    const struct carry_seen *seen, struct spool_live *now)
 {
-	struct carry_item item = {.id = seen->note.id, .offset = seen->offset,
-		.length = seen->length};
+	return spool->reports.live(spool->reports.arg, seen->note.id, now, NULL) &&
+	       now->place.segment == carry->segment && now->place.offset == seen->offset;
+}
+
+static void want_copy(
+    struct spool *spool, struct carry *carry, uint64_t id, struct spool_place from, uint64_t max)
+{
+	struct carry_item item = {.id = id, .from = from, .max = max};
 	struct spool_live now;
-	if (!spool->reports.live(spool->reports.arg, item.id, &now, NULL) ||
-	    now.place.segment != carry->segment || now.place.offset != seen->offset ||
-	    !spool->reports.live(spool->reports.arg, item.id, &now, &item.done))
+	if (!spool->reports.live(spool->reports.arg, id, &now, &item.done))
 		return;
 	item.state = now.state;
 	carry->items = mem_resize(carry->items, carry->item_count + 1, sizeof(item));
 	carry->items[carry->item_count++] = item;
-	carry->kept += seen->length;
 }
 
 /* Does a segment exist, other than OLD, with a record of the message that END is about?
@@ -173,42 +209,117 @@ static bool is_end_needed(const struct spool *spool, uint32_t old, const struct 
 	return false;
 }
 
-/* A result or state of a message that stands in another segment, or an end. Of its
- * states only the one that was noted last: the others would add up for ever. */
+/* An end; or a result or state of a message whose record (NOW) stands in an earlier
+ * segment. One in this segment or a later one was written anew, or will be, with all that
+ * was known then. Of its states only the one that was noted last: the others would add up
+ * for ever. */
 static bool is_note_needed(const struct spool *spool, const struct carry *carry,
-    const struct record_note *note)
+    const struct record_note *note, struct spool_live *now)
 {
-	struct spool_live now;
 	if (note->type == RECORD_END)
 		return is_end_needed(spool, carry->segment, note);
-	if (!spool->reports.live(spool->reports.arg, note->id, &now, NULL) ||
-	    now.place.segment == carry->segment)
+	if (!spool->reports.live(spool->reports.arg, note->id, now, NULL) ||
+	    now->place.segment >= carry->segment)
 		return false;
-	return note->type != RECORD_STATE || now.noted == record_state_mark(&note->state);
+	return note->type != RECORD_STATE || now->noted == record_state_mark(&note->state);
+}
+
+/* ---- counting ---- */
+
+static void tally(struct carry *carry, const struct carry_seen *seen, struct spool_place place)
+{
+	struct tally *t;
+	HASH_FIND(hh, carry->tallies, &seen->note.id, sizeof(seen->note.id), t);
+	if (!t && HASH_COUNT(carry->tallies) == TALLY_MAX)
+		return;
+	if (!t) {
+		t = mem_zero(sizeof(*t));
+		t->id = seen->note.id;
+		t->place = place;
+		HASH_ADD(hh, carry->tallies, id, sizeof(t->id), t);
+	}
+	t->bytes += seen->length;
+}
+
+static void count(struct spool *spool, struct carry *carry, const struct carry_seen *seen)
+{
+	struct spool_live now;
+	if (seen->note.type == RECORD_MESSAGE) {
+		if (is_current(spool, carry, seen, &now))
+			carry->cost += seen->length;
+	} else if (is_note_needed(spool, carry, &seen->note, &now)) {
+		carry->cost += seen->length;
+		if (seen->note.type == RECORD_RESULT)
+			tally(carry, seen, now.place);
+	}
+}
+
+/* More than it brings. */
+static bool is_too_dear(const struct carry *carry, uint64_t cost)
+{
+	return cost > carry->size / 2;
+}
+
+static void begin_pass(struct spool *spool, struct carry *carry, enum carry_step step)
+{
+	carry->step = step;
+	carry->at = RECORD_START;
+	carry->at_end = false;
+	go_on(spool, carry);
+}
+
+/* Begin to write: with what may make it cheap enough, if there is such. */
+static void begin_forward(struct spool *spool, struct carry *carry)
+{
+	uint64_t spared = 0;
+	for (struct tally *t = carry->tallies; t; t = t->hh.next)
+		spared += t->bytes >= FORWARD_MIN ? t->bytes : 0;
+	if (is_too_dear(carry, carry->cost - spared)) {
+		give_up(spool);
+		return;
+	}
+	carry->step = CARRY_FORWARD;
+	for (struct tally *t = carry->tallies; t; t = t->hh.next)
+		if (t->bytes >= FORWARD_MIN)
+			want_copy(spool, carry, t->id, t->place, t->bytes);
+	go_on(spool, carry);
+}
+
+/* ---- rounds ---- */
+
+/* Result: bytes that are to be written. */
+static uint64_t deal_with(struct spool *spool, struct carry *carry, const struct carry_seen *seen)
+{
+	struct spool_live now;
+	bool message = seen->note.type == RECORD_MESSAGE;
+	if (carry->step == CARRY_COUNT) {
+		count(spool, carry, seen);
+		return 0;
+	}
+	if (message != (carry->step == CARRY_COPY))
+		return 0;
+	if (message && is_current(spool, carry, seen, &now))
+		want_copy(spool, carry, seen->note.id, now.place, UINT64_MAX);
+	else if (!message && is_note_needed(spool, carry, &seen->note, &now))
+		spool_note(spool, &seen->note);
+	else
+		return 0;
+	return seen->length;
 }
 
 /* Go through what the thread has seen until a round is full. */
 static void deal(struct spool *spool, struct carry *carry)
 {
-	uint64_t begun = carry->kept;
-	while (carry->looked < carry->seen_count && carry->kept - begun < ROUND_BYTES) {
-		const struct carry_seen *seen = &carry->seen[carry->looked++];
-		if (seen->note.type == RECORD_MESSAGE) {
-			want_copy(spool, carry, seen);
-		} else if (is_note_needed(spool, carry, &seen->note)) {
-			spool_note(spool, &seen->note);
-			carry->kept += seen->length;
-		}
-	}
+	uint64_t round = 0;
+	while (carry->looked < carry->seen_count && round < ROUND_BYTES)
+		round += deal_with(spool, carry, &carry->seen[carry->looked++]);
 }
 
-/* ---- rounds ---- */
-
 /* A message has a copy elsewhere now, which is the one that counts. */
-static void copied(struct spool *spool, struct carry *carry, const struct carry_item *item)
+static void copied(struct spool *spool, const struct carry_item *item)
 {
 	struct spool_live now;
-	struct spool_place old = {carry->segment, item->offset};
+	struct spool_place old = item->from;
 	struct segment *segment = segment_find(spool, old.segment);
 	if (segment)
 		id_set_add(&segment->shadows, item->id);
@@ -227,18 +338,22 @@ static void copied(struct spool *spool, struct carry *carry, const struct carry_
 	}
 }
 
-/* Result: false when one could not be written. */
+/* Result: false when one could not be written that has to be. */
 static bool take_results(struct spool *spool, struct carry *carry)
 {
 	bool good = true;
 	for (size_t i = 0; i < carry->item_count; i++) {
 		struct carry_item *item = &carry->items[i];
-		if (item->status == SPOOL_DONE)
-			copied(spool, carry, item);
-		else if (!item->damaged)
+		if (item->status == SPOOL_DONE) {
+			copied(spool, item);
+			if (carry->step == CARRY_FORWARD)
+				carry->cost -= item->max - item->length;
+		} else if (item->damaged) {
+			if (spool->reports.lost)
+				spool->reports.lost(spool->reports.arg, item->id);
+		} else if (carry->step == CARRY_COPY) {
 			good = false;
-		else if (spool->reports.lost)
-			spool->reports.lost(spool->reports.arg, item->id);
+		}
 		buf_free(&item->done);
 	}
 	carry->item_count = 0;
@@ -253,12 +368,27 @@ static void next_round(struct spool *spool, struct carry *carry)
 		return;
 	}
 	deal(spool, carry);
-	if (carry->kept > (uint64_t)spool->conf.segment_size / 2)
-		give_up(spool); /* it costs more than it brings */
-	else if (carry->item_count || carry->looked < carry->seen_count || !carry->at_end)
+	if (carry->item_count || carry->looked < carry->seen_count || !carry->at_end) {
 		go_on(spool, carry);
-	else
+		return;
+	}
+	switch (carry->step) {
+	case CARRY_COUNT:
+		begin_forward(spool, carry);
+		return;
+	case CARRY_FORWARD:
+		if (is_too_dear(carry, carry->cost))
+			give_up(spool);
+		else
+			begin_pass(spool, carry, CARRY_COPY);
+		return;
+	case CARRY_COPY:
+		begin_pass(spool, carry, CARRY_NOTE);
+		return;
+	case CARRY_NOTE:
 		all_moved(spool, segment);
+		return;
+	}
 }
 
 static void carried(struct job *job)

@@ -45,11 +45,13 @@
  *
  * A start syncs the segment that was written last, and only then removes anything or
  * writes. Before a segment is retired, what it alone knows is appended anew and synced:
- * live messages; results and states of live messages that stand elsewhere; ENDs
- * of messages of which a MESSAGE record is still in a segment that exists. A
- * segment is emptied when under a quarter of it is alive; a few MiB at a time,
- * between the batches. It is retired when nobody reads there any more, and others need
- * not wait for that.
+ * live messages; results and states of live messages that stand in an earlier segment (a
+ * MESSAGE in a later one was written with all that was known by then); ENDs of messages
+ * of which a MESSAGE record is still in a segment that exists. A message that is shorter
+ * than its results is appended anew instead of those. A segment is emptied when under a
+ * quarter of it is alive and all of that comes to no more than half of it; a few MiB at a
+ * time, between the batches. It is retired when nobody reads there any more, and others
+ * need not wait for that.
  *
  * Only the spool thread writes to the log, in one order, and it never waits for
  * a sync but at the end of a segment: a side thread syncs, another one makes

@@ -73,7 +73,7 @@ static void put_copy(struct writer *w, struct carry_item *item, const struct wal
 		item->length = record_length(&r.record);
 }
 
-/* The content here of the record that WALK stands at; NULL: damaged. */
+/* The content here of the record that WALK stands at. NULL: damaged. */
 static char *read_content(const struct walk *walk)
 {
 	const struct record *r = &walk->record;
@@ -87,20 +87,44 @@ static char *read_content(const struct walk *walk)
 	return NULL;
 }
 
+/* Copy what stands at WALK. Result: false when it is damaged. */
+static bool copy_record(struct writer *w, struct carry_item *item, struct walk *walk)
+{
+	if (!walk_record_at(walk, item->from.offset) || walk->record.id != item->id)
+		return true; /* it was there when we looked: read error, later again */
+	if (walk->to - walk->from > item->max)
+		return true;
+	char *content = read_content(walk);
+	if (content)
+		put_copy(w, item, walk, content);
+	return content != NULL;
+}
+
 static void copy_item(struct writer *w, struct carry *carry, struct carry_item *item,
     struct walk *walk)
 {
-	if (!walk_record_at(walk, item->offset) || walk->record.id != item->id)
-		return; /* it was there when we looked: read error, later again */
-	char *content = read_content(walk);
-	if (content) {
-		put_copy(w, item, walk, content);
-		return;
-	}
 	/* a read error is damage as well once the segment has to go; the bytes
 	 * that can be read are kept */
-	item->damaged = damage_set_aside(w->damaged_dir, &walk->source, carry->segment,
-	    walk->from, walk->to, "content with a wrong checksum", &carry->damage) == 0;
+	if (!copy_record(w, item, walk))
+		item->damaged = damage_set_aside(w->damaged_dir, &walk->source, carry->segment,
+		    walk->from, walk->to, "content with a wrong checksum", &carry->damage) == 0;
+}
+
+/* One that stands in another segment: if that is damaged, it is not this one's turn. */
+static void copy_foreign(struct writer *w, struct carry_item *item)
+{
+	uint64_t generation;
+	uint64_t size = 0;
+	int fd = open_segment(w, item->from.segment, &generation, &size);
+	if (fd < 0)
+		return;
+	struct walk_source source = {spool_io_read_source, &fd, size};
+	struct walk walk;
+	walk_init(
+	    &walk, &source, generation, item->from.offset, writer_end_of(w, item->from.segment));
+	(void)copy_record(w, item, &walk);
+	walk_clear(&walk);
+	close(fd);
 }
 
 void writer_copy(struct writer *w, struct carry *carry)
@@ -116,8 +140,13 @@ void writer_copy(struct writer *w, struct carry *carry)
 		return;
 	struct walk walk;
 	walk_begin(w, carry, &walk);
-	for (size_t i = 0; i < carry->item_count; i++)
-		copy_item(w, carry, &carry->items[i], &walk);
+	for (size_t i = 0; i < carry->item_count; i++) {
+		struct carry_item *item = &carry->items[i];
+		if (item->from.segment == carry->segment)
+			copy_item(w, carry, item, &walk);
+		else
+			copy_foreign(w, item);
+	}
 	walk_clear(&walk);
 }
 
@@ -136,6 +165,15 @@ static void see(struct carry *carry, const struct walk *walk)
 		carry->seen_count++;
 }
 
+/* It is set aside when the segment is about to go. */
+static void see_bad(struct writer *w, struct carry *carry, const struct walk *walk)
+{
+	if (carry->step == CARRY_COPY &&
+	    damage_set_aside(w->damaged_dir, &walk->source, carry->segment, walk->from, walk->to,
+		"no record that can be read", &carry->damage) != 0)
+		carry->error = errno;
+}
+
 void writer_look(struct writer *w, struct carry *carry)
 {
 	if (carry->error || carry->at_end || carry->looked < carry->seen_count)
@@ -152,10 +190,7 @@ void writer_look(struct writer *w, struct carry *carry)
 			see(carry, &walk);
 			break;
 		case WALK_BAD:
-			if (damage_set_aside(w->damaged_dir, &walk.source, carry->segment,
-				walk.from, walk.to, "no record that can be read",
-				&carry->damage) != 0)
-				carry->error = errno;
+			see_bad(w, carry, &walk);
 			break;
 		case WALK_END:
 			carry->at_end = true;

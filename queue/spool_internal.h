@@ -14,7 +14,7 @@
  *	carry.c		emptying old segments
  *	spool_writer.c	the thread: batches of tasks, putting records
  *	spool_commit.c	the thread: writing, the sync in its side thread, failure
- *	spool_copy.c	the thread: copies out of a segment that is emptied
+ *	spool_copy.c	the thread: looking through a segment that is emptied, and copies
  *	stock.c		the thread: unused segments
  */
 #ifndef QUEUE_SPOOL_INTERNAL_H
@@ -49,7 +49,8 @@ struct segment {
 	struct big_id *shadows; /* messages with a copy here that does not count any more */
 	uint32_t pins;     /* readers and damage being set aside */
 	bool carried;      /* all that counts here was written anew: it goes when nobody reads */
-	uint64_t tried;    /* `retired` when emptying it was given up; 0: never */
+	uint64_t tried;    /* emptying it was given up until `retired` is that high */
+	unsigned in_vain;  /* how often */
 	int fd;            /* -1: not open for reading */
 	uint64_t generation;
 	uint64_t size;
@@ -162,7 +163,8 @@ void carry_free(struct carry *carry);
 /* One message to be written anew. */
 struct carry_item {
 	uint64_t id;
-	uint32_t offset; /* where it stands in the old segment */
+	struct spool_place from; /* where it stands */
+	uint64_t max;            /* only if its record is no longer than that */
 	struct spool_state state;
 	struct buf done;
 	/* result */
@@ -179,10 +181,14 @@ struct carry_seen {
 	uint64_t length;
 };
 
+enum carry_step { CARRY_COUNT, CARRY_FORWARD, CARRY_COPY, CARRY_NOTE };
+
 struct carry {
 	struct spool_task task;
 	uint32_t segment;
-	uint64_t kept;     /* loop: bytes written anew so far */
+	enum carry_step step;
+	uint64_t cost;         /* loop: bytes to be written anew, known behind CARRY_COUNT */
+	struct tally *tallies; /* loop: messages whose results may be too many */
 	/* to do: copy these, then look on from `at` */
 	struct carry_item *items;
 	size_t item_count;

@@ -202,6 +202,80 @@ static void test_damaged_when_carried(void **state)
 	kit_free(kit);
 }
 
+/* ---- what counts, and is too much ---- */
+
+/* COUNT results of one recipient of message ID: as many records as a long list makes. */
+static void many_results(struct kit *kit, uint64_t id, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		kit_result(kit, id, 1);
+		if (i % 100 == 99)
+			kit_settle(kit);
+	}
+	kit_settle(kit);
+}
+
+/* A list waits for its last recipients, in a segment that is full of mail; the results of
+ * the others fill segments. They go: the message is written anew instead. */
+static void test_results_of_a_list(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	kit_append_many(kit, 1000, 10, 5000, NULL);
+	struct kit_message *list = kit_find(kit, 1000);
+	uint32_t first = list->place.segment;
+	assert_int_equal(kit_find(kit, 1009)->place.segment, first);
+	churn(kit, 1, 7, 9000);
+	many_results(kit, 1000, 2500);
+	churn(kit, 100, 100, 9000);
+	assert_true(list->place.segment > first);
+	assert_int_equal(kit_find(kit, 1001)->place.segment, first);
+	assert_true(spool_stats(kit->spool).segments <= 4);
+	reopen(kit);
+	/* where it stood before nothing is kept for: ends of others are not collected */
+	for (uint64_t id = 1200; id < 3700; id += 50) {
+		assert_int_equal(kit_append_many(kit, id, 50, 10, NULL), 50);
+		for (uint64_t k = id; k < id + 50; k++)
+			kit_end(kit, k);
+	}
+	kit_settle(kit);
+	assert_int_equal(kit_find(kit, 1001)->place.segment, first);
+	assert_true(spool_stats(kit->spool).segments <= 4);
+	/* and from there it does not come back */
+	kit_end(kit, 1000);
+	churn(kit, 300, 100, 9000);
+	reopen(kit);
+	kit_free(kit);
+}
+
+/* States of many messages, which all count: their segment stays as it is, and nothing of
+ * it is written anew time and again. */
+static void test_segment_full_of_states(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	kit_append_many(kit, 1000, 600, 100, NULL);
+	churn(kit, 1, 7, 9000);
+	for (uint64_t id = 1000; id < 1600; id++) {
+		struct kit_message *m = kit_find(kit, id);
+		m->state = (struct spool_state){.due_ms = 5, .attempts = 9};
+		spool_note_state(kit->spool, id, &m->state);
+	}
+	churn(kit, 100, 30, 9000);
+	uint64_t before = spool_stats(kit->spool).segments;
+	churn(kit, 200, 200, 9000);
+	assert_true(spool_stats(kit->spool).segments <= before + 1);
+	reopen(kit);
+	for (uint64_t id = 1000; id < 1600; id++)
+		kit_end(kit, id);
+	churn(kit, 500, 100, 9000);
+	assert_true(spool_stats(kit->spool).segments <= 3);
+	reopen(kit);
+	kit_free(kit);
+}
+
+/* ---- readers ---- */
+
 /* Nobody reads from a segment that is used anew, and for as long as somebody reads there
  * the others are used anew all the same. */
 static void test_reader_pins(void **state)
@@ -370,6 +444,8 @@ int main(void)
 		cmocka_unit_test(test_foreign_state),
 		cmocka_unit_test(test_torn_copy),
 		cmocka_unit_test(test_damaged_when_carried),
+		cmocka_unit_test(test_results_of_a_list),
+		cmocka_unit_test(test_segment_full_of_states),
 		cmocka_unit_test(test_reader_pins),
 		cmocka_unit_test(test_reader_of_a_moved_message),
 		cmocka_unit_test(test_end_beside_torn_copy),
