@@ -23,6 +23,7 @@
 #define SHARE_MAX 25            /* percent alive: more is not worth moving */
 #define ROUND_BYTES (4u << 20)  /* written anew in one batch */
 #define WAIT_MAX 6              /* given up: it waits until up to 2^6 others have gone */
+#define TRY_AGAIN_MS 60000      /* after a failure of the disk */
 #define TALLY_MAX 4096          /* messages whose results are counted */
 #define FORWARD_MIN 2048        /* bytes of results: hardly any message is shorter */
 
@@ -55,6 +56,14 @@ void carry_want(struct spool *spool, struct segment *segment)
 {
 	if (!spool->carry && spool->reports.live && !spool->closing && is_worth(spool, segment))
 		spool_call_later(spool);
+}
+
+void carry_try_again(void *arg)
+{
+	struct spool *spool = arg;
+	for (struct segment *s = spool->segments; s; s = s->hh.next)
+		s->tried = 0;
+	spool_call_later(spool);
 }
 
 static void tallies_free(struct carry *carry)
@@ -137,6 +146,14 @@ static void give_up(struct spool *spool)
 	finish(spool);
 }
 
+/* The disk did not do what it should; in a while it may. */
+static void give_up_for_now(struct spool *spool)
+{
+	if (!spool->closing && !timer_is_running(&spool->carry_timer))
+		timer_start(&spool->carry_timer, TRY_AGAIN_MS);
+	give_up(spool);
+}
+
 static void retire_done(struct job *job)
 {
 	struct retire_task *task = (struct retire_task *)job;
@@ -149,7 +166,7 @@ static void retire_done(struct job *job)
 		spool->retired++;
 		finish(spool);
 	} else {
-		give_up(spool);
+		give_up_for_now(spool);
 	}
 	mem_free(task);
 }
@@ -403,7 +420,7 @@ static void carried(struct job *job)
 		segment_forget(spool, segment);
 		finish(spool);
 	} else if (carry->error || !good) {
-		give_up(spool);
+		give_up_for_now(spool);
 	} else {
 		next_round(spool, carry);
 	}

@@ -106,9 +106,7 @@ static void see_full(struct spool *spool, bool full)
 	if (spool->full == full)
 		return;
 	spool->full = full;
-	for (struct segment *s = spool->segments; s; s = s->hh.next)
-		s->tried = 0; /* emptying one may work now, or be needed */
-	spool_call_later(spool);
+	carry_try_again(spool); /* emptying a segment may work now, or be needed */
 	if (spool->reports.full)
 		spool->reports.full(spool->reports.arg, full);
 }
@@ -413,6 +411,7 @@ static void free_spool(struct spool *spool)
 	if (spool->later)
 		spool->later->spool = NULL;
 	timer_stop(&spool->timer);
+	timer_stop(&spool->carry_timer);
 	if (spool->notes)
 		mem_free(spool->notes->notes);
 	mem_free(spool->notes);
@@ -449,6 +448,7 @@ struct spool *spool_open(struct loop *loop, const struct conf_spool *conf,
 	fix_conf(&spool->conf);
 	spool->dir = spool->lock_fd = spool->big_dir = spool->damaged_dir = -1;
 	timer_init(&spool->timer, loop, tick, spool);
+	timer_init(&spool->carry_timer, loop, carry_try_again, spool);
 	if (open_all(spool, why) != 0) {
 		free_spool(spool);
 		return NULL;
@@ -481,6 +481,7 @@ void spool_close(struct spool *spool)
 		return;
 	spool->closing = true;
 	timer_stop(&spool->timer);
+	timer_stop(&spool->carry_timer);
 	if (spool->recovered) {
 		spool_write_notes(spool);
 		spool_task_init(spool, &spool->last, TASK_TICK, last_done);

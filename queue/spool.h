@@ -51,7 +51,7 @@
  * than its results is appended anew instead of those. A segment is emptied when under a
  * quarter of it is alive and all of that comes to no more than half of it; a few MiB at a
  * time, between the batches. It is retired when nobody reads there any more, and others
- * need not wait for that.
+ * need not wait for that. What can not be read is tried again later.
  *
  * Only the spool thread writes to the log, in one order, and it never waits for
  * a sync but at the end of a segment: a side thread syncs, another one makes

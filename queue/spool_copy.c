@@ -73,8 +73,9 @@ static void put_copy(struct writer *w, struct carry_item *item, const struct wal
 		item->length = record_length(&r.record);
 }
 
-/* The content here of the record that WALK stands at. NULL: damaged. */
-static char *read_content(const struct walk *walk)
+/* The content here of the record that WALK stands at. NULL: it is DAMAGED, or can not be
+ * read now. */
+static char *read_content(const struct walk *walk, bool *damaged)
 {
 	const struct record *r = &walk->record;
 	char *content = mem_alloc((size_t)r->here + 1);
@@ -83,6 +84,7 @@ static char *read_content(const struct walk *walk)
 	ssize_t n = spool_io_read(fd, content, r->here, at);
 	if (n == (ssize_t)r->here && crc32c(0, content, r->here) == r->content_crc)
 		return content;
+	*damaged = n >= 0;
 	mem_free(content);
 	return NULL;
 }
@@ -90,21 +92,20 @@ static char *read_content(const struct walk *walk)
 /* Copy what stands at WALK. Result: false when it is damaged. */
 static bool copy_record(struct writer *w, struct carry_item *item, struct walk *walk)
 {
+	bool damaged = false;
 	if (!walk_record_at(walk, item->from.offset) || walk->record.id != item->id)
 		return true; /* it was there when we looked: read error, later again */
 	if (walk->to - walk->from > item->max)
 		return true;
-	char *content = read_content(walk);
+	char *content = read_content(walk, &damaged);
 	if (content)
 		put_copy(w, item, walk, content);
-	return content != NULL;
+	return !damaged;
 }
 
 static void copy_item(struct writer *w, struct carry *carry, struct carry_item *item,
     struct walk *walk)
 {
-	/* a read error is damage as well once the segment has to go; the bytes
-	 * that can be read are kept */
 	if (!copy_record(w, item, walk))
 		item->damaged = damage_set_aside(w->damaged_dir, &walk->source, carry->segment,
 		    walk->from, walk->to, "content with a wrong checksum", &carry->damage) == 0;
@@ -165,10 +166,11 @@ static void see(struct carry *carry, const struct walk *walk)
 		carry->seen_count++;
 }
 
-/* It is set aside when the segment is about to go. */
+/* It is set aside when the segment is about to go; unless it may well be in order. */
 static void see_bad(struct writer *w, struct carry *carry, const struct walk *walk)
 {
-	if (carry->step == CARRY_COPY &&
+	carry->error = walk->error;
+	if (!carry->error && carry->step == CARRY_COPY &&
 	    damage_set_aside(w->damaged_dir, &walk->source, carry->segment, walk->from, walk->to,
 		"no record that can be read", &carry->damage) != 0)
 		carry->error = errno;
@@ -193,6 +195,7 @@ void writer_look(struct writer *w, struct carry *carry)
 			see_bad(w, carry, &walk);
 			break;
 		case WALK_END:
+			carry->error = walk.error;
 			carry->at_end = true;
 			break;
 		}

@@ -93,6 +93,7 @@ struct spool {
 	struct big_id *bigs;
 	struct big_id *damaged; /* ids that were reported */
 	struct carry *carry;  /* the segment that is being emptied; NULL: none */
+	struct timer carry_timer; /* after a failure: what was given up is tried again */
 	struct spool_stats stats;
 	uint64_t retired;
 };
@@ -158,6 +159,8 @@ const char *big_name(char *buf, uint64_t id);
 void carry_want(struct spool *spool, struct segment *segment);
 /* Begin with a segment, unless one is under way. */
 void carry_next(struct spool *spool);
+/* Forget (of ARG, the spool) which ones were given up. */
+void carry_try_again(void *arg);
 void carry_free(struct carry *carry);
 
 /* One message to be written anew. */

@@ -7,13 +7,17 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "queue/spool_internal.h"
+#include "queue/spool_io.h"
 #include "relayd/base/mem.h"
 #include "tests/unit/spool_kit.h"
 
@@ -176,19 +180,28 @@ static void test_torn_copy(void **state)
 	kit_free(kit);
 }
 
+/* ---- damage ---- */
+
+static int open_segment_of(struct kit *kit, const struct kit_message *m)
+{
+	char name[40];
+	char path[128];
+	kit_segment_name(m, name, sizeof(name));
+	snprintf(path, sizeof(path), "%s/%s", kit->dir, name);
+	int fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	return fd;
+}
+
 /* A message that turns out to be damaged as its segment is emptied is not in the queue
  * any more: its segment goes. */
 static void test_damaged_when_carried(void **state)
 {
 	(void)state;
 	struct kit *kit = begin();
-	char name[40];
-	char path[128];
 	kit_append(kit, 1000, 3000, NULL);
 	struct kit_message *m = kit_find(kit, 1000);
-	kit_segment_name(m, name, sizeof(name));
-	snprintf(path, sizeof(path), "%s/%s", kit->dir, name);
-	int fd = open(path, O_WRONLY);
+	int fd = open_segment_of(kit, m);
 	assert_int_equal(pwrite(fd, "#", 1, m->place.offset + 2000), 1);
 	close(fd);
 	for (uint64_t id = 1; !kit->damages && id < 100; id++)
@@ -199,6 +212,70 @@ static void test_damaged_when_carried(void **state)
 	assert_false(m->live);
 	reopen(kit);
 	assert_int_equal(kit_count_files(kit, "damaged", ""), 1);
+	kit_free(kit);
+}
+
+/* ---- what can not be read for a while ---- */
+
+static struct {
+	atomic_bool on;
+	ino_t ino;
+	off_t from[2]; /* a byte at each */
+	atomic_int errors;
+} unread;
+
+static ssize_t try_read(int fd, void *to, size_t n, off_t offset)
+{
+	struct stat st;
+	for (int i = 0; i < 2 && atomic_load(&unread.on); i++) {
+		if (fstat(fd, &st) != 0 || st.st_ino != unread.ino ||
+		    offset > unread.from[i] || offset + (off_t)n <= unread.from[i])
+			continue;
+		atomic_fetch_add(&unread.errors, 1);
+		errno = EIO;
+		return -1;
+	}
+	return pread(fd, to, n, offset);
+}
+
+/* Content of one message and the head of another: neither is damaged for that. */
+static void test_unreadable_for_a_while(void **state)
+{
+	(void)state;
+	struct stat st;
+	struct kit *kit = begin();
+	kit_append_many(kit, 1000, 2, 2500, NULL);
+	struct kit_message *m = kit_find(kit, 1000);
+	int fd = open_segment_of(kit, m);
+	assert_int_equal(fstat(fd, &st), 0);
+	close(fd);
+	unread.ino = st.st_ino;
+	off_t content = m->place.offset + 2000;
+	off_t head = kit_find(kit, 1001)->place.offset + 8;
+	spool_io.pread = try_read;
+	const struct {
+		off_t from[2];
+	} rows[] = {{{head, head}}, {{content, head}}, {{content, content}}};
+	uint64_t id = 1;
+	for (size_t i = 0; i < 3; i++, id += 30) {
+		memcpy(unread.from, rows[i].from, sizeof(unread.from));
+		atomic_store(&unread.errors, 0);
+		atomic_store(&unread.on, true);
+		carry_try_again(kit->spool); /* as a minute later */
+		churn(kit, id, 30, 10000);
+		atomic_store(&unread.on, false);
+		assert_true(unread.errors > 0);
+		assert_int_equal(kit->damages, 0);
+		assert_int_equal(kit->losts, 0);
+	}
+	assert_int_equal(m->place.segment, 1);
+	carry_try_again(kit->spool);
+	kit_settle(kit);
+	spool_io.pread = pread;
+	assert_true(m->place.segment > 1);
+	assert_true(spool_stats(kit->spool).segments <= 3);
+	assert_int_equal(kit_count_files(kit, "damaged", ""), 0);
+	reopen(kit);
 	kit_free(kit);
 }
 
@@ -444,6 +521,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_state),
 		cmocka_unit_test(test_torn_copy),
 		cmocka_unit_test(test_damaged_when_carried),
+		cmocka_unit_test(test_unreadable_for_a_while),
 		cmocka_unit_test(test_results_of_a_list),
 		cmocka_unit_test(test_segment_full_of_states),
 		cmocka_unit_test(test_reader_pins),
