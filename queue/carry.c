@@ -181,10 +181,29 @@ static void retire(struct spool *spool, struct segment *segment)
 	spool_task_add(&task->task);
 }
 
+/* Messages live here of which no record was met: what stands in its place is bad. */
+static void lose_unseen(struct spool *spool, struct segment *segment)
+{
+	size_t count = 0;
+	struct spool_live now;
+	if (!spool->reports.standing || !spool->reports.lost)
+		return;
+	uint64_t *ids = spool->reports.standing(spool->reports.arg, segment->number, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (!spool->reports.live(spool->reports.arg, ids[i], &now, NULL))
+			continue;
+		spool_set_aside(spool, segment, ids[i], now.place, id_set_has(spool->bigs, ids[i]));
+		spool->reports.lost(spool->reports.arg, ids[i]);
+	}
+	mem_free(ids);
+}
+
 /* All that counts stands elsewhere as well. Who reads here is waited for, but nothing else
  * has to wait for him: segment_unpin and segment_message_gone lead back to here. */
 static void all_moved(struct spool *spool, struct segment *segment)
 {
+	if (segment->live > 0)
+		lose_unseen(spool, segment);
 	segment->carried = true;
 	if (segment->pins == 0 && segment->live == 0)
 		retire(spool, segment);

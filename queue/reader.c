@@ -39,18 +39,18 @@ static void damage_done(struct job *job)
 	spool_task_over(&task->task);
 	spool_report(spool, &task->damage);
 	struct segment *segment = segment_find(spool, task->place.segment);
-	if (segment)
+	if (segment && !task->failed) /* else it stays, for the next start to try */
 		segment_unpin(spool, segment);
 	mem_free(task);
 }
 
-/* The record at PLACE is damaged: have it set aside, once. */
-static void set_aside(struct spool *spool, struct segment *segment, uint64_t id,
-    struct spool_place place, bool big)
+void spool_set_aside(
+    struct spool *spool, struct segment *segment, uint64_t id, struct spool_place place, bool big)
 {
 	if (id_set_has(spool->damaged, id) || spool->closing)
 		return;
 	id_set_add(&spool->damaged, id);
+	id_set_remove(&spool->bigs, id); /* its END takes no file along: that is moved */
 	struct damage_task *task = mem_zero(sizeof(*task));
 	spool_task_init(spool, &task->task, TASK_DAMAGE, damage_done);
 	task->id = id;
@@ -85,7 +85,7 @@ static struct segment *locate(struct spool *spool, uint64_t id, struct spool_pla
 		    (unsigned long long)id);
 		return NULL;
 	}
-	set_aside(spool, segment, id, place, id_set_has(spool->bigs, id));
+	spool_set_aside(spool, segment, id, place, id_set_has(spool->bigs, id));
 	why_set(why, WHY_PERM, "message %016llx: its record in spool segment %016x is damaged "
 	    "and was set aside under damaged/", (unsigned long long)id, place.segment);
 	return NULL;
@@ -101,7 +101,7 @@ int spool_read_envelope(struct spool *spool, uint64_t id, struct spool_place pla
 	int result = segment ? 0 : -1;
 	if (segment && (!record_read_message(&m, walk.meta) ||
 		envelope_read(envelope, m.envelope, why) != 0)) {
-		set_aside(spool, segment, id, place, walk.record.flags & RECORD_BIG);
+		spool_set_aside(spool, segment, id, place, walk.record.flags & RECORD_BIG);
 		result = why_set(why, WHY_PERM, "message %016llx: its envelope is damaged and "
 		    "was set aside under damaged/", (unsigned long long)id);
 	}
@@ -124,7 +124,7 @@ static int open_big(struct spool_reader *r, struct why *why)
 	    (uint64_t)st.st_size == r->record.size - r->record.here)
 		return 0;
 	r->damaged = true;
-	set_aside(r->spool, r->segment, r->id, r->place, true);
+	spool_set_aside(r->spool, r->segment, r->id, r->place, true);
 	return why_set(why, WHY_PERM, "spool file big/%s is missing or has another size", name);
 }
 
@@ -239,7 +239,8 @@ ssize_t spool_reader_read(void *reader, uint64_t offset, char *to, size_t n)
 		return 0;
 	ssize_t got = read_some(r, offset, to, n);
 	if (r->damaged)
-		set_aside(r->spool, r->segment, r->id, r->place, r->record.flags & RECORD_BIG);
+		spool_set_aside(
+		    r->spool, r->segment, r->id, r->place, r->record.flags & RECORD_BIG);
 	return got;
 }
 

@@ -51,7 +51,8 @@
  * than its results is appended anew instead of those. A segment is emptied when under a
  * quarter of it is alive and all of that comes to no more than half of it; a few MiB at a
  * time, between the batches. It is retired when nobody reads there any more, and others
- * need not wait for that. What can not be read is tried again later.
+ * need not wait for that. What can not be read is tried again later; what is read and is
+ * wrong is moved to damaged/ first, with the file under big/ that belongs to it.
  *
  * Only the spool thread writes to the log, in one order, and it never waits for
  * a sync but at the end of a segment: a side thread syncs, another one makes
@@ -128,6 +129,10 @@ struct spool_reports {
 	/* Carry-over found that this message is damaged, and has set it aside: the queue
 	 * has to forget it (spool_note_end). */
 	void (*lost)(void *arg, uint64_t id);
+	/* Which messages of the queue have their place in SEGMENT? Asked when carry-over has
+	 * not met all of them there; it may take a look at each message. Result: *COUNT ids,
+	 * allocated (mem_free), NULL for none. */
+	uint64_t *(*standing)(void *arg, uint32_t segment, size_t *count);
 	/* Is this message still in the queue, and what is known of it NOW? Asked in
 	 * the loop before a segment is reused, about each of its records. To DONE (empty; NULL: it is not wanted) is appended a bit per recipient that is
 	 * done, eight to a byte, the first one in the lowest bit; missing bytes count

@@ -103,12 +103,23 @@ static bool copy_record(struct writer *w, struct carry_item *item, struct walk *
 	return !damaged;
 }
 
+/* The file may well be in order, and nothing of a damaged message is deleted. */
+static int move_body(struct writer *w, uint64_t id, struct damage_list *damage)
+{
+	char name[BIG_NAME];
+	return damage_move_big(w->damaged_dir, w->big_dir, big_name(name, id),
+	    "the body of a damaged message", damage);
+}
+
 static void copy_item(struct writer *w, struct carry *carry, struct carry_item *item,
     struct walk *walk)
 {
-	if (!copy_record(w, item, walk))
-		item->damaged = damage_set_aside(w->damaged_dir, &walk->source, carry->segment,
-		    walk->from, walk->to, "content with a wrong checksum", &carry->damage) == 0;
+	if (copy_record(w, item, walk))
+		return;
+	bool big = walk->record.flags & RECORD_BIG;
+	if (damage_set_aside(w->damaged_dir, &walk->source, carry->segment, walk->from, walk->to,
+		"content with a wrong checksum", &carry->damage) == 0)
+		item->damaged = !big || move_body(w, item->id, &carry->damage) == 0;
 }
 
 /* One that stands in another segment: if that is damaged, it is not this one's turn. */
@@ -220,24 +231,25 @@ static void damage_at(struct writer *w, struct damage_task *task,
 	if (step == WALK_RECORD)
 		what = walk.record.id == task->id ? "content with a wrong checksum" :
 						    "the record of another message";
-	if (step != WALK_END && damage_set_aside(w->damaged_dir, source, task->place.segment,
-		walk.from, walk.to, what, &task->damage) != 0)
-		w->error = errno;
+	task->failed = walk.error != 0;
+	if (!walk.error && step != WALK_END &&
+	    damage_set_aside(w->damaged_dir, source, task->place.segment, walk.from, walk.to, what,
+		&task->damage) != 0)
+		task->failed = true;
 	walk_clear(&walk);
 }
 
 void writer_damage(struct writer *w, struct damage_task *task)
 {
-	char name[BIG_NAME];
 	uint64_t generation;
 	uint64_t size = 0;
 	int fd = open_segment(w, task->place.segment, &generation, &size);
+	task->failed = fd < 0;
 	if (fd >= 0) {
 		struct walk_source source = {spool_io_read_source, &fd, size};
 		damage_at(w, task, &source, generation);
 		close(fd);
 	}
-	if (task->big && damage_move_big(w->damaged_dir, w->big_dir, big_name(name, task->id),
-		"content with a wrong checksum", &task->damage) != 0)
-		w->error = errno;
+	if (task->big && move_body(w, task->id, &task->damage) != 0)
+		task->failed = true;
 }

@@ -118,6 +118,10 @@ void spool_note(struct spool *spool, const struct record_note *note);
 void spool_call_later(struct spool *spool); /* carry_next at the end of this turn */
 
 void spool_report(struct spool *spool, struct damage_list *list); /* and empty it */
+/* The record of message ID at PLACE, in SEGMENT, is damaged: have it set aside, once, and
+ * with BIG the file that has its body. SEGMENT stays until that is done. */
+void spool_set_aside(
+    struct spool *spool, struct segment *segment, uint64_t id, struct spool_place place, bool big);
 
 /* spool_table.c */
 struct segment *segment_find(struct spool *spool, uint32_t number);
@@ -220,7 +224,8 @@ struct damage_task {
 	uint64_t id;
 	struct spool_place place;
 	bool big;
-	struct damage_list damage;
+	struct damage_list damage; /* result */
+	bool failed;               /* result: something could not be saved */
 };
 
 /* ---- the thread's side ---- */

@@ -87,6 +87,12 @@ static void spool_lost(void *arg, uint64_t id)
 	deliver_lost(d->deliver, id);
 }
 
+static uint64_t *spool_standing(void *arg, uint32_t segment, size_t *count)
+{
+	struct daemon *d = arg;
+	return deliver_standing(d->deliver, segment, count);
+}
+
 static void *signer_begin(void *arg)
 {
 	(void)arg;
@@ -224,6 +230,7 @@ static int start_spool(struct daemon *d, struct why *why)
 	    .full = spool_full,
 	    .moved = spool_moved,
 	    .lost = spool_lost,
+	    .standing = spool_standing,
 	    .live = spool_live,
 	    .arg = d,
 	};

@@ -47,6 +47,7 @@ bool deliver_is_live(struct deliver *deliver, uint64_t id, struct spool_live *no
     struct buf *done);
 void deliver_moved(struct deliver *deliver, uint64_t id, struct spool_place place);
 void deliver_lost(struct deliver *deliver, uint64_t id);
+uint64_t *deliver_standing(const struct deliver *deliver, uint32_t segment, size_t *count);
 
 /* For the control commands: the queue itself, a message of it (NULL: it is not there, or
  * is over but for what the disk has to do), and the last answers. */

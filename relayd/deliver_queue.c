@@ -117,6 +117,20 @@ void deliver_lost(struct deliver *deliver, uint64_t id)
 		schedule_delete(deliver->schedule, message);
 }
 
+uint64_t *deliver_standing(const struct deliver *deliver, uint32_t segment, size_t *count)
+{
+	uint64_t *ids = NULL;
+	*count = 0;
+	for (const struct message *m = schedule_next(deliver->schedule, NULL); m;
+	     m = schedule_next(deliver->schedule, m)) {
+		if (m->place.segment != segment)
+			continue;
+		ids = mem_resize(ids, *count + 1, sizeof(*ids));
+		ids[(*count)++] = m->id;
+	}
+	return ids;
+}
+
 /* ---- for the control commands ---- */
 
 struct schedule *deliver_schedule(struct deliver *deliver)

@@ -94,6 +94,17 @@ static void on_lost(void *arg, uint64_t id)
 	kit_end(kit, id);
 }
 
+static uint64_t *on_standing(void *arg, uint32_t segment, size_t *count)
+{
+	struct kit *kit = arg;
+	uint64_t *ids = mem_array(kit->count + 1, sizeof(*ids));
+	*count = 0;
+	for (size_t i = 0; i < kit->count; i++)
+		if (kit->messages[i].live && kit->messages[i].place.segment == segment)
+			ids[(*count)++] = kit->messages[i].id;
+	return ids;
+}
+
 static bool on_live(void *arg, uint64_t id, struct spool_live *now, struct buf *done)
 {
 	struct kit_message *m = kit_find(arg, id);
@@ -138,7 +149,8 @@ static void on_found(void *arg, uint64_t id, struct spool_place place,
 
 int kit_try_open(struct kit *kit, struct why *why)
 {
-	struct spool_reports reports = {on_damage, on_full, on_moved, on_lost, on_live, kit};
+	struct spool_reports reports = {.damage = on_damage, .full = on_full, .moved = on_moved,
+		.lost = on_lost, .standing = on_standing, .live = on_live, .arg = kit};
 	kit->damages = 0;
 	damage_list_free(&kit->reported);
 	kit->spool = spool_open(kit->loop, &kit->conf, &reports, why);

@@ -193,26 +193,55 @@ static int open_segment_of(struct kit *kit, const struct kit_message *m)
 	return fd;
 }
 
-/* A message that turns out to be damaged as its segment is emptied is not in the queue
- * any more: its segment goes. */
-static void test_damaged_when_carried(void **state)
+/* Message 1000 of SIZE is damaged AT bytes behind the start of its record. As its segment
+ * is emptied it leaves the queue, FILES go to damaged/, and the segment goes. */
+static void lose(size_t size, uint32_t at, unsigned files)
 {
-	(void)state;
 	struct kit *kit = begin();
-	kit_append(kit, 1000, 3000, NULL);
+	kit_append(kit, 1000, size, NULL);
 	struct kit_message *m = kit_find(kit, 1000);
 	int fd = open_segment_of(kit, m);
-	assert_int_equal(pwrite(fd, "#", 1, m->place.offset + 2000), 1);
+	assert_int_equal(pwrite(fd, "#", 1, m->place.offset + at), 1);
 	close(fd);
-	for (uint64_t id = 1; !kit->damages && id < 100; id++)
-		churn(kit, id, 1, 10000);
-	assert_int_equal(kit->damages, 1);
+	churn(kit, 1, 30, 10000);
+	assert_int_equal(kit->damages, files);
 	assert_int_equal(kit->losts, 1);
 	assert_int_equal(kit->moves, 0);
 	assert_false(m->live);
+	assert_true(spool_stats(kit->spool).segments <= 3);
+	assert_int_equal(spool_stats(kit->spool).live_messages, 0);
 	reopen(kit);
-	assert_int_equal(kit_count_files(kit, "damaged", ""), 1);
+	assert_int_equal(kit_count_files(kit, "damaged", ""), files);
+	assert_int_equal(kit_count_files(kit, "big", ""), 0);
 	kit_free(kit);
+}
+
+static void test_damaged_when_carried(void **state)
+{
+	(void)state;
+	lose(3000, 2000, 1);
+	lose(3000, 20, 1); /* its head: nothing says any more whose it was */
+}
+
+/* The body is intact, and is kept with what is left of the record. */
+static void test_damaged_big_when_carried(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	kit_append(kit, 1000, 100000, NULL);
+	int fd = open_segment_of(kit, kit_find(kit, 1000));
+	struct walk_source source = {spool_io_read_source, &fd, 64 << 10};
+	struct walk walk;
+	struct record head;
+	assert_true(walk_read_segment(&source, &head));
+	walk_init(&walk, &source, head.generation, 0, 0);
+	assert_true(walk_record_at(&walk, kit_find(kit, 1000)->place.offset));
+	uint32_t content = RECORD_HEAD + walk.record.meta_size;
+	walk_clear(&walk);
+	close(fd);
+	kit_free(kit);
+	lose(100000, content + 3, 2);
+	lose(100000, 20, 2);
 }
 
 /* ---- what can not be read for a while ---- */
@@ -521,6 +550,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_state),
 		cmocka_unit_test(test_torn_copy),
 		cmocka_unit_test(test_damaged_when_carried),
+		cmocka_unit_test(test_damaged_big_when_carried),
 		cmocka_unit_test(test_unreadable_for_a_while),
 		cmocka_unit_test(test_results_of_a_list),
 		cmocka_unit_test(test_segment_full_of_states),
