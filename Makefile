@@ -154,7 +154,7 @@ test: test-deps
 		--replay $(patsubst %.c,$(B)/asan/%,$(wildcard tests/fuzz/fuzz_*.c)) \
 		--python tests/e2e tests/crash --again $(B) tests/e2e
 
-TSAN_TESTS := pool spool spool_fault
+TSAN_TESTS := pool spool spool_fault carry
 tsan-build: $(patsubst %,$(O)/tests/unit/test_%,$(TSAN_TESTS))
 
 # Lines and branches that unit tests and corpora reach; end-to-end tests come on top.

@@ -59,7 +59,9 @@ static void test_kill(void **state)
 		kit_open(kit);
 		assert_int_equal(kit->damages, 0);
 		for (uint64_t i = first; i <= id; i += 3) {
-			/* the first of three may have ended, the others not */
+			/* the first of three has ended, of the last three it may have */
+			if (i < id)
+				assert_null(kit_find(kit, i));
 			for (uint64_t k = i + 1; k < i + 3; k++) {
 				struct kit_message *m = kit_find(kit, k);
 				assert_non_null(m);
