@@ -158,11 +158,14 @@ static int take_bad(struct recovery *r, const struct log *log, const struct walk
 {
 	struct damage_list unsaid = {0};
 	bool synced = log->end || walk->from < log->batch;
-	r->damaged |= synced;
-	r->torn |= !synced;
+	size_t said = r->damage.count;
 	int result = damage_set_aside(r->spool->damaged_dir, &walk->source, log->number,
 	    walk->from, walk->to, what,
 	    synced ? &r->damage : &unsaid);
+	/* what an earlier start has set aside may be no damage, but what was torn then */
+	bool fresh = r->damage.count > said;
+	r->damaged |= fresh || result != 0;
+	r->torn |= !fresh;
 	damage_list_free(&unsaid);
 	return result == 0 ? 0 : not_set_aside(r, log);
 }

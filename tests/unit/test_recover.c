@@ -519,6 +519,45 @@ static void test_torn_in_the_middle(void **state)
 }
 
 /* The last result came, the END did not: it is over, though its file is gone already. */
+/* The same once more, when the segment is closed: what was torn then is nothing to be told
+ * now, with a body that was being received at a kill, say. */
+static void test_torn_before(void **state)
+{
+	(void)state;
+	struct kit *kit = kit_new();
+	char name[40];
+	size_t size;
+	kit_open(kit);
+	assert_int_equal(kit_append_many(kit, 1, 3, 300, NULL), 3);
+	kit_segment_name(&kit->messages[0], name, sizeof(name));
+	kit_close(kit);
+	char *log = kit_load(kit, name, &size);
+	char *torn = log + kit->messages[1].place.offset;
+	assert_int_equal(kit->messages[1].place.segment, kit->messages[0].place.segment);
+	/* as if all three had come to disk by one sync */
+	for (size_t i = 0; i < 3; i++) {
+		unsigned char *head = (unsigned char *)log + kit->messages[i].place.offset;
+		struct record r;
+		assert_true(record_read_head(&r, head));
+		r.batch = RECORD_START;
+		record_write_head(&r, head);
+	}
+	torn[20] ^= 1;
+	kit_store(kit, name, log, size);
+	mem_free(log);
+	kit_open(kit);
+	check_only_lost(kit, 2);
+	assert_int_equal(kit->damages, 0);
+	kit_append(kit, 4, 300, NULL);
+	kit_close(kit);
+	kit_store(kit, "big/0123456789abcdef", "orphan", 6);
+	kit_open(kit);
+	assert_int_equal(kit->damages, 0);
+	assert_int_equal(kit_count_files(kit, "big", ""), 0);
+	assert_int_equal(kit_count_files(kit, "damaged", ""), 2);
+	kit_free(kit);
+}
+
 static void test_all_done_without_end(void **state)
 {
 	(void)state;
@@ -552,6 +591,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_head),
 		cmocka_unit_test(test_rubbish),
 		cmocka_unit_test(test_lost_big_file),
+		cmocka_unit_test(test_torn_before),
 		cmocka_unit_test(test_two_daemons),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_all_done_without_end),
