@@ -208,6 +208,14 @@ static void try_again(void *arg)
 		timer_start(&store->again, AGAIN_MS);
 }
 
+/* The new file is due, and has all that would be added until then. */
+static void put_off(struct line_store *store)
+{
+	store->lost = true;
+	buf_free(&store->pending);
+	timer_start(&store->again, AGAIN_MS);
+}
+
 static void append(struct line_store *store)
 {
 	ssize_t n = write(store->fd, store->pending.data, store->pending.len);
@@ -221,11 +229,8 @@ static void append(struct line_store *store)
 	}
 	/* the rest goes with the next turn's lines */
 	complain(store, n < 0 ? strerror(errno) : "the disk took only a part of it");
-	if (store->pending.len > PENDING_MAX) {
-		store->lost = true;
-		buf_free(&store->pending);
-		timer_start(&store->again, AGAIN_MS);
-	}
+	if (store->pending.len > PENDING_MAX)
+		put_off(store);
 }
 
 static void flush(void *arg)
@@ -258,6 +263,17 @@ struct line_store *line_store_new(struct loop *loop, const char *folder,
 	return store;
 }
 
+/* Go on behind what stands in the file. Its last line may have been cut. */
+static bool use_old(struct line_store *store)
+{
+	store->fd = openat(store->dir, store->owner.name,
+	    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (store->fd < 0)
+		return false;
+	buf_add_byte(&store->pending, '\n');
+	return true;
+}
+
 int line_store_load(struct line_store *store, size_t *skipped, struct why *why)
 {
 	*skipped = 0;
@@ -266,7 +282,9 @@ int line_store_load(struct line_store *store, size_t *skipped, struct why *why)
 		return why_errno(why, WHY_LOCAL, errno, "%s", store->folder);
 	if (replay(store, skipped, why) < 0)
 		return -1;
-	return write_anew(store, why);
+	if (!renew(store) && store->fd < 0 && !use_old(store))
+		put_off(store);
+	return 0;
 }
 
 void line_store_add(struct line_store *store, const char *line)

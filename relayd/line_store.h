@@ -37,8 +37,9 @@ struct line_store *line_store_new(struct loop *loop, const char *folder,
 /* Writes what is left; the owner and the loop are still there. NULL is fine. */
 void line_store_free(struct line_store *store);
 
-/* Replay the file, then write it anew. SKIPPED: lines that made no sense. -1: the
- * file can not be read or written, or a newer program has written it. */
+/* Replay the file, then write it anew; where the disk does not take that, which is said in
+ * the log, the old one is gone on with. SKIPPED: lines that made no sense. -1: the file can
+ * not be read, or a newer program has written it. */
 int line_store_load(struct line_store *store, size_t *skipped, struct why *why) ATTR_MUST_CHECK;
 
 /* One more line; before line_store_load it is dropped. */

@@ -240,6 +240,66 @@ class FullDisk(Faults):
         self.assertEqual(relay.ctl("queue", "list"), [])
 
 
+    def start_on(self, disk, fill, empty, forget=()):
+        """Mail is queued on DISK, which FILL fills while the daemon is down: it starts, and
+        delivers, and what it learns is written once EMPTY has made room."""
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
+        relay = self.relay(queue={"backoff": ["1h"]},
+                           spool={"path": disk + "/spool", "segment_size": "1M",
+                                  "big_message": "128K", "spare_segments": 1, "free_space": "1M"})
+        relay.start()
+        promised, codes = self.refusals(relay, range(1, 31), 2000)
+        self.assertEqual((len(promised), codes), (30, set()))
+        relay.wait_log(r"result=deferred", count=30)
+        relay.stop()
+        for name in forget:
+            os.unlink(f"{disk}/spool/{name}")
+        fill()
+        self.receiver.behaviour = Behaviour()
+        relay.start()
+        self.assertTrue(relay.log(r"what is learnt of paths can not be written down"))
+        relay.ctl("queue", "retry", "--all")
+        arrived = wait_for_all(self.receiver, promised)
+        self.assertEqual([n for n, times in arrived.items() if len(times) > 1], [])
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        empty()
+        wait_until(lambda: self.send(relay, 1000, 2000), step=0.2, what="room again")
+        wait_for_all(self.receiver, {1000})
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        learnt = len(relay.ctl("reputation"))
+        self.assertEqual(relay.stop(), 0)
+        relay.start()
+        self.assertEqual(relay.ctl("queue", "list"), [])
+        self.assertEqual(len(relay.ctl("reputation")), learnt)
+        self.assertGreater(learnt, 0)
+        self.assertTrue(os.path.exists(f"{disk}/spool/reputation"))
+
+    def test_a_start_without_a_byte(self):
+        disk = self.small_disk()
+
+        def fill():
+            with self.assertRaises(OSError), open(disk + "/filler", "wb", buffering=0) as filler:
+                while True:
+                    filler.write(b"z" * 4096)
+        self.start_on(disk, fill, lambda: os.unlink(disk + "/filler"))
+
+    def test_a_start_without_an_inode(self):
+        disk = self.small_disk("40M", 60)
+        others = []
+
+        def fill():
+            with self.assertRaises(OSError):
+                while True:
+                    others.append(f"{disk}/{len(others)}")
+                    open(others[-1], "x").close()
+            others.pop()
+
+        def empty():
+            for other in others:
+                os.unlink(other)
+        self.start_on(disk, fill, empty, ("reputation", "brake"))
+
+
 class Lock(Faults):
     def test_second_daemon_on_one_spool(self):
         relay = self.relay().start()

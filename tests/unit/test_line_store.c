@@ -288,6 +288,52 @@ static void test_the_end_of_a_full_disk(void **state)
 	assert_int_equal(ask(kit, "one"), PERMIT_HELD);
 }
 
+/* No file can be made there. */
+static void set_no_files(struct kit *kit, bool none)
+{
+	char file_new[128];
+	snprintf(file_new, sizeof(file_new), "%s.new", kit->file);
+	assert_int_equal(none ? mkdir(file_new, 0700) : rmdir(file_new), 0);
+}
+
+/* A start without room is one: what is known stays where it is, and what is learnt is
+ * written behind it once that can be done. */
+static void test_a_start_on_a_full_disk(void **state)
+{
+	struct kit *kit = *state;
+	hold(kit, "one");
+	kit_close(kit);
+	add_to_file(kit, "path torn");
+	set_disk_full(true);
+	kit_open(kit);
+	hold(kit, "two");
+	loop_turn(kit->loop, false);
+	set_disk_full(false);
+	hold(kit, "three");
+	kit_close(kit);
+	kit_open(kit);
+	assert_int_equal(kit->skipped, 1);
+	assert_int_equal(ask(kit, "one"), PERMIT_HELD);
+	assert_int_equal(ask(kit, "two"), PERMIT_HELD);
+	assert_int_equal(ask(kit, "three"), PERMIT_HELD);
+}
+
+static void test_a_start_that_can_make_no_file(void **state)
+{
+	struct kit *kit = *state;
+	hold(kit, "one");
+	kit_close(kit);
+	set_no_files(kit, true);
+	kit_open(kit);
+	hold(kit, "two");
+	loop_turn(kit->loop, false);
+	kit_close(kit);
+	kit_open(kit);
+	assert_int_equal(ask(kit, "one"), PERMIT_HELD);
+	assert_int_equal(ask(kit, "two"), PERMIT_HELD);
+	set_no_files(kit, false);
+}
+
 static void test_a_folder_that_is_not_there(void **state)
 {
 	struct why why = {0};
@@ -312,6 +358,8 @@ int main(void)
 	    T(test_it_does_not_grow_for_ever),
 	    T(test_a_full_disk),
 	    T(test_the_end_of_a_full_disk),
+	    T(test_a_start_on_a_full_disk),
+	    T(test_a_start_that_can_make_no_file),
 	    T(test_a_folder_that_is_not_there),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
