@@ -27,7 +27,7 @@ struct spool_content {
 	uint64_t id;
 	void (*writable)(void *arg);
 	void *arg;
-	void (*done)(void *arg, bool failed);
+	spool_content_done *done;
 	void *done_arg;
 	struct buf mem;  /* all of a small one; the next piece of a big one */
 	uint64_t size;
@@ -73,6 +73,18 @@ static void destroy(struct spool_content *c)
 
 /* ---- tasks ---- */
 
+static void finished(struct spool_content *c)
+{
+	struct why why = {0};
+	enum spool_status status = SPOOL_DONE;
+	if (c->error) {
+		status = writer_is_no_space(c->error) ? SPOOL_FULL : SPOOL_FAILED;
+		why_errno(&why, WHY_LOCAL, c->error, "spool file big/%016llx can not be written",
+		    (unsigned long long)c->id);
+	}
+	c->done(c->done_arg, status, &why);
+}
+
 static void on_done(struct job *job)
 {
 	struct content_task *task = (struct content_task *)job;
@@ -87,7 +99,7 @@ static void on_done(struct job *job)
 		if (c->refs == 0)
 			destroy(c);
 	} else if (work == CONTENT_FINISH) {
-		c->done(c->done_arg, c->error != 0);
+		finished(c);
 	} else if (c->paused && c->waiting <= WAITING_MAX / 2) {
 		c->paused = false;
 		c->writable(c->arg);
@@ -203,13 +215,12 @@ static void small_finished(void *arg)
 	struct spool_content *c = arg;
 	c->refs--;
 	if (!c->freed)
-		c->done(c->done_arg, false);
+		finished(c);
 	else if (c->refs == 0)
 		destroy(c);
 }
 
-void spool_content_finish(struct spool_content *c, void (*done)(void *arg, bool failed),
-    void *arg)
+void spool_content_finish(struct spool_content *c, spool_content_done *done, void *arg)
 {
 	c->done = done;
 	c->done_arg = arg;

@@ -160,6 +160,12 @@ int spool_recover(struct spool *spool, spool_found *found, void *arg, struct why
  * way come inside. Readers must be closed and contents freed before. */
 void spool_close(struct spool *spool);
 
+enum spool_status {
+	SPOOL_DONE,
+	SPOOL_FULL,   /* 452 4.3.1 */
+	SPOOL_FAILED, /* 451 4.3.0 */
+};
+
 /* ---- content on its way in ---- */
 
 /* The body of a message being received: in memory up to big_message, then in
@@ -174,20 +180,15 @@ uint64_t spool_content_size(const struct spool_content *c);
 /* Read back; any thread, once no more is added and spool_content_finish's done
  * has come. */
 ssize_t spool_content_read(void *content, uint64_t offset, char *to, size_t n);
-/* No more comes: DONE (never inside this call) when all of it can be read.
- * FAILED: the disk did not take it. Small ones: DONE in the next turn. */
-void spool_content_finish(struct spool_content *c, void (*done)(void *arg, bool failed),
-    void *arg);
+/* No more comes: DONE (never inside this call) when all of it can be read, with SPOOL_DONE;
+ * or when the disk did not take it, for which WHY (until DONE returns) names file and
+ * reason. Small ones: DONE in the next turn. */
+typedef void spool_content_done(void *arg, enum spool_status status, const struct why *why);
+void spool_content_finish(struct spool_content *c, spool_content_done *done, void *arg);
 /* Give it up: its file is removed. */
 void spool_content_free(struct spool_content *c);
 
 /* ---- append ---- */
-
-enum spool_status {
-	SPOOL_DONE,
-	SPOOL_FULL,   /* 452 4.3.1 */
-	SPOOL_FAILED, /* 451 4.3.0 */
-};
 
 /* One message to append; embedded in the caller's struct. The caller sets the
  * upper part and keeps it all untouched until DONE is called in the loop. */

@@ -172,28 +172,33 @@ static void answer(struct submission *sub)
 	submission_free(sub);
 }
 
+/* The disk did not take it. */
+static void refuse_unwritten(
+    struct submission *sub, enum spool_status status, const struct why *why)
+{
+	if (status == SPOOL_FULL) {
+		submission_refuse(sub, 452, "4.3.1", "the spool's disk is full, try again later");
+		return;
+	}
+	log_text(LOG_LEVEL_ERROR, "spool: %s", why->text);
+	submission_refuse(
+	    sub, 451, "4.3.0", "the message could not be written to disk, try again later");
+}
+
 static void appended(struct spool_append *append)
 {
 	struct submission *sub = heap_owner(append, struct submission, append);
 	struct intake *intake = sub->intake;
 	char id[MESSAGE_ID_TEXT];
-	if (append->status != SPOOL_DONE)
-		brake_watch_take_back(intake->brake, &sub->envelope);
-	switch (append->status) {
-	case SPOOL_DONE:
+	if (append->status == SPOOL_DONE) {
 		intake->options.stats->accepted++;
 		submission_log_acceptance(sub);
 		intake->options.enter(intake->options.arg, sub->id, append->place, &sub->envelope,
 		    append->content_size, append->state.held ? &append->state : NULL);
 		reply_set(&sub->reply, 250, "2.0.0", "queued as %s", message_id_text(sub->id, id));
-		break;
-	case SPOOL_FULL:
-		submission_refuse(sub, 452, "4.3.1", "the spool's disk is full, try again later");
-		break;
-	case SPOOL_FAILED:
-		log_text(LOG_LEVEL_ERROR, "spool: %s", append->why.text);
-		submission_refuse(sub, 451, "4.3.0", "the message could not be written to disk, try again later");
-		break;
+	} else {
+		brake_watch_take_back(intake->brake, &sub->envelope);
+		refuse_unwritten(sub, append->status, &append->why);
 	}
 	answer(sub);
 }
@@ -252,14 +257,14 @@ static void sign_done(struct job *job)
 	answer(sub);
 }
 
-static void stored(void *arg, bool failed)
+static void stored(void *arg, enum spool_status status, const struct why *why)
 {
 	struct submission *sub = arg;
 	if (sub->intake->ended) {
 		submission_refuse(sub, 421, "4.3.2", "relayd is shutting down");
 		answer(sub);
-	} else if (failed) {
-		submission_refuse(sub, 452, "4.3.1", "the message could not be written to disk, try again later");
+	} else if (status != SPOOL_DONE) {
+		refuse_unwritten(sub, status, why);
 		answer(sub);
 	} else if (dkim_keys_has(sub->settings->keys, sub->envelope.domain)) {
 		sub->job = (struct job){.run = sign_run, .done = sign_done};

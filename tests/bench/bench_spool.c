@@ -43,10 +43,11 @@ static double since(const struct timespec *begun)
 	    (double)(now.tv_nsec - begun->tv_nsec) / 1e9;
 }
 
-static void ready(void *arg, bool failed)
+static void ready(void *arg, enum spool_status status, const struct why *why)
 {
 	struct sender *s = arg;
-	(void)failed;
+	(void)status;
+	(void)why;
 	spool_append(s->bench->spool, &s->append);
 }
 

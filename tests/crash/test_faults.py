@@ -91,17 +91,31 @@ class Syscalls(Life):
 
 
 @unittest.skipUnless(STRACE, "strace is not installed")
-class SlowDisk(Case):
+class BadDisk(Case):
+    def with_fault(self, relay, inject):
+        """Of the spool only the folder of bodies is concerned: the log goes on."""
+        relay.wrapper = [STRACE, "-D", "-f", "-qq", "-o", os.devnull, "-P", relay.spool + "/big",
+                         "-e", "trace=fsync", "-e", f"inject=fsync:{inject}"]
+        relay.env["ASAN_OPTIONS"] = "detect_leaks=0"  # it would trace too
+        relay.start()
+
+    def test_a_body_that_can_not_be_synced(self):
+        """That is no full disk, and the log has the file and the reason."""
+        relay = self.relay(spool={"big_message": "64K"})
+        self.with_fault(relay, "error=EIO")
+        with self.assertRaises(smtplib.SMTPDataError) as refused:
+            relay.send("a@example.jp", "user@dest.test", text(1, 100000))
+        self.assertEqual((refused.exception.smtp_code, refused.exception.smtp_error[:5]),
+                         (451, b"4.3.0"))
+        relay.wait_log(r"error spool: spool file big/[0-9a-f]{16} can not be written: Input/output")
+        self.assertEqual(os.listdir(relay.spool + "/big"), [])
+
     def test_a_sync_that_outlasts_the_shutdown(self):
         """A big body is being synced when the patience of the end is over. Its client has
         no 250, and the daemon ends in order."""
         relay = self.relay()
         relay.change(domains=({"name": "example.jp", "dkim": (self.key(relay),)},))
-        # only the folder of bodies: the log goes on
-        relay.wrapper = [STRACE, "-D", "-f", "-qq", "-o", os.devnull, "-P", relay.spool + "/big",
-                         "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=7000000"]
-        relay.env["ASAN_OPTIONS"] = "detect_leaks=0"  # it would trace too
-        relay.start()
+        self.with_fault(relay, "delay_enter=7000000")
         size = 2 << 20
         with RawClient(relay) as client:
             client.ask(b"MAIL FROM:<a@example.jp>", 250)

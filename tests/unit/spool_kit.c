@@ -237,11 +237,12 @@ static void on_done(struct spool_append *append)
 	((struct sending *)append)->done = true;
 }
 
-static void on_ready(void *arg, bool failed)
+static void on_ready(void *arg, enum spool_status status, const struct why *why)
 {
 	struct sending *s = arg;
 	s->ready = true;
-	s->failed = failed;
+	(void)why;
+	s->failed = status != SPOOL_DONE;
 }
 
 static void on_writable(void *arg)

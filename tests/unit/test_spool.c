@@ -96,11 +96,12 @@ static bool finished;
 static bool finished_badly;
 static unsigned writables;
 
-static void on_finished(void *arg, bool failed)
+static void on_finished(void *arg, enum spool_status status, const struct why *why)
 {
 	(void)arg;
+	(void)why;
 	finished = true;
-	finished_badly = failed;
+	finished_badly = status != SPOOL_DONE;
 }
 
 static void on_writable(void *arg)

@@ -349,12 +349,13 @@ static void on_slow_done(struct spool_append *append)
 
 struct ready {
 	bool is;
-	bool failed;
+	enum spool_status status;
+	struct why why;
 };
 
-static void on_ready(void *arg, bool failed)
+static void on_ready(void *arg, enum spool_status status, const struct why *why)
 {
-	*(struct ready *)arg = (struct ready){true, failed};
+	*(struct ready *)arg = (struct ready){true, status, *why};
 }
 
 static void begin_slow_with(struct kit *kit, struct slow *slow, uint64_t id,
@@ -557,6 +558,44 @@ static void test_group_behind_a_sync(void **state)
 	kit_free(kit);
 }
 
+/* Only a disk without room is said to be full, and whatever it was has its reason. */
+static void test_a_big_file_that_fails(void **state)
+{
+	static const struct {
+		enum call call;
+		int error;
+		enum spool_status status;
+	} cases[] = {
+	    {CALL_OPEN, EMFILE, SPOOL_FAILED},
+	    {CALL_WRITE, EIO, SPOOL_FAILED},
+	    {CALL_SYNC, EIO, SPOOL_FAILED},
+	    {CALL_WRITE, ENOSPC, SPOOL_FULL},
+	    {CALL_OPEN, EDQUOT, SPOOL_FULL},
+	};
+	(void)state;
+	struct kit *kit = kit_new();
+	char *text = mem_zero(100000);
+	kit_open(kit);
+	kit_wait_stock(kit);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct ready ready = {0};
+		struct spool_content *c = spool_content_new(kit->spool, 0xb19, NULL, NULL);
+		set_fault(cases[i].call, 0, cases[i].error);
+		spool_content_add(c, (struct span){text, 100000});
+		spool_content_finish(c, on_ready, &ready);
+		kit_turn_until(kit, &ready.is);
+		set_fault(CALLS, 0, 0);
+		assert_int_equal(ready.status, cases[i].status);
+		assert_non_null(strstr(ready.why.text, "big/0000000000000b19"));
+		assert_non_null(strstr(ready.why.text, strerror(cases[i].error)));
+		spool_content_free(c);
+		kit_settle(kit);
+		assert_int_equal(kit_count_files(kit, "big", ""), 0);
+	}
+	kit_free(kit);
+	mem_free(text);
+}
+
 /* The last message is a big one, and fails while the spool is being closed: its file
  * goes all the same. */
 static void test_failed_big_at_the_end(void **state)
@@ -572,7 +611,7 @@ static void test_failed_big_at_the_end(void **state)
 	assert_true(spool_content_add(c, (struct span){text, 100000}));
 	spool_content_finish(c, on_ready, &ready);
 	kit_turn_until(kit, &ready.is);
-	assert_false(ready.failed);
+	assert_int_equal(ready.status, SPOOL_DONE);
 	set_fault(CALL_DATASYNC, 0, EIO);
 	begin_slow_with(kit, &slow, 70, c);
 	kit_close(kit);
@@ -599,6 +638,7 @@ int main(void)
 		cmocka_unit_test(test_wait_for_notes),
 		cmocka_unit_test(test_failed_sync_with_more_behind),
 		cmocka_unit_test(test_group_behind_a_sync),
+		cmocka_unit_test(test_a_big_file_that_fails),
 		cmocka_unit_test(test_failed_big_at_the_end),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
