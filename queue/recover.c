@@ -123,8 +123,8 @@ static void keep_unsaid(struct recovery *r, const struct log *log, const struct 
 {
 	struct damage_list unsaid = {0};
 	r->torn = true;
-	(void)!damage_set_aside(r->spool->damaged_dir, &walk->source, log->number, walk->from,
-	    walk->to, "", &unsaid);
+	struct damage_piece piece = damage_record(walk, log->number, "");
+	(void)!damage_set_aside(r->spool->damaged_dir, &piece, &unsaid);
 	damage_list_free(&unsaid);
 }
 
@@ -153,14 +153,13 @@ static int not_set_aside(struct recovery *r, const struct log *log)
 
 /* A bad region, or a record that is as good as one. What was never synced is kept all the
  * same when something intact stands behind it, but nobody has to hear of it. */
-static int take_bad(struct recovery *r, const struct log *log, const struct walk *walk,
-    const char *what)
+static int take_bad(
+    struct recovery *r, const struct log *log, const struct damage_piece *piece)
 {
 	struct damage_list unsaid = {0};
-	bool synced = log->end || walk->from < log->batch;
+	bool synced = log->end || piece->from < log->batch;
 	size_t said = r->damage.count;
-	int result = damage_set_aside(r->spool->damaged_dir, &walk->source, log->number,
-	    walk->from, walk->to, what,
+	int result = damage_set_aside(r->spool->damaged_dir, piece,
 	    synced ? &r->damage : &unsaid);
 	/* what an earlier start has set aside may be no damage, but what was torn then */
 	bool fresh = r->damage.count > said;
@@ -177,8 +176,12 @@ static int take_cut(struct recovery *r, const struct log *log, const struct walk
 	char what[80];
 	snprintf(what, sizeof(what), "the file ends there, records stood up to byte %llu",
 	    (unsigned long long)log->end);
-	if (damage_set_aside(r->spool->damaged_dir, &walk->source, log->number, walk->at,
-		walk->at, what, &r->damage) != 0)
+	struct damage_piece piece = {.source = &walk->source,
+	    .number = log->number,
+	    .from = walk->at,
+	    .to = walk->at,
+	    .what = what};
+	if (damage_set_aside(r->spool->damaged_dir, &piece, &r->damage) != 0)
 		return not_set_aside(r, log);
 	return 0;
 }
@@ -208,15 +211,19 @@ static int read_log(struct recovery *r, struct log *log)
 	int result = 0;
 	while (result == 0 && (step = walk_next(&walk)) != WALK_END) {
 		if (step == WALK_BAD) {
-			result = take_bad(r, log, &walk, "no record that can be read");
+			struct damage_piece bad = damage_piece(&walk, log->number,
+			    "no record that can be read", 0);
+			result = take_bad(r, log, &bad);
 			continue;
 		}
 		if (is_torn(r, log, &walk)) {
 			take_torn(r, log, &walk);
 			continue;
 		}
+		struct damage_piece piece = damage_record(&walk, log->number,
+		    "a record that makes no sense");
 		if (!take_record(r, log, &walk))
-			result = take_bad(r, log, &walk, "a record that makes no sense");
+			result = take_bad(r, log, &piece);
 		end = walk.to;
 	}
 	if (result == 0 && end == walk.at && end < log->end)
@@ -266,8 +273,8 @@ static int bad_message(struct recovery *r, struct entry *entry, const struct wal
 {
 	char name[BIG_NAME];
 	struct spool *spool = r->spool;
-	if (damage_set_aside(spool->damaged_dir, &walk->source, entry->place.segment, walk->from,
-		walk->to, what, &r->damage) != 0 ||
+	struct damage_piece piece = damage_record(walk, entry->place.segment, what);
+	if (damage_set_aside(spool->damaged_dir, &piece, &r->damage) != 0 ||
 	    (entry->big && damage_move_big(spool->damaged_dir, spool->big_dir,
 		big_name(name, entry->id), what, &r->damage) != 0))
 		return why_errno(r->why, WHY_LOCAL, errno,

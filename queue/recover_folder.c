@@ -65,8 +65,8 @@ void recover_foreign(struct recovery *r, const char *name, const char *where)
 {
 	struct buf shown = {0};
 	text_escape(&shown, span_text(name), 40);
-	damage_list_add(&r->damage, buf_text(&shown), "%s does not belong into %s; it is left "
-	    "alone", buf_text(&shown), where);
+	damage_list_add(&r->damage, DAMAGE_FOREIGN, 0, buf_text(&shown),
+	    "%s does not belong into %s; it is left alone", buf_text(&shown), where);
 	buf_free(&shown);
 }
 
@@ -163,8 +163,9 @@ static int move_whole(struct recovery *r, struct log *log, const char *what)
 	if (spool_io.renameat(r->spool->dir, name, r->spool->damaged_dir, name) != 0)
 		return why_errno(r->why, WHY_LOCAL, errno,
 		    "%s can not be moved to damaged/", name);
-	damage_list_add(&r->damage, name, "spool segment %s has no %s that can be read; all of "
-	    "it was moved to damaged/", name, what);
+	damage_list_add(&r->damage, DAMAGE_SAVED, 0, name,
+	    "spool segment %s has no %s that can be read; all of it was moved to damaged/", name,
+	    what);
 	forget_log(r, log);
 	r->damaged = true;
 	return 0;
@@ -185,8 +186,9 @@ static int open_log(struct recovery *r, struct log *log)
 		source.size = (uint64_t)st.st_size;
 	bool told = walk_generation(&source, log->number, &log->generation);
 	bool whole = walk_read_segment(&source, &head) && head.id == log->number;
-	if (told && !whole && damage_set_aside(r->spool->damaged_dir, &source, log->number, 0,
-		RECORD_START, "the head of the segment", &r->damage) != 0)
+	struct damage_piece piece = {.source = &source, .number = log->number,
+	    .to = RECORD_START, .what = "the head of the segment"};
+	if (told && !whole && damage_set_aside(r->spool->damaged_dir, &piece, &r->damage) != 0)
 		told = false;
 	close(fd);
 	if (!told)

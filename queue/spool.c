@@ -127,8 +127,7 @@ void spool_report(struct spool *spool, struct damage_list *list)
 	for (size_t i = 0; i < list->count; i++) {
 		spool->stats.damaged++;
 		if (spool->reports.damage)
-			spool->reports.damage(spool->reports.arg, list->all[i].name,
-			    list->all[i].text);
+			spool->reports.damage(spool->reports.arg, &list->all[i]);
 	}
 	damage_list_free(list);
 }

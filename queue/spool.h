@@ -79,6 +79,7 @@
 #include "relayd/base/pool.h"
 
 struct spool;
+struct damage; /* queue/damage.h */
 
 /* What the spool thread is handed; embedded, private to the spool. */
 struct spool_task {
@@ -119,9 +120,8 @@ struct spool_live {
 /* Damage and full disk are reported here (loop thread), once each. Any of them
  * may be NULL; without `live` no segment is used again. */
 struct spool_reports {
-	/* Bytes were set aside; NAME of the file under damaged/. Or NAME is a file
-	 * in the spool's folder that is not ours. TEXT says which. */
-	void (*damage)(void *arg, const char *name, const char *text);
+	/* Something could not be read and was set aside, or is not ours. */
+	void (*damage)(void *arg, const struct damage *damage);
 	/* appends fail from now on (FULL) / work again */
 	void (*full)(void *arg, bool full);
 	/* A message moved (carry-over); the queue must use PLACE from now on. */

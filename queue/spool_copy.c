@@ -117,8 +117,9 @@ static void copy_item(struct writer *w, struct carry *carry, struct carry_item *
 	if (copy_record(w, item, walk))
 		return;
 	bool big = walk->record.flags & RECORD_BIG;
-	if (damage_set_aside(w->damaged_dir, &walk->source, carry->segment, walk->from, walk->to,
-		"content with a wrong checksum", &carry->damage) == 0)
+	struct damage_piece piece =
+	    damage_record(walk, carry->segment, "content with a wrong checksum");
+	if (damage_set_aside(w->damaged_dir, &piece, &carry->damage) == 0)
 		item->damaged = !big || move_body(w, item->id, &carry->damage) == 0;
 }
 
@@ -180,10 +181,11 @@ static void see(struct carry *carry, const struct walk *walk)
 /* It is set aside when the segment is about to go; unless it may well be in order. */
 static void see_bad(struct writer *w, struct carry *carry, const struct walk *walk)
 {
+	struct damage_piece piece =
+	    damage_piece(walk, carry->segment, "no record that can be read", 0);
 	carry->error = walk->error;
 	if (!carry->error && carry->step == CARRY_COPY &&
-	    damage_set_aside(w->damaged_dir, &walk->source, carry->segment, walk->from, walk->to,
-		"no record that can be read", &carry->damage) != 0)
+	    damage_set_aside(w->damaged_dir, &piece, &carry->damage) != 0)
 		carry->error = errno;
 }
 
@@ -221,21 +223,19 @@ void writer_look(struct writer *w, struct carry *carry)
 static void damage_at(struct writer *w, struct damage_task *task,
     const struct walk_source *source, uint64_t generation)
 {
-	const char *what = "no record that can be read";
 	uint64_t end = writer_end_of(w, task->place.segment);
 	if (task->place.segment == w->current.number)
 		end = w->current.synced;
 	struct walk walk;
 	walk_init(&walk, source, generation, task->place.offset, end);
 	enum walk_step step = walk_next(&walk);
-	if (step == WALK_RECORD)
-		what = walk.record.id == task->id ? "content with a wrong checksum" :
-						    "the record of another message";
-	task->failed = walk.error != 0;
-	if (!walk.error && step != WALK_END &&
-	    damage_set_aside(w->damaged_dir, source, task->place.segment, walk.from, walk.to, what,
-		&task->damage) != 0)
-		task->failed = true;
+	struct damage_piece piece = damage_piece(&walk, task->place.segment,
+	    step == WALK_BAD ? "no record that can be read" : "the record of another message",
+	    task->id);
+	if (step == WALK_RECORD && walk.record.id == task->id)
+		piece = damage_record(&walk, task->place.segment, "content with a wrong checksum");
+	task->failed = walk.error || (step != WALK_END &&
+	    damage_set_aside(w->damaged_dir, &piece, &task->damage) != 0);
 	walk_clear(&walk);
 }
 

@@ -20,6 +20,7 @@
 #include "relayd/privileges.h"
 #include "relayd/sandbox.h"
 #include "relayd/service.h"
+#include "relayd/spool_damage.h"
 #include "smtp/https.h"
 #include "smtp/tls.h"
 
@@ -51,14 +52,11 @@ static void recovered(void *arg, uint64_t id, struct spool_place place,
 	deliver_add(d->deliver, id, place, envelope, size, state, done);
 }
 
-static void spool_damage(void *arg, const char *name, const char *text)
+/* Not before spool_recover: the paths, and so incidents, are there. */
+static void spool_damage(void *arg, const struct damage *damage)
 {
-	struct log_line line;
-	(void)arg;
-	log_begin(&line, LOG_LEVEL_ERROR, "damage");
-	log_add_text(&line, "file", name);
-	log_add_text(&line, "text", text);
-	log_end(&line);
+	struct daemon *d = arg;
+	spool_damage_tell(paths_reputation(d->paths), d->settings->conf->spool.path, damage);
 }
 
 static void spool_full(void *arg, bool full)

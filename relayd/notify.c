@@ -11,6 +11,7 @@
 #include "relayd/base/mem.h"
 #include "relayd/base/random.h"
 #include "relayd/explain.h"
+#include "relayd/spool_damage.h"
 #include "smtp/header.h"
 
 #define TEXT_MAX 2000 /* of any one text */
@@ -48,7 +49,8 @@ static json_t *json_text(const char *text)
 	return value;
 }
 
-/* One that no provider made (a sender of ours was stopped) brings its own advice. */
+/* One that no provider made (a sender of ours was stopped, or the spool is damaged)
+ * brings its own advice. */
 static const char *advice(const struct incident *i)
 {
 	return i->provider[0] ? explain_remedy(i->klass) : i->help;
@@ -66,6 +68,8 @@ static const char *what_was_done(const struct incident *i)
 		return "it is over: mail goes as before";
 	if (is_drop(i))
 		return "each message is kept in the folder as bad.*; other mail is not touched";
+	if (spool_damage_is(i))
+		return "what could not be read was kept; all other mail goes as before";
 	if (!i->provider[0])
 		return "mail of this sender is held back; nobody else is touched";
 	if (i->sender_domain[0])
@@ -218,7 +222,7 @@ static void write_header(struct buf *out, const struct conf *conf, const struct 
 	buf_addf(out, "\r\nMessage-ID: <incident-%u-%016" PRIx64 "@%s>\r\n", i->number,
 	    random_u64(), domain);
 	buf_addf(out, "Subject: relayd: incident %u: %s\r\n", i->number,
-	    verdict_class_name(i->klass));
+	    spool_damage_is(i) ? i->rule : verdict_class_name(i->klass));
 	buf_add_text(out, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
 			  "Content-Type: text/plain; charset=us-ascii\r\n\r\n");
 }
@@ -227,6 +231,8 @@ static const char *news(const struct incident *i)
 {
 	if (i->provider[0])
 		return "A provider refuses our mail. It waits, or leaves another way.";
+	if (spool_damage_is(i))
+		return "Something in the spool can not be read: mail may be lost.";
 	return is_drop(i) ? "Mail in the drop folder can neither be sent nor returned."
 			  : "Mail of one of our own senders is held back.";
 }

@@ -327,9 +327,9 @@ class Lock(Faults):
 
 
 class Rubbish(Faults):
-    def spool_with_mail(self, count=20):
+    def spool_with_mail(self, count=20, **settings):
         self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
-        relay = self.relay()
+        relay = self.relay(**settings)
         relay.start()
         promised = {n for n in range(1, count + 1) if self.send(relay, n, 500 * n)}
         self.assertEqual(len(promised), count)
@@ -339,6 +339,15 @@ class Rubbish(Faults):
 
     def segments(self, relay):
         return sorted(f for f in os.listdir(relay.spool) if f.endswith(".log"))
+
+    def overwrite(self, relay, text, by):
+        """The first bytes of TEXT, wherever that stands in a segment."""
+        for name in self.segments(relay):
+            with open(os.path.join(relay.spool, name), "r+b") as f:
+                at = f.read().find(text)
+                if at >= 0:
+                    f.seek(at)
+                    f.write(by)
 
     def test_foreign_files_are_left_alone(self):
         relay, promised = self.spool_with_mail()
@@ -351,23 +360,45 @@ class Rubbish(Faults):
         wait_for_all(self.receiver, promised)
         self.assertTrue(os.path.exists(os.path.join(relay.spool, "notes.txt")))
         self.assertTrue(os.path.islink(os.path.join(relay.spool, "link.log")))
+        self.assertEqual(relay.ctl("incidents"), [])  # that is no damage
 
     def test_a_flipped_byte_costs_one_message(self):
-        relay, promised = self.spool_with_mail()
-        for name in self.segments(relay):
-            path = os.path.join(relay.spool, name)
-            with open(path, "r+b") as f:
-                data = f.read()
-                at = data.find(b"X-Number: 7\r\n")
-                if at >= 0:
-                    f.seek(at + 3)
-                    f.write(b"#")
+        relay, promised = self.spool_with_mail(notify={"mail": "root@dest.test"})
+        self.overwrite(relay, b"X-Number: 7\r\n", b"#")
         relay.start()
         wait_for_all(self.receiver, promised - {7})
-        line, = relay.wait_log(r"error damage ")
+        line, = relay.wait_log(r"error damage id=[0-9a-f]{16} .*from <app@example.jp> to 1 recipient")
         self.assertTrue(os.listdir(os.path.join(relay.spool, "damaged")), line)
         self.assertNotIn(7, [number_of(m) for m in self.receiver.messages])
         wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        self.assert_told(relay, re.search(r" id=([0-9a-f]{16}) ", line)[1])
+
+    def assert_told(self, relay, what):
+        """There is one incident, which says WHAT, and a mail about it."""
+        incident, = relay.ctl("incidents")
+        self.assertEqual((incident["source"], incident["state"]), ("spool", "open"))
+        self.assertIn(what, incident["last"])
+        facts = {f["what"]: f["value"] for f in relay.ctl("incidents", "show",
+                                                          str(incident["number"]))}
+        self.assertEqual(facts["rule"], "spool-damage")
+        self.assertIn(relay.spool + "/damaged", facts["do"])
+        wait_until(lambda: [m for m in self.receiver.messages if b"spool-damage" in m.data],
+                   what="a mail about it")
+        mail, = [m for m in self.receiver.messages if b"spool-damage" in m.data]
+        self.assertIn(what.encode(), mail.data)
+        self.assertIn(b"\r\nSomething in the spool can not be read", mail.data)
+        relay.ctl("incidents", "close", str(incident["number"]))
+        self.assertEqual(relay.ctl("incidents")[0]["state"], "closed")
+
+    def test_damage_that_the_start_finds(self):
+        """The head of a record: it is met before anything else of the daemon runs."""
+        relay, promised = self.spool_with_mail(notify={"mail": "root@dest.test"})
+        self.overwrite(relay, b"u7@dest.test", b"#")
+        relay.start()
+        wait_for_all(self.receiver, promised - {7})
+        relay.wait_log(r"error damage file=.* text=.*no record that can be read")
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        self.assert_told(relay, "no record that can be read")
 
 
 if __name__ == "__main__":

@@ -59,12 +59,12 @@ struct kit_message *kit_find(struct kit *kit, uint64_t id)
 
 /* ---- what the spool calls ---- */
 
-static void on_damage(void *arg, const char *name, const char *text)
+static void on_damage(void *arg, const struct damage *damage)
 {
 	struct kit *kit = arg;
 	kit->damages++;
-	snprintf(kit->damage_text, sizeof(kit->damage_text), "%s: %s", name, text);
-	damage_list_add(&kit->reported, name, "%s", text);
+	snprintf(kit->damage_text, sizeof(kit->damage_text), "%s: %s", damage->file, damage->text);
+	damage_list_add(&kit->reported, damage->kind, damage->id, damage->file, "%s", damage->text);
 }
 
 static void on_full(void *arg, bool full)

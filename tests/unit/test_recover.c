@@ -244,6 +244,10 @@ static void test_damaged_content(void **state)
 		assert_int_equal(kit->damages, 1);
 	}
 	assert_int_equal(kit_count_files(kit, "damaged", ""), 1);
+	/* head and envelope are intact: it is known whose it was */
+	assert_int_equal(kit->reported.all[0].id, 3);
+	assert_non_null(strstr(
+	    kit->damage_text, "message 0000000000000003 from <s3@example.org> to 3 recipients"));
 	kit_end(kit, 3);
 	kit_close(kit);
 	kit_open(kit);
@@ -370,7 +374,11 @@ static void test_lost_big_file(void **state)
 	kit_close(kit);
 	kit_store(kit, "big/0000000000000005", "cut", 3);
 	kit_open(kit);
-	assert_true(kit->damages > 0);
+	assert_int_equal(kit->damages, 2); /* its record, its body */
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(kit->reported.all[i].id, 5);
+	assert_non_null(
+	    strstr(kit->reported.all[0].text, " from <s5@example.org> to 3 recipients"));
 	check_only_lost(kit, 5);
 	assert_int_equal(kit_count_files(kit, "damaged", "0000000000000005"), 1);
 	snprintf(path, sizeof(path), "%s/big/0000000000000006", kit->dir);

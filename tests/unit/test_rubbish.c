@@ -253,7 +253,7 @@ static void check_message(
 
 static bool is_foreign(const struct damage *d)
 {
-	return strstr(d->text, "does not belong") != NULL;
+	return d->kind == DAMAGE_FOREIGN;
 }
 
 static bool exists(struct kit *kit, const char *folder, const char *name)
@@ -271,12 +271,12 @@ static size_t check_reports(struct kit *kit, const struct rubbish *r)
 	for (size_t i = 0; i < kit->reported.count; i++) {
 		const struct damage *d = &kit->reported.all[i];
 		foreign += is_foreign(d);
-		if (!is_foreign(d) && !exists(kit, "damaged/", d->name))
-			fail_msg("%s is not under damaged/;%s", d->name, r->text);
+		if (!is_foreign(d) && !exists(kit, "damaged/", d->file))
+			fail_msg("%s is not under damaged/;%s", d->file, r->text);
 		for (size_t k = 0; k < i; k++)
-			if (strcmp(kit->reported.all[k].name, d->name) == 0 &&
+			if (strcmp(kit->reported.all[k].file, d->file) == 0 &&
 			    strcmp(kit->reported.all[k].text, d->text) == 0)
-				fail_msg("%s is said twice;%s", d->name, r->text);
+				fail_msg("%s is said twice;%s", d->file, r->text);
 	}
 	return foreign;
 }
@@ -391,7 +391,7 @@ static void check_cuts(struct kit *kit, const struct rubbish *r)
 		const struct rubbish_file *now = &r->now.files[p->file];
 		bool said = now->gone || p->to <= now->size || !is_known(r, p);
 		for (size_t k = 0; k < kit->reported.count && !said; k++)
-			said = strncmp(kit->reported.all[k].name, now->name, 16) == 0;
+			said = strncmp(kit->reported.all[k].file, now->name, 16) == 0;
 		if (!said)
 			fail_msg(
 			    "%s was cut, and nobody heard of it;%s", now->name, r->text);
