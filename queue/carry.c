@@ -45,7 +45,7 @@ static uint64_t live_bytes(const struct segment *s)
 static bool is_worth(const struct spool *spool, const struct segment *s)
 {
 	uint64_t size = s->size ? s->size : (uint64_t)spool->conf.segment_size;
-	if (s->number >= spool->current || s->tried > spool->retired)
+	if (s->kept || s->number >= spool->current || s->tried > spool->retired)
 		return false;
 	if (s->carried)
 		return s->pins == 0 && s->live == 0;

@@ -9,10 +9,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "queue/record.h"
+#include "queue/spool_internal.h"
 #include "queue/spool_io.h"
 #include "relayd/base/mem.h"
 
@@ -63,8 +64,8 @@ static int copy(int fd, const struct walk_source *source, uint64_t from, uint64_
 	int result = 0;
 	for (uint64_t at = from; at < to && result == 0; at += PIECE) {
 		size_t n = to - at < PIECE ? (size_t)(to - at) : PIECE;
-		walk_read_anyway(source, at, piece, n);
-		result = spool_io_write_bytes(fd, piece, n, at - from);
+		errno = walk_read_anyway(source, at, piece, n);
+		result = errno ? -1 : spool_io_write_bytes(fd, piece, n, at - from);
 	}
 	mem_free(piece);
 	return result == 0 ? spool_io.fsync(fd) : -1;
@@ -125,6 +126,27 @@ int damage_set_aside(int dir, const struct damage_piece *piece, struct damage_li
 	damage_list_add(list, DAMAGE_SAVED, piece->id, name, "%s", buf_text(&text));
 	buf_free(&text);
 	return 0;
+}
+
+void damage_keep(const struct damage_piece *piece, int error, struct damage_list *list)
+{
+	char name[SEGMENT_NAME];
+	struct buf text = {0};
+	buf_addf(&text, "bytes %llu to %llu: ", (unsigned long long)piece->from,
+	    (unsigned long long)piece->to);
+	if (piece->what)
+		buf_addf(&text, "%s, and damaged/ does not take it: ", piece->what);
+	else
+		buf_add_text(&text, "they can not be read now: ");
+	buf_addf(&text,
+	    "%s. The segment is kept as it is, and what stands there is not in the "
+	    "queue: %s, then restart relayd",
+	    strerror(error),
+	    writer_is_no_space(error) ? "make room on the disk" : "look at the disk");
+	add_message(&text, piece);
+	damage_list_add(list, DAMAGE_KEPT, piece->id,
+	    segment_name(name, piece->number, SEGMENT_LOG), "%s", buf_text(&text));
+	buf_free(&text);
 }
 
 int damage_move_big(int dir, int big_dir, const char *name, const char *what,

@@ -10,6 +10,7 @@
 
 enum damage_kind {
 	DAMAGE_SAVED,   /* FILE under damaged/ has it */
+	DAMAGE_KEPT,    /* it is still where it was, in FILE of the spool, which is left as it is */
 	DAMAGE_FOREIGN, /* FILE, in the spool, is not ours and left alone */
 };
 
@@ -35,7 +36,7 @@ struct damage_piece {
 	uint32_t number;
 	uint64_t from;
 	uint64_t to;
-	const char *what; /* is wrong with them, in a few words */
+	const char *what; /* is wrong with them, in a few words; NULL: they can not be read now */
 	uint64_t id;      /* the message that they are, or were; 0: not known */
 	struct span meta; /* of its record, if that is intact: its sender is named too */
 };
@@ -46,8 +47,13 @@ struct damage_piece damage_piece(
 /* The same when the head and the meta part there are intact. */
 struct damage_piece damage_record(const struct walk *walk, uint32_t number, const char *what);
 
-/* Copy PIECE to the folder DIR; what was new goes on LIST. -1 with errno: not saved. */
+/* Copy PIECE to the folder DIR; what was new goes on LIST. -1 with errno: not saved, or not
+ * all of it could be read. */
 int damage_set_aside(int dir, const struct damage_piece *piece, struct damage_list *list);
+
+/* PIECE was not saved, for ERROR (an errno), and the caller leaves it where it is until the
+ * next start: that goes on LIST, with what to do. */
+void damage_keep(const struct damage_piece *piece, int error, struct damage_list *list);
 
 /* Move NAME, the id of a message, from the folder BIG_DIR; WHAT says why. */
 int damage_move_big(int dir, int big_dir, const char *name, const char *what,

@@ -8,6 +8,11 @@
  * so that batch is read with its content, and the first bad record that no
  * intact one follows ends the log without a word.
  *
+ * One bad sector, or a disk without room for what is damaged, must not hold up all
+ * other mail: what can not be read just now, or not be set aside, is said, and its
+ * segment is kept as it is for the next start. What it costs is that ends and results
+ * that stand there are not known: their messages may go out twice.
+ *
  * Order between records of one message hardly matters: the latest MESSAGE that is
  * whole and the latest STATE count, results add up, an END is final.
  */
@@ -114,7 +119,8 @@ static bool is_copy(const struct recovery *r, const struct walk *walk)
 static bool is_torn(const struct recovery *r, const struct log *log, struct walk *walk)
 {
 	bool doubtful = (!log->end && walk->from >= log->batch) || is_copy(r, walk);
-	return walk->record.type == RECORD_MESSAGE && doubtful && !walk_content_is_good(walk);
+	return walk->record.type == RECORD_MESSAGE && doubtful && !walk_content_is_good(walk) &&
+	       !walk->error;
 }
 
 /* Most likely nobody was promised it. But after an orderly stop the last batch was synced,
@@ -145,33 +151,26 @@ static void take_torn(struct recovery *r, const struct log *log, const struct wa
 	}
 }
 
-static int not_set_aside(struct recovery *r, const struct log *log)
-{
-	return why_errno(r->why, WHY_LOCAL, errno,
-	    "damaged bytes of spool segment %016x can not be set aside", log->number);
-}
-
 /* A bad region, or a record that is as good as one. What was never synced is kept all the
  * same when something intact stands behind it, but nobody has to hear of it. */
-static int take_bad(
-    struct recovery *r, const struct log *log, const struct damage_piece *piece)
+static void take_bad(struct recovery *r, const struct log *log, const struct damage_piece *piece)
 {
 	struct damage_list unsaid = {0};
 	bool synced = log->end || piece->from < log->batch;
 	size_t said = r->damage.count;
-	int result = damage_set_aside(r->spool->damaged_dir, piece,
-	    synced ? &r->damage : &unsaid);
+	if (damage_set_aside(r->spool->damaged_dir, piece, synced ? &r->damage : &unsaid) != 0 &&
+	    synced)
+		recover_keep(r, piece, errno);
 	/* what an earlier start has set aside may be no damage, but what was torn then */
 	bool fresh = r->damage.count > said;
-	r->damaged |= fresh || result != 0;
+	r->damaged |= fresh;
 	r->torn |= !fresh;
 	damage_list_free(&unsaid);
-	return result == 0 ? 0 : not_set_aside(r, log);
 }
 
 /* The file ends between two records, before the end of LOG: what is missing can not be
  * set aside, an empty file in its place keeps this from being said again. */
-static int take_cut(struct recovery *r, const struct log *log, const struct walk *walk)
+static void take_cut(struct recovery *r, const struct log *log, const struct walk *walk)
 {
 	char what[80];
 	snprintf(what, sizeof(what), "the file ends there, records stood up to byte %llu",
@@ -182,8 +181,13 @@ static int take_cut(struct recovery *r, const struct log *log, const struct walk
 	    .to = walk->at,
 	    .what = what};
 	if (damage_set_aside(r->spool->damaged_dir, &piece, &r->damage) != 0)
-		return not_set_aside(r, log);
-	return 0;
+		recover_keep(r, &piece, errno);
+}
+
+static void keep_unread(struct recovery *r, uint32_t number, uint64_t from, uint64_t to, int error)
+{
+	struct damage_piece piece = {.number = number, .from = from, .to = to};
+	recover_keep(r, &piece, error);
 }
 
 /* After a kill the end of the last log may be in memory only. What follows builds on
@@ -199,6 +203,40 @@ static int sync_log(struct recovery *r, const struct log *log)
 	    log->number);
 }
 
+static void take_gap(struct recovery *r, const struct log *log, const struct walk *walk)
+{
+	struct damage_piece piece =
+	    damage_piece(walk, log->number, "no record that can be read", 0);
+	if (walk->error)
+		keep_unread(r, log->number, walk->from, walk->to, walk->error);
+	else
+		take_bad(r, log, &piece);
+}
+
+/* Result: where the last one ends. What comes behind that and can not be read is left in
+ * WALK. */
+static uint64_t take_records(struct recovery *r, const struct log *log, struct walk *walk)
+{
+	uint64_t end = RECORD_START;
+	enum walk_step step;
+	while ((step = walk_next(walk)) != WALK_END) {
+		if (step == WALK_BAD) {
+			take_gap(r, log, walk);
+			continue;
+		}
+		if (is_torn(r, log, walk)) {
+			take_torn(r, log, walk);
+			continue;
+		}
+		struct damage_piece piece =
+		    damage_record(walk, log->number, "a record that makes no sense");
+		if (!take_record(r, log, walk))
+			take_bad(r, log, &piece);
+		end = walk->to;
+	}
+	return end;
+}
+
 static int read_log(struct recovery *r, struct log *log)
 {
 	struct walk walk;
@@ -206,33 +244,21 @@ static int read_log(struct recovery *r, struct log *log)
 		return -1;
 	if (recover_walk(r, log, &walk) != 0)
 		return -1;
-	uint64_t end = RECORD_START;
-	enum walk_step step;
-	int result = 0;
-	while (result == 0 && (step = walk_next(&walk)) != WALK_END) {
-		if (step == WALK_BAD) {
-			struct damage_piece bad = damage_piece(&walk, log->number,
-			    "no record that can be read", 0);
-			result = take_bad(r, log, &bad);
-			continue;
-		}
-		if (is_torn(r, log, &walk)) {
-			take_torn(r, log, &walk);
-			continue;
-		}
-		struct damage_piece piece = damage_record(&walk, log->number,
-		    "a record that makes no sense");
-		if (!take_record(r, log, &walk))
-			result = take_bad(r, log, &piece);
-		end = walk.to;
-	}
-	if (result == 0 && end == walk.at && end < log->end)
-		result = take_cut(r, log, &walk);
+	uint64_t end = take_records(r, log, &walk);
+	int error = walk.error;
+	if (!error && !log->end && end == RECORD_START)
+		error = log->error; /* there were records, or not */
+	if (error)
+		keep_unread(r, log->number, walk.at, walk.end, error);
+	else if (end == walk.at && end < log->end)
+		take_cut(r, log, &walk);
 	walk_clear(&walk);
+	if (error)
+		return 0; /* the next start has to look for its end again */
 	if (!log->end)
 		log->end = end;
 	writer_add_end(r->spool->writer, log->number, log->end);
-	return result;
+	return 0;
 }
 
 /* ---- live messages ---- */
@@ -268,35 +294,38 @@ struct finder {
 };
 
 /* Its record is intact, yet it can not be a message: set it aside, end it. */
-static int bad_message(struct recovery *r, struct entry *entry, const struct walk *walk,
-    const char *what)
+static void bad_message(
+    struct recovery *r, struct entry *entry, const struct walk *walk, const char *what)
 {
 	char name[BIG_NAME];
 	struct spool *spool = r->spool;
 	struct damage_piece piece = damage_record(walk, entry->place.segment, what);
 	if (damage_set_aside(spool->damaged_dir, &piece, &r->damage) != 0 ||
 	    (entry->big && damage_move_big(spool->damaged_dir, spool->big_dir,
-		big_name(name, entry->id), what, &r->damage) != 0))
-		return why_errno(r->why, WHY_LOCAL, errno,
-		    "a damaged message can not be set aside");
+			       big_name(name, entry->id), what, &r->damage) != 0)) {
+		recover_keep(r, &piece, errno);
+		return;
+	}
 	entry->big = false;
 	note_end(r, entry);
-	return 0;
 }
 
-static int report_live(struct recovery *r, struct entry *entry, struct walk *walk,
-    const struct finder *finder)
+static void report_live(
+    struct recovery *r, struct entry *entry, struct walk *walk, const struct finder *finder)
 {
 	struct record_message m;
 	struct envelope envelope = {0};
 	struct spool *spool = r->spool;
 	if (!record_read_message(&m, walk->meta) ||
-	    envelope_read(&envelope, m.envelope, NULL) != 0)
-		return bad_message(r, entry, walk, "an envelope that can not be");
+	    envelope_read(&envelope, m.envelope, NULL) != 0) {
+		bad_message(r, entry, walk, "an envelope that can not be");
+		return;
+	}
 	bool over = is_all_done(entry, envelope.recipient_count);
 	if (!over && entry->big && !has_big_file(r, entry, &walk->record)) {
 		envelope_free(&envelope);
-		return bad_message(r, entry, walk, "the file under big/ is missing or was cut");
+		bad_message(r, entry, walk, "the file under big/ is missing or was cut");
+		return;
 	}
 	if (over) {
 		note_end(r, entry);
@@ -320,7 +349,6 @@ static int report_live(struct recovery *r, struct entry *entry, struct walk *wal
 	/* not with the entry: between messages that stay it would be a hole */
 	buf_free(&entry->done);
 	envelope_free(&envelope);
-	return 0;
 }
 
 static int by_place(const void *a, const void *b)
@@ -340,10 +368,15 @@ static int report_entry(struct recovery *r, struct entry *entry, const struct fi
 		return -1;
 	struct walk_source source = segment_source(segment);
 	walk_init(&walk, &source, segment->generation, entry->place.offset, 0);
-	int result = walk_record_at(&walk, entry->place.offset) ?
-	    report_live(r, entry, &walk, finder) :
-	    why_set(r->why, WHY_LOCAL, "spool segment %016x changed while it was read",
-		entry->place.segment);
+	int result = 0;
+	if (walk_record_at(&walk, entry->place.offset))
+		report_live(r, entry, &walk, finder);
+	else if (walk.error)
+		keep_unread(r, entry->place.segment, entry->place.offset,
+		    entry->place.offset + entry->length, walk.error);
+	else
+		result = why_set(r->why, WHY_LOCAL, "spool segment %016x changed while it was read",
+		    entry->place.segment);
 	walk_clear(&walk);
 	return result;
 }
@@ -384,6 +417,8 @@ static void take_big_name(struct recovery *r, const char *name)
 	}
 	if (id_set_has(r->spool->bigs, id))
 		return;
+	if (r->kept)
+		return; /* a record that was not read may name it */
 	/* its record may be what could not be read */
 	struct damage_list unsaid = {0};
 	if (r->damaged || r->torn)

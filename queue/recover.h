@@ -13,6 +13,7 @@ struct log { /* a segment to be read */
 	uint64_t batch;    /* end not known: where its last batch begins */
 	uint64_t generation;
 	bool records;      /* there are any */
+	int error;         /* end not known: 0, or why not all of it could be looked at */
 };
 
 struct recovery {
@@ -22,6 +23,7 @@ struct recovery {
 	struct entry *entries;
 	struct damage_list damage;
 	bool damaged; /* bytes were met that should be records */
+	bool kept;    /* a segment has what could not be read now, or not be set aside */
 	bool torn;    /* the same, of what was never synced: nobody has to hear of it */
 	struct why *why;
 };
@@ -35,6 +37,9 @@ int recover_walk(struct recovery *r, struct log *log, struct walk *walk) ATTR_MU
 /* Call TAKE for each name in the folder DIR. */
 int recover_names(int dir, void (*take)(struct recovery *r, const char *name),
     struct recovery *r) ATTR_MUST_CHECK;
+
+/* PIECE could not be set aside, or read, for ERROR: its segment stays as it is. */
+void recover_keep(struct recovery *r, const struct damage_piece *piece, int error);
 
 /* Something that is not ours: report it, leave it alone. */
 void recover_foreign(struct recovery *r, const char *name, const char *where);

@@ -150,32 +150,65 @@ static void forget_log(struct recovery *r, struct log *log)
 	log->number = 0;
 }
 
+void recover_keep(struct recovery *r, const struct damage_piece *piece, int error)
+{
+	segment_add(r->spool, piece->number)->kept = true;
+	r->kept = true;
+	damage_keep(piece, error, &r->damage);
+}
+
+/* LOG stays in the spool, and nothing is done with it in this life. */
+static void leave_whole(struct recovery *r, struct log *log, const char *what, int error)
+{
+	char name[SEGMENT_NAME];
+	damage_list_add(&r->damage, DAMAGE_KEPT, 0, segment_name(name, log->number, SEGMENT_LOG),
+	    "the whole segment: %s: %s. It is kept as it is, and what stands there is not in the "
+	    "queue: look at the disk and whether it has room, then restart relayd",
+	    what, strerror(error));
+	r->kept = true;
+	forget_log(r, log);
+}
+
 /* Nothing in it can be told from old bytes: all of it goes aside. */
-static int move_whole(struct recovery *r, struct log *log, const char *what)
+static void move_whole(struct recovery *r, struct log *log, const char *what)
 {
 	char name[SEGMENT_NAME];
 	segment_name(name, log->number, SEGMENT_LOG);
 	if (log->number > NUMBER_MAX) {
 		recover_foreign(r, name, "the spool");
 		forget_log(r, log);
-		return 0;
+		return;
 	}
-	if (spool_io.renameat(r->spool->dir, name, r->spool->damaged_dir, name) != 0)
-		return why_errno(r->why, WHY_LOCAL, errno,
-		    "%s can not be moved to damaged/", name);
+	if (spool_io.renameat(r->spool->dir, name, r->spool->damaged_dir, name) != 0) {
+		leave_whole(r, log, "it can not be read, nor moved to damaged/", errno);
+		return;
+	}
 	damage_list_add(&r->damage, DAMAGE_SAVED, 0, name,
 	    "spool segment %s has no %s that can be read; all of it was moved to damaged/", name,
 	    what);
 	forget_log(r, log);
 	r->damaged = true;
-	return 0;
+}
+
+/* The generation of LOG is known: the head tells nothing more. */
+static void check_head(struct recovery *r, const struct log *log, const struct walk_source *source)
+{
+	struct record head;
+	struct damage_piece piece = {.source = source,
+	    .number = log->number,
+	    .to = RECORD_START,
+	    .what = "the head of the segment"};
+	bool good = walk_read_segment(source, &head);
+	if (good ? head.id == log->number : errno != 0)
+		return;
+	if (damage_set_aside(r->spool->damaged_dir, &piece, &r->damage) != 0)
+		recover_keep(r, &piece, errno);
 }
 
 static int open_log(struct recovery *r, struct log *log)
 {
 	char name[SEGMENT_NAME];
 	struct stat st;
-	struct record head;
 	struct segment *segment = segment_add(r->spool, log->number);
 	int fd = spool_io_open(r->spool->dir, segment_name(name, log->number, SEGMENT_LOG),
 	    O_RDONLY);
@@ -185,16 +218,18 @@ static int open_log(struct recovery *r, struct log *log)
 	if (fstat(fd, &st) == 0)
 		source.size = (uint64_t)st.st_size;
 	bool told = walk_generation(&source, log->number, &log->generation);
-	bool whole = walk_read_segment(&source, &head) && head.id == log->number;
-	struct damage_piece piece = {.source = &source, .number = log->number,
-	    .to = RECORD_START, .what = "the head of the segment"};
-	if (told && !whole && damage_set_aside(r->spool->damaged_dir, &piece, &r->damage) != 0)
-		told = false;
+	int error = told ? 0 : errno;
+	if (told)
+		check_head(r, log, &source);
 	close(fd);
-	if (!told)
-		return move_whole(r, log, "head of its own");
-	segment->generation = log->generation;
-	use_number(r, SEGMENT_LOG, log->number);
+	if (told) {
+		segment->generation = log->generation;
+		use_number(r, SEGMENT_LOG, log->number);
+	} else if (error) {
+		leave_whole(r, log, "its head can not be read now", error);
+	} else {
+		move_whole(r, log, "head of its own");
+	}
 	return 0;
 }
 
@@ -246,12 +281,15 @@ static int find_batch(struct recovery *r, struct log *log)
 		return -1;
 	enum walk_step step;
 	while ((step = walk_next(&walk)) != WALK_END) {
-		if (step != WALK_RECORD)
+		if (step != WALK_RECORD) {
+			log->error = walk.error ? walk.error : log->error;
 			continue;
+		}
 		log->records = true;
 		if (walk.record.batch > log->batch)
 			log->batch = walk.record.batch;
 	}
+	log->error = walk.error ? walk.error : log->error;
 	walk_clear(&walk);
 	return 0;
 }
@@ -314,10 +352,12 @@ int recover_folder(struct recovery *r)
 			continue;
 		if (find_batch(r, log) != 0)
 			return -1;
-		if (!log->records && is_unused(r, log))
+		if (log->records || log->error)
+			continue;
+		if (is_unused(r, log))
 			make_spare(r, log);
-		else if (!log->records && move_whole(r, log, "record") != 0)
-			return -1;
+		else
+			move_whole(r, log, "record");
 	}
 	drop_forgotten(r);
 	return 0;

@@ -234,8 +234,14 @@ static void damage_at(struct writer *w, struct damage_task *task,
 	    task->id);
 	if (step == WALK_RECORD && walk.record.id == task->id)
 		piece = damage_record(&walk, task->place.segment, "content with a wrong checksum");
-	task->failed = walk.error || (step != WALK_END &&
-	    damage_set_aside(w->damaged_dir, &piece, &task->damage) != 0);
+	int error = walk.error;
+	if (error)
+		piece.what = NULL;
+	else if (step != WALK_END && damage_set_aside(w->damaged_dir, &piece, &task->damage) != 0)
+		error = errno;
+	if (error)
+		damage_keep(&piece, error, &task->damage);
+	task->failed = error != 0;
 	walk_clear(&walk);
 }
 

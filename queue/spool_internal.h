@@ -48,6 +48,7 @@ struct segment {
 	uint64_t bytes;
 	struct big_id *shadows; /* messages with a copy here that does not count any more */
 	uint32_t pins;     /* readers and damage being set aside */
+	bool kept;         /* recovery could not read it all, or not set it aside: not emptied */
 	bool carried;      /* all that counts here was written anew: it goes when nobody reads */
 	uint64_t tried;    /* emptying it was given up until `retired` is that high */
 	unsigned in_vain;  /* how often */

@@ -72,7 +72,9 @@ static bool read_segment(const struct walk_source *source, struct record *head, 
 bool walk_read_segment(const struct walk_source *source, struct record *head)
 {
 	int error;
-	return read_segment(source, head, &error);
+	bool good = read_segment(source, head, &error);
+	errno = error;
+	return good;
 }
 
 bool walk_generation(const struct walk_source *source, uint32_t number, uint64_t *generation)

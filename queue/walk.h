@@ -42,7 +42,8 @@ enum walk_step {
 	WALK_END,    /* no intact record from `at` on */
 };
 
-/* The segment's own record at offset 0. False: none there. */
+/* The segment's own record at offset 0. False: none there; errno says what could not be
+ * read, 0: nothing. */
 bool walk_read_segment(const struct walk_source *source, struct record *head) ATTR_MUST_CHECK;
 
 /* The generation of segment NUMBER, from that one or, should it be damaged, from the

@@ -27,9 +27,15 @@ static void open_incident(
 	struct buf text = {0};
 	struct buf help = {0};
 	buf_addf(&text, "%s: %s", damage->file, damage->text);
-	buf_addf(&help, "ask the senders of messages that are named here to send them again, and "
-			"look what the kernel's log says of the disk; close the incident when that "
-			"is done. What could not be read is kept under %s/damaged", path);
+	if (damage->kind == DAMAGE_KEPT)
+		buf_add_text(&help, "nothing was thrown away: do what is said here, and close the "
+				    "incident when a start of relayd says it no more");
+	else
+		buf_addf(&help,
+		    "ask the senders of messages that are named here to send them again, and look "
+		    "what the kernel's log says of the disk; close the incident when that is done. "
+		    "What could not be read is kept under %s/damaged",
+		    path);
 	struct incident_cause cause = {
 	    .source = SOURCE,
 	    .provider = "",
@@ -44,8 +50,7 @@ static void open_incident(
 	buf_free(&help);
 }
 
-void spool_damage_tell(struct reputation *reputation, const char *path,
-    const struct damage *damage)
+void spool_damage_tell(struct reputation *reputation, const char *path, const struct damage *damage)
 {
 	log_damage(damage);
 	if (damage->kind != DAMAGE_FOREIGN)

@@ -288,20 +288,70 @@ class FullDisk(Faults):
         self.assertGreater(learnt, 0)
         self.assertTrue(os.path.exists(f"{disk}/spool/reputation"))
 
+    def fill(self, disk, left=0):
+        """But for LEFT bytes."""
+        with self.assertRaises(OSError), open(disk + "/filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(b"z" * 4096)
+        os.truncate(disk + "/filler", os.path.getsize(disk + "/filler") - left)
+
     def test_a_start_without_a_byte(self):
         disk = self.small_disk()
+        self.start_on(disk, lambda: self.fill(disk), lambda: os.unlink(disk + "/filler"))
 
-        def fill():
-            with self.assertRaises(OSError), open(disk + "/filler", "wb", buffering=0) as filler:
-                while True:
-                    filler.write(b"z" * 4096)
-        self.start_on(disk, fill, lambda: os.unlink(disk + "/filler"))
+    def test_a_start_without_room_for_damage(self):
+        """What is damaged stays in its segment, and everything else goes out; once there is
+        room a start sets it aside."""
+        disk = self.small_disk()
+        spool = disk + "/spool"
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
+        relay = self.relay(queue={"backoff": ["1h"]},
+                           spool={"path": spool, "segment_size": "1M",
+                                  "big_message": "128K", "spare_segments": 1, "free_space": "1M"})
+        relay.start()
+        promised, codes = self.refusals(relay, range(1, 31), 2000)
+        self.assertEqual((len(promised), codes), (30, set()))
+        relay.wait_log(r"result=deferred", count=30)
+        relay.stop()
+        name = min(n for n in os.listdir(spool) if n.endswith(".log"))
+        with open(f"{spool}/{name}", "r+b") as f:
+            at = f.read().index(b"\x52\xa7\x59\x4c", 8192)  # where a record begins
+            f.seek(at)
+            f.write(os.urandom(40000))
+            f.seek(0)
+            before = f.read()
+        self.fill(disk, 24 << 10)
+        self.receiver.behaviour = Behaviour()
+        relay.start()
+        relay.wait_log(rf"error damage file={name} .*No space left on device.*make room")
+        incident, = relay.ctl("incidents")
+        self.assertIn("make room on the disk, then restart relayd", incident["last"])
+        whole = {int(row["to"][0].split("@")[0][1:]) for row in relay.ctl("queue", "list")}
+        self.assertEqual(len(whole), len(relay.ctl("queue", "list")))
+        self.assertTrue(0 < len(whole) < 30)
+        relay.ctl("queue", "retry", "--all")
+        wait_for_all(self.receiver, whole)
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        os.unlink(disk + "/filler")
+        wait_until(lambda: self.send(relay, 1000, 2000), step=0.2, what="room again")
+        for number in range(1001, 1040):  # segments come and go
+            self.assertTrue(self.send(relay, number, 60000))
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        with open(f"{spool}/{name}", "rb") as f:
+            self.assertEqual(f.read()[:at + 40000], before[:at + 40000])
+        self.assertEqual(os.listdir(spool + "/damaged"), [])
+        relay.stop()
+        relay.start()
+        saved, = os.listdir(spool + "/damaged")
+        with open(f"{spool}/damaged/{saved}", "rb") as f:
+            self.assertEqual(f.read()[:40000], before[at:at + 40000])
+        wait_until(lambda: not os.path.exists(f"{spool}/{name}"), what="the segment gone")
 
     def test_a_start_without_an_inode(self):
         disk = self.small_disk("40M", 60)
         others = []
 
-        def fill():
+        def use_up():
             with self.assertRaises(OSError):
                 while True:
                     others.append(f"{disk}/{len(others)}")
@@ -311,7 +361,7 @@ class FullDisk(Faults):
         def empty():
             for other in others:
                 os.unlink(other)
-        self.start_on(disk, fill, empty, ("reputation", "brake"))
+        self.start_on(disk, use_up, empty, ("reputation", "brake"))
 
 
 class Lock(Faults):
