@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "queue/crc32c.h"
 #include "queue/spool_internal.h"
@@ -38,10 +39,34 @@ static void damage_done(struct job *job)
 	struct spool *spool = task->task.spool;
 	spool_task_over(&task->task);
 	spool_report(spool, &task->damage);
+	if (task->failed)
+		return; /* all stays as it is, for the next start to find */
+	if (task->end.type)
+		spool_note(spool, &task->end);
 	struct segment *segment = segment_find(spool, task->place.segment);
-	if (segment && !task->failed) /* else it stays, for the next start to try */
+	if (segment)
 		segment_unpin(spool, segment);
+	DL_DELETE(spool->damage_tasks, task);
 	mem_free(task);
+}
+
+bool spool_end_waits(struct spool *spool, const struct record_note *end)
+{
+	struct damage_task *task;
+	DL_SEARCH_SCALAR(spool->damage_tasks, task, id, end->id);
+	if (task)
+		task->end = *end;
+	return task;
+}
+
+void spool_free_damage(struct spool *spool)
+{
+	struct damage_task *task;
+	struct damage_task *next;
+	DL_FOREACH_SAFE (spool->damage_tasks, task, next) {
+		damage_list_free(&task->damage);
+		mem_free(task);
+	}
 }
 
 void spool_set_aside(
@@ -57,6 +82,7 @@ void spool_set_aside(
 	task->place = place;
 	task->big = big;
 	segment_pin(segment);
+	DL_APPEND(spool->damage_tasks, task);
 	spool_task_add(&task->task);
 }
 

@@ -223,7 +223,8 @@ void spool_note_end(struct spool *spool, uint64_t id, struct spool_place place)
 	struct record_note note = {.type = RECORD_END, .id = id, .place = place};
 	note.big = id_set_remove(&spool->bigs, id);
 	id_set_remove(&spool->damaged, id);
-	spool_note(spool, &note);
+	if (!spool_end_waits(spool, &note))
+		spool_note(spool, &note);
 	segment_message_gone(spool, place);
 }
 
@@ -418,6 +419,7 @@ static void free_spool(struct spool *spool)
 	segment_free_all(spool);
 	id_set_free(&spool->bigs);
 	id_set_free(&spool->damaged);
+	spool_free_damage(spool);
 	writer_free(spool->writer);
 	close_fd(spool->damaged_dir);
 	close_fd(spool->big_dir);

@@ -52,9 +52,9 @@
  * quarter of it is alive and all of that comes to no more than half of it; a few MiB at a
  * time, between the batches. It is retired when nobody reads there any more, and others
  * need not wait for that. What can not be read is tried again later; what is read and is
- * wrong is moved to damaged/ first, with the file under big/ that belongs to it. What a
- * start can not read, or has no room to set aside, stays where it is, and its segment is
- * not emptied before a later start could.
+ * wrong is moved to damaged/ first, with the file under big/ that belongs to it, and its
+ * message ends only after that. What a start can not read, or has no room to set aside,
+ * stays where it is, and its segment is not emptied before a later start could.
  *
  * Only the spool thread writes to the log, in one order, and it never waits for
  * a sync but at the end of a segment: a side thread syncs, another one makes

@@ -93,6 +93,7 @@ struct spool {
 	unsigned open_fds;
 	struct big_id *bigs;
 	struct big_id *damaged; /* ids that were reported */
+	struct damage_task *damage_tasks; /* those that are under way, or have failed */
 	struct carry *carry;  /* the segment that is being emptied; NULL: none */
 	struct timer carry_timer; /* after a failure: what was given up is tried again */
 	struct spool_stats stats;
@@ -123,6 +124,10 @@ void spool_report(struct spool *spool, struct damage_list *list); /* and empty i
  * with BIG the file that has its body. SEGMENT stays until that is done. */
 void spool_set_aside(
     struct spool *spool, struct segment *segment, uint64_t id, struct spool_place place, bool big);
+/* END is about a message that is being set aside: it is noted after that, since nothing
+ * would look at the record any more. False: it is not being set aside. */
+bool spool_end_waits(struct spool *spool, const struct record_note *end) ATTR_MUST_CHECK;
+void spool_free_damage(struct spool *spool); /* what has failed */
 
 /* spool_table.c */
 struct segment *segment_find(struct spool *spool, uint32_t number);
@@ -225,6 +230,9 @@ struct damage_task {
 	uint64_t id;
 	struct spool_place place;
 	bool big;
+	struct record_note end;   /* loop: noted when all is saved; type 0: none */
+	struct damage_task *next; /* utlist: spool.damage_tasks */
+	struct damage_task *prev;
 	struct damage_list damage; /* result */
 	bool failed;               /* result: something could not be saved */
 };

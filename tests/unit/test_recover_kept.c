@@ -306,6 +306,51 @@ static void test_no_room_for_a_message(void **state)
 	kit_check(kit);
 }
 
+static void read_damaged(struct scene *scene, uint64_t id)
+{
+	struct kit *kit = scene->kit;
+	struct why why;
+	char piece[4096];
+	struct kit_message *m = kit_find(kit, id);
+	assert_true(m->found);
+	struct spool_reader *r = spool_reader_open(kit->spool, id, m->place, &why);
+	assert_non_null(r);
+	assert_int_equal(spool_reader_read(r, 0, piece, sizeof(piece)), -1);
+	spool_reader_close(r);
+	m->live = false;
+	spool_note_end(kit->spool, id, m->place); /* as the queue does */
+	kit_settle(kit);
+}
+
+/* It is met when it is to be delivered. Its end is not noted before it is saved: nobody
+ * would look at it again. */
+static void test_no_room_for_content(void **state)
+{
+	struct scene *scene = *state;
+	struct kit *kit = scene->kit;
+	flip(scene, scene->ends[5] - 50);
+	atomic_store(&no_room, true);
+	kit_open(kit);
+	read_damaged(scene, 5);
+	assert_int_equal(kit->damages, 1);
+	assert_int_equal(kit->reported.all[0].kind, DAMAGE_KEPT);
+	assert_non_null(strstr(kit->damage_text, " from <s5@example.org> to 3 recipients"));
+	live_on(scene);
+	mend();
+	kit_open(kit);
+	read_damaged(scene, 5);
+	assert_int_equal(kit->damages, 1);
+	assert_int_equal(kit->reported.all[0].kind, DAMAGE_SAVED);
+	kit_append(kit, 200, 10, NULL);
+	kit_end(kit, 200);
+	kit_settle(kit);
+	assert_false(is_there(kit, "", scene->name));
+	kit_close(kit);
+	kit_open(kit);
+	assert_int_equal(kit->damages, 0);
+	kit_check(kit);
+}
+
 /* ---- can not be read now ---- */
 
 static void test_unread_record(void **state)
@@ -393,6 +438,7 @@ int main(void)
 	    T(test_no_room_for_a_head),
 	    T(test_no_room_for_a_segment),
 	    T(test_no_room_for_a_message),
+	    T(test_no_room_for_content),
 	    T(test_unread_record),
 	    T(test_unread_tail),
 	    T(test_unread_content),
