@@ -358,7 +358,7 @@ static void finish(void *arg)
 	if (how == SCHEDULE_BLOCKED)
 		batch->message->incident = a->way.incident;
 	int64_t due = due_time(a);
-	if (how != SCHEDULE_BLOCKED && !a->expired && is_partly_done(a)) {
+	if (how != SCHEDULE_BLOCKED && a->has_results && !a->expired && is_partly_done(a)) {
 		how = SCHEDULE_PARTLY;
 		due = way_resumes(a);
 		if (due == 0)

@@ -130,6 +130,20 @@ class Blocks(Case):
         self.assertGreater(row["next"], 60)
         self.assertEqual(relay.ctl("why", row["id"])[0]["attempts"], 0)
 
+    def test_a_list_of_which_nobody_is_taken_has_had_an_attempt(self):
+        """Else the same few would be tried at each turn of the path, and the others never."""
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        relay = self.relay(sources=({**ONE, "since": today},), delivery={"recipients": 1},
+                           routes=({"match": "*", "via": ["one"]},), queue={"backoff": ["2h"]},
+                           reputation={"warmup_start": 3}).start()
+        relay.send("a@example.jp", [f"user{i}@dest.test" for i in range(5)], TEXT)
+        wait_until(lambda: [row["state"] for row in relay.ctl("queue", "list")] == ["waiting"],
+                   what="the list put off")
+        row, = relay.ctl("queue", "list")
+        self.assertEqual(relay.ctl("why", row["id"])[0]["attempts"], 1)
+        self.assertGreater(row["next"], 3600)
+
     def test_end_of_data_then_smarthost(self):
         smart = self.another_receiver()
         self.receiver.behaviour = Behaviour(end=self.block(GOOGLE))
