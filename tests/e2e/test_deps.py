@@ -29,6 +29,13 @@ exec "$@"
 """
 
 
+def take_signals():
+    """As in a terminal: what is ignored from the start (nohup, a job of a script) no shell
+    can trap."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Deps(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="relayd-test-")
@@ -54,7 +61,7 @@ class Deps(unittest.TestCase):
     def start(self, what):
         return subprocess.Popen([os.path.join(ROOT, "tests", "deps.sh"), what], env=self.environment,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                start_new_session=True)
+                                start_new_session=True, preexec_fn=take_signals)
 
     def run_deps(self, what):
         process = self.start(what)
