@@ -218,7 +218,7 @@ class Life(Faults):
         """Everything that was promised has its end."""
         arrived = wait_for_all(self.receiver, good - {3}, timeout=30)
         wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
-        if 3 in good:  # a receiver's account comes a moment after its answer
+        if 3 in good:
             self.receiver.wait_for(lambda _: self.reports())
         copies_of_one = [len(times) for times in arrived.values()]
         self.assertLessEqual(max([len(self.reports()), *copies_of_one]), 2)

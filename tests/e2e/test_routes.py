@@ -233,7 +233,8 @@ class Smarthosts(Case):
 
     def reload(self, relay):
         relay.write_conf()
-        self.assertEqual(relay.ctl("reload"), [])
+        # libcurl, for MTA-STS, comes with a start only
+        self.assertEqual([row for row in relay.ctl("reload") if "MTA-STS" not in row["warning"]], [])
 
     def restart(self, relay):
         relay.stop()

@@ -47,7 +47,6 @@ class Message:
         self.tls = dialogue is not None and dialogue.is_tls()
         self.login = dialogue and dialogue.login  # (mechanism, user, password)
         self.time = time.monotonic()
-        self.answered = None  # when the answer to its end had been sent
 
     @property
     def header(self):
@@ -114,6 +113,11 @@ class Receiver:
         with self.changed:
             if not self.changed.wait_for(lambda: condition(self), timeout):
                 raise AssertionError(f"not reached; commands were {self.commands[-20:]}")
+
+    def take(self, message):
+        with self.changed:
+            self.messages.append(message)
+            self.changed.notify_all()
 
     def _accept(self):
         while True:
@@ -193,7 +197,8 @@ class _Dialogue:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise _Over()
 
-    def say(self, stage, argument, usual):
+    def say(self, stage, argument, usual, taken=None):
+        """TAKEN is called before a positive answer: who hears of it finds it in the account."""
         answer = self.receiver.behaviour.at(stage, self.number, argument)
         if answer is None:
             answer = usual
@@ -210,6 +215,8 @@ class _Dialogue:
                     self.reset()
                 self.sock.sendall(piece)
             raise _Over()
+        if taken and answer[:1] in ("2", b"2"):
+            taken()
         if isinstance(answer, bytes):
             self.sock.sendall(answer)
             return answer[:1]
@@ -320,8 +327,4 @@ class _Dialogue:
         data = b"".join(lines)
         message = Message(self.sender, self.recipients, data, self.number, self)
         self.recipients = []
-        if self.say("end", data, "250 2.0.0 taken") == b"2":
-            message.answered = time.monotonic()
-            with self.receiver.changed:
-                self.receiver.messages.append(message)
-                self.receiver.changed.notify_all()
+        self.say("end", data, "250 2.0.0 taken", lambda: self.receiver.take(message))

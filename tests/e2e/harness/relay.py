@@ -26,11 +26,17 @@ def release_dir():
     return os.path.dirname(folder) if os.path.basename(folder) == "asan" else folder
 
 
+given_ports = set()
+
+
 def free_port():
     """One that no connection of other tests gets by chance before it is used: below
-    those that the kernel gives out."""
+    those that the kernel gives out; and never the same twice."""
     while True:
         port = random.randrange(10000, 32000)
+        if port in given_ports:
+            continue
+        given_ports.add(port)
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
