@@ -165,11 +165,11 @@ static void on_hosts(const struct mx_answer *answer, void *arg)
 	size_t n = answer->count < HOSTS_PER_ATTEMPT ? answer->count : HOSTS_PER_ATTEMPT;
 	a->query = NULL;
 	if (answer->status != MX_OK) {
-		/* the second way's bad name is no reason to give a message up */
-		bool second = a->smarthost && a->way.via > 0;
+		/* a bad name in our own configuration is no reason to give a message up */
+		bool ours = a->smarthost != NULL;
 		attempt_end_all(a, VERDICT_STAGE_DNS,
-		    mx_failures[answer->status].permanent && !second,
-		    second ? "4.4.4" : mx_failures[answer->status].status, answer->text);
+		    mx_failures[answer->status].permanent && !ours,
+		    ours ? "4.4.4" : mx_failures[answer->status].status, answer->text);
 	} else if (a->smarthost) {
 		mem_free(a->hosts);
 		a->hosts = mem_array(n, sizeof(*a->hosts));

@@ -389,6 +389,13 @@ class Smarthosts(Case):
         self.assertEqual(report.recipients, ["a@example.jp"])
         self.assertEqual((spare.messages, relay.ctl("incidents")), ([], []))
 
+    def test_a_name_that_does_not_exist(self):
+        """A slip in our configuration, and not the end of all mail."""
+        relay = self.by_smarthost(host="smrat.test")
+        relay.send("a@example.jp", "user@a.test", TEXT)
+        row, = relay.ctl("why", self.waiting(relay)["id"])
+        self.assertEqual(row["means"], "The smarthost smart could not be looked up in the DNS.")
+
     def test_no_login_offered(self):
         self.offer([])
         self.check_kept(self.by_smarthost(**self.login(tls="encrypt")), "offers no AUTH")
