@@ -253,10 +253,8 @@ class FullDisk(Faults):
         relay.start()
         self.assertEqual(relay.ctl("queue", "list"), [])
 
-
-    def start_on(self, disk, fill, empty, forget=()):
-        """Mail is queued on DISK, which FILL fills while the daemon is down: it starts, and
-        delivers, and what it learns is written once EMPTY has made room."""
+    def queued_on(self, disk):
+        """A relay that has stopped, and what it was promised: 30 messages wait on DISK."""
         self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
         relay = self.relay(queue={"backoff": ["1h"]},
                            spool={"path": disk + "/spool", "segment_size": "1M",
@@ -266,6 +264,12 @@ class FullDisk(Faults):
         self.assertEqual((len(promised), codes), (30, set()))
         relay.wait_log(r"result=deferred", count=30)
         relay.stop()
+        return relay, promised
+
+    def start_on(self, disk, fill, empty, forget=()):
+        """Mail is queued on DISK, which FILL fills while the daemon is down: it starts, and
+        delivers, and what it learns is written once EMPTY has made room."""
+        relay, promised = self.queued_on(disk)
         for name in forget:
             os.unlink(f"{disk}/spool/{name}")
         fill()
@@ -304,15 +308,7 @@ class FullDisk(Faults):
         room a start sets it aside."""
         disk = self.small_disk()
         spool = disk + "/spool"
-        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
-        relay = self.relay(queue={"backoff": ["1h"]},
-                           spool={"path": spool, "segment_size": "1M",
-                                  "big_message": "128K", "spare_segments": 1, "free_space": "1M"})
-        relay.start()
-        promised, codes = self.refusals(relay, range(1, 31), 2000)
-        self.assertEqual((len(promised), codes), (30, set()))
-        relay.wait_log(r"result=deferred", count=30)
-        relay.stop()
+        relay, promised = self.queued_on(disk)
         name = min(n for n in os.listdir(spool) if n.endswith(".log"))
         with open(f"{spool}/{name}", "r+b") as f:
             at = f.read().index(b"\x52\xa7\x59\x4c", 8192)  # where a record begins

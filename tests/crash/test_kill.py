@@ -58,6 +58,14 @@ class Kill(Faults):
         self.assertGreater(len(load.promised), len(kills))
         wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
 
+    def release_all(self, relay, load):
+        """The end of LOAD, of which all was deferred so far: it arrives."""
+        load.stop()
+        self.assertEqual(account(self.receiver), {})
+        self.receiver.behaviour = Behaviour()
+        relay.ctl("queue", "retry", "--all")
+        wait_for_all(self.receiver, load.promised)
+
     def test_kill_9_with_everything_deferred(self):
         """Results, states and messages of a queue that does not move."""
         self.receiver.behaviour = Behaviour(rcpt=lambda n, a: "451 4.2.0 later")
@@ -67,11 +75,7 @@ class Kill(Faults):
             load.stopping.wait(random.uniform(0.05, 0.3))
             relay.kill()
             relay.start()
-        load.stop()
-        self.assertEqual(account(self.receiver), {})
-        self.receiver.behaviour = Behaviour()
-        relay.ctl("queue", "retry", "--all")
-        wait_for_all(self.receiver, load.promised)
+        self.release_all(relay, load)
 
     def test_kill_9_ever_later(self):
         """100 ms after the start, then 200 ms, ...: whatever it is at."""
@@ -96,11 +100,7 @@ class Kill(Faults):
             load.stopping.wait(0.1)
             relay.kill()
         relay.start()
-        load.stop()
-        self.assertEqual(account(self.receiver), {})
-        self.receiver.behaviour = Behaviour()
-        relay.ctl("queue", "retry", "--all")
-        wait_for_all(self.receiver, load.promised)
+        self.release_all(relay, load)
 
     def test_terminate_at_once(self):
         """Whatever the first word after "is ready" is: it is an orderly end."""
