@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * The story of a message on its way in. Its steps, in their order; there is none
- * back. In the file a step stands below the one that it leads to:
+ * The story of a message on its way in. Its steps, in their order, here and in the
+ * file; there is none back:
  *
  *	mail, rcpt, data, text   the client's dialogue (intake_session.c)
  *	end                      the text is complete
  *	judge                    header readable? loop? whose name does it carry?
+ *	note                     what the envelope keeps of the header as it came
  *	rebuild                  the header section that will leave
  *	store                    the body can be read back
  *	sign                     in a worker
@@ -154,125 +155,70 @@ bool submission_text(struct submission *sub, struct span piece)
 	return piece.n == 0 || sub->reply.code != 0 || spool_content_add(sub->content, piece);
 }
 
-/* ---- the way in, step by step ---- */
+/* ---- the way in: the steps, in their order ---- */
 
-static void answer(struct submission *sub)
-{
-	sub->intake->pending--;
-	if (sub->reply.code >= 400)
-		submission_log_refusal(sub);
-	else if (sub->session)
-		sub->session->refusals = 0;
-	if (sub->session) {
-		sub->session->submission = NULL;
-		server_answer(sub->session->server, &sub->reply);
-	}
-	if (sub->done)
-		sub->done(sub->done_arg, &sub->reply, sub->id);
-	submission_free(sub);
-}
+static int judge(struct submission *sub, const struct conf_client *entry, struct return_path *path);
+static void note(struct submission *sub, const struct conf_client *entry, struct return_path *path);
+static void rebuild(struct submission *sub, const struct return_path *path);
+static void store(struct submission *sub);
+static void stored(void *arg, enum spool_status status, const struct why *why);
+static void sign(struct submission *sub);
+static void sign_run(struct job *job, void *signer);
+static void sign_done(struct job *job);
+static void append(struct submission *sub);
+static void appended(struct spool_append *append);
+static void answer(struct submission *sub);
 
-/* The disk did not take it. */
-static void refuse_unwritten(
-    struct submission *sub, enum spool_status status, const struct why *why)
+void submission_end(struct submission *sub)
 {
-	if (status == SPOOL_FULL) {
-		submission_refuse(sub, 452, "4.3.1", "the spool's disk is full, try again later");
-		return;
-	}
-	log_text(LOG_LEVEL_ERROR, "spool: %s", why->text);
-	submission_refuse(
-	    sub, 451, "4.3.0", "the message could not be written to disk, try again later");
-}
-
-static void appended(struct spool_append *append)
-{
-	struct submission *sub = heap_owner(append, struct submission, append);
-	struct intake *intake = sub->intake;
-	char id[MESSAGE_ID_TEXT];
-	if (append->status == SPOOL_DONE) {
-		intake->options.stats->accepted++;
-		submission_log_acceptance(sub);
-		intake->options.enter(intake->options.arg, sub->id, append->place, &sub->envelope,
-		    append->content_size, append->state.held ? &append->state : NULL);
-		reply_set(&sub->reply, 250, "2.0.0", "queued as %s", message_id_text(sub->id, id));
-	} else {
-		brake_watch_take_back(intake->brake, &sub->envelope);
-		refuse_unwritten(sub, append->status, &append->why);
-	}
-	answer(sub);
-}
-
-static void append(struct submission *sub)
-{
-	struct buf head = {0};
-	buf_add(&head, sub->signature.data, sub->signature.len);
-	buf_add(&head, sub->rebuilt.data, sub->rebuilt.len);
-	buf_free(&sub->rebuilt);
-	sub->rebuilt = head;
-	uint8_t brake = brake_watch_message(sub->intake->brake, &sub->envelope, sub->id);
-	sub->append = (struct spool_append){
-	    .id = sub->id,
-	    .envelope = &sub->envelope,
-	    .state = {.held = brake != 0, .brake = brake},
-	    .head = span_buf(&sub->rebuilt),
-	    .content = sub->content,
-	    .done = appended,
-	};
-	sub->content = NULL;
-	spool_append(sub->intake->options.spool, &sub->append);
-}
-
-static void sign_run(struct job *job, void *signer)
-{
-	struct submission *sub = heap_owner(job, struct submission, job);
-	struct dkim_input input = {
-	    /* the empty line at its end is not part of the section */
-	    .header = {sub->rebuilt.data, sub->rebuilt.len - 2},
-	    .body_size = spool_content_size(sub->content),
-	    .read = spool_content_read,
-	    .arg = sub->content,
-	    .wall_ms = clock_wall_ms(),
-	};
-	sub->why.kind = WHY_NONE;
-	if (dkim_sign_message(signer, sub->settings->keys, sub->envelope.domain, &input,
-		&sub->signature, &sub->why) == 0)
-		sub->why.kind = WHY_NONE;
-}
-
-static void sign_done(struct job *job)
-{
-	struct submission *sub = heap_owner(job, struct submission, job);
-	if (sub->why.kind == WHY_NONE) {
-		sub->intake->options.stats->signed_messages++;
-		append(sub);
-		return;
-	}
-	if (sub->why.kind == WHY_PERM) {
-		submission_refuse(sub, 550, "5.6.0", sub->why.text);
-	} else {
-		log_text(LOG_LEVEL_ERROR, "dkim: %s: %s", sub->envelope.domain, sub->why.text);
-		submission_refuse(sub, 451, "4.3.0", "the message could not be signed, try again later");
-	}
-	answer(sub);
-}
-
-static void stored(void *arg, enum spool_status status, const struct why *why)
-{
-	struct submission *sub = arg;
-	if (sub->intake->ended) {
-		submission_refuse(sub, 421, "4.3.2", "relayd is shutting down");
+	struct return_path path = {0};
+	const struct envelope *e = &sub->envelope;
+	const struct conf_client *entry =
+	    e->report ? NULL : policy_entry(sub->settings->conf, e->user, e->client);
+	sub->intake->pending++;
+	if (!sub->in_body && sub->reply.code == 0)
+		begin_body(sub);
+	if (judge(sub, entry, &path) < 0) {
 		answer(sub);
-	} else if (status != SPOOL_DONE) {
-		refuse_unwritten(sub, status, why);
-		answer(sub);
-	} else if (dkim_keys_has(sub->settings->keys, sub->envelope.domain)) {
-		sub->job = (struct job){.run = sign_run, .done = sign_done};
-		pool_add(sub->intake->options.signers, &sub->job);
 	} else {
-		append(sub);
+		note(sub, entry, &path);
+		rebuild(sub, &path);
+		store(sub);
 	}
+	return_path_free(&path);
 }
+
+/* ---- judge ---- */
+
+/* Whose name does it carry? ENTRY is the client's, NULL: none. -1: refused. */
+static int judge(struct submission *sub, const struct conf_client *entry, struct return_path *path)
+{
+	const struct conf *conf = sub->settings->conf;
+	const struct envelope *e = &sub->envelope;
+	struct address sender = {.form = ADDRESS_NULL};
+	if (sub->reply.code != 0)
+		return -1;
+	if (e->report) { /* ours: nothing about it is to be repaired or refused */
+		path->domain = return_path_domain(conf, &sub->header);
+		return 0;
+	}
+	if (header_count(&sub->header, "Received") > (size_t)conf->limits.hops) {
+		submission_refuse(sub, 554, "5.4.6",
+		    "too many hops: this message runs in a circle (limits.hops)");
+		return -1;
+	}
+	if (e->sender[0] && !address_parse(span_text(e->sender), &sender)) {
+		submission_refuse(sub, 553, "5.1.7", "the envelope sender is not an address");
+		return -1;
+	}
+	if (policy_decide(conf, entry, &sender, &sub->header, path, &sub->why) < 0) {
+		submission_refuse(sub, 550, "5.7.1", sub->why.text);
+		return -1;
+	}
+	return 0;
+}
+
+/* ---- note ---- */
 
 static char *text_or_empty(const struct buf *b)
 {
@@ -296,14 +242,21 @@ static char *note_field(const struct header_field *field, size_t max)
 	return noted;
 }
 
-static void note_message_id(struct submission *sub, struct span section)
+/* Who sends it, for the queue and the brake; reports of ours have nobody. */
+static void note_sender(struct submission *sub, const struct conf_client *entry)
 {
-	struct header header = {0};
-	const struct header_field *field = NULL;
-	if (header_parse(section, &header, NULL) == 0)
-		field = header_find(&header, "Message-ID", 0);
-	sub->envelope.message_id = field ? note_field(field, 250) : mem_text("");
-	header_free(&header);
+	struct envelope *e = &sub->envelope;
+	const struct header_field *script =
+	    header_find(&sub->header, "X-PHP-Originating-Script", 0);
+	struct buf text = {0};
+	if (script && !brake_script_parse(script->value, &text))
+		buf_clear(&text);
+	e->script = text_or_empty(&text);
+	buf_free(&text);
+	e->entry = mem_text(entry ? entry->name : "");
+	if (!e->report)
+		e->priority =
+		    priority_of(&sub->header, entry ? entry->priority : CONF_PRIORITY_NORMAL);
 }
 
 /* What was replaced is kept in the envelope, for the log and `queue show`. */
@@ -323,6 +276,26 @@ static void note_repair(struct submission *sub, struct return_path *path)
 	e->domain = mem_text(path->domain ? path->domain->name : "");
 }
 
+/* RFC 8689 section 4: one field, "TLS-Required: No"; REQUIRETLS has the last word. */
+static void note_tls_wish(struct submission *sub)
+{
+	const struct header_field *field = header_find(&sub->header, "TLS-Required", 0);
+	sub->envelope.tls_optional = field && !sub->envelope.require_tls &&
+	                             header_count(&sub->header, "TLS-Required") == 1 &&
+	                             span_is_nocase(span_trim(field->value), "No");
+}
+
+/* What the envelope has to keep of the header as it came. */
+static void note(struct submission *sub, const struct conf_client *entry, struct return_path *path)
+{
+	envelope_unique(&sub->envelope);
+	note_sender(sub, entry);
+	note_repair(sub, path);
+	note_tls_wish(sub);
+}
+
+/* ---- rebuild ---- */
+
 /* RFC 6531 section 3.4: an address or a header field outside ASCII. */
 static bool needs_utf8(const struct submission *sub)
 {
@@ -335,15 +308,17 @@ static bool needs_utf8(const struct submission *sub)
 	return false;
 }
 
-/* RFC 8689 section 4: one field, "TLS-Required: No"; REQUIRETLS has the last word. */
-static void note_tls_wish(struct submission *sub)
+static void note_message_id(struct submission *sub, struct span section)
 {
-	const struct header_field *field = header_find(&sub->header, "TLS-Required", 0);
-	sub->envelope.tls_optional = field && !sub->envelope.require_tls &&
-	    header_count(&sub->header, "TLS-Required") == 1 &&
-	    span_is_nocase(span_trim(field->value), "No");
+	struct header header = {0};
+	const struct header_field *field = NULL;
+	if (header_parse(section, &header, NULL) == 0)
+		field = header_find(&header, "Message-ID", 0);
+	sub->envelope.message_id = field ? note_field(field, 250) : mem_text("");
+	header_free(&header);
 }
 
+/* The header section that will leave. */
 static void rebuild(struct submission *sub, const struct return_path *path)
 {
 	const struct conf *conf = sub->settings->conf;
@@ -364,73 +339,148 @@ static void rebuild(struct submission *sub, const struct return_path *path)
 	fixup_header(&fixup, &sub->header, &sub->rebuilt);
 	/* some clients ask for SMTPUTF8 by habit: what needs it is what has it */
 	sub->envelope.smtputf8 &= needs_utf8(sub);
-	note_tls_wish(sub);
 	note_message_id(sub, span_buf(&sub->rebuilt));
 	buf_add_text(&sub->rebuilt, "\r\n");
 }
 
-/* Who sends it, for the queue and the brake; reports of ours have nobody. */
-static void note_sender(struct submission *sub, const struct conf_client *entry)
+/* ---- store ---- */
+
+/* Until the body can be read back. */
+static void store(struct submission *sub)
 {
-	struct envelope *e = &sub->envelope;
-	const struct header_field *script =
-	    header_find(&sub->header, "X-PHP-Originating-Script", 0);
-	struct buf text = {0};
-	if (script && !brake_script_parse(script->value, &text))
-		buf_clear(&text);
-	e->script = text_or_empty(&text);
-	buf_free(&text);
-	e->entry = mem_text(entry ? entry->name : "");
-	if (!e->report)
-		e->priority = priority_of(&sub->header, entry ? entry->priority : CONF_PRIORITY_NORMAL);
+	spool_content_finish(sub->content, stored, sub);
 }
 
-/* Whose name does it carry? -1: refused. */
-static int judge(struct submission *sub, struct return_path *path)
+/* The disk did not take it. */
+static void refuse_unwritten(
+    struct submission *sub, enum spool_status status, const struct why *why)
 {
-	const struct conf *conf = sub->settings->conf;
-	const struct envelope *e = &sub->envelope;
-	struct address sender = {.form = ADDRESS_NULL};
-	if (sub->reply.code != 0)
-		return -1;
-	if (e->report) {
-		path->domain = return_path_domain(conf, &sub->header);
-		note_sender(sub, NULL);
-		return 0;
+	if (status == SPOOL_FULL) {
+		submission_refuse(sub, 452, "4.3.1", "the spool's disk is full, try again later");
+		return;
 	}
-	const struct conf_client *entry = policy_entry(conf, e->user, e->client);
-	if (header_count(&sub->header, "Received") > (size_t)conf->limits.hops) {
-		submission_refuse(sub, 554, "5.4.6", "too many hops: this message runs in a circle (limits.hops)");
-		return -1;
-	}
-	if (sub->envelope.sender[0] && !address_parse(span_text(sub->envelope.sender), &sender)) {
-		submission_refuse(sub, 553, "5.1.7", "the envelope sender is not an address");
-		return -1;
-	}
-	if (policy_decide(conf, entry, &sender, &sub->header, path, &sub->why) < 0) {
-		submission_refuse(sub, 550, "5.7.1", sub->why.text);
-		return -1;
-	}
-	note_sender(sub, entry);
-	return 0;
+	log_text(LOG_LEVEL_ERROR, "spool: %s", why->text);
+	submission_refuse(
+	    sub, 451, "4.3.0", "the message could not be written to disk, try again later");
 }
 
-void submission_end(struct submission *sub)
+static void stored(void *arg, enum spool_status status, const struct why *why)
 {
-	struct return_path path = {0};
-	sub->intake->pending++;
-	if (!sub->in_body && sub->reply.code == 0)
-		begin_body(sub);
-	if (judge(sub, &path) < 0) {
+	struct submission *sub = arg;
+	if (sub->intake->ended) {
+		submission_refuse(sub, 421, "4.3.2", "relayd is shutting down");
 		answer(sub);
+	} else if (status != SPOOL_DONE) {
+		refuse_unwritten(sub, status, why);
+		answer(sub);
+	} else if (dkim_keys_has(sub->settings->keys, sub->envelope.domain)) {
+		sign(sub);
 	} else {
-		envelope_unique(&sub->envelope);
-		note_repair(sub, &path);
-		rebuild(sub, &path);
-		spool_content_finish(sub->content, stored, sub);
+		append(sub);
 	}
-	return_path_free(&path);
 }
+
+/* ---- sign ---- */
+
+static void sign(struct submission *sub)
+{
+	sub->job = (struct job){.run = sign_run, .done = sign_done};
+	pool_add(sub->intake->options.signers, &sub->job);
+}
+
+/* In a worker. */
+static void sign_run(struct job *job, void *signer)
+{
+	struct submission *sub = heap_owner(job, struct submission, job);
+	struct dkim_input input = {
+	    /* the empty line at its end is not part of the section */
+	    .header = {sub->rebuilt.data, sub->rebuilt.len - 2},
+	    .body_size = spool_content_size(sub->content),
+	    .read = spool_content_read,
+	    .arg = sub->content,
+	    .wall_ms = clock_wall_ms(),
+	};
+	sub->is_signed = dkim_sign_message(signer, sub->settings->keys, sub->envelope.domain,
+			     &input, &sub->signature, &sub->why) == 0;
+}
+
+static void sign_done(struct job *job)
+{
+	struct submission *sub = heap_owner(job, struct submission, job);
+	if (sub->is_signed) {
+		sub->intake->options.stats->signed_messages++;
+		append(sub);
+		return;
+	}
+	if (sub->why.kind == WHY_PERM) {
+		submission_refuse(sub, 550, "5.6.0", sub->why.text);
+	} else {
+		log_text(LOG_LEVEL_ERROR, "dkim: %s: %s", sub->envelope.domain, sub->why.text);
+		submission_refuse(
+		    sub, 451, "4.3.0", "the message could not be signed, try again later");
+	}
+	answer(sub);
+}
+
+/* ---- append ---- */
+
+static void append(struct submission *sub)
+{
+	struct buf head = {0};
+	buf_add(&head, sub->signature.data, sub->signature.len);
+	buf_add(&head, sub->rebuilt.data, sub->rebuilt.len);
+	buf_free(&sub->rebuilt);
+	sub->rebuilt = head;
+	uint8_t brake = brake_watch_message(sub->intake->brake, &sub->envelope, sub->id);
+	sub->append = (struct spool_append){
+	    .id = sub->id,
+	    .envelope = &sub->envelope,
+	    .state = {.held = brake != 0, .brake = brake},
+	    .head = span_buf(&sub->rebuilt),
+	    .content = sub->content,
+	    .done = appended,
+	};
+	sub->content = NULL;
+	spool_append(sub->intake->options.spool, &sub->append);
+}
+
+static void appended(struct spool_append *append)
+{
+	struct submission *sub = heap_owner(append, struct submission, append);
+	struct intake *intake = sub->intake;
+	char id[MESSAGE_ID_TEXT];
+	if (append->status == SPOOL_DONE) {
+		intake->options.stats->accepted++;
+		submission_log_acceptance(sub);
+		intake->options.enter(intake->options.arg, sub->id, append->place, &sub->envelope,
+		    append->content_size, append->state.held ? &append->state : NULL);
+		reply_set(&sub->reply, 250, "2.0.0", "queued as %s", message_id_text(sub->id, id));
+	} else {
+		brake_watch_take_back(intake->brake, &sub->envelope);
+		refuse_unwritten(sub, append->status, &append->why);
+	}
+	answer(sub);
+}
+
+/* ---- answer ---- */
+
+static void answer(struct submission *sub)
+{
+	sub->intake->pending--;
+	if (sub->reply.code >= 400)
+		submission_log_refusal(sub);
+	else if (sub->session)
+		sub->session->refusals = 0;
+	if (sub->session) {
+		sub->session->submission = NULL;
+		server_answer(sub->session->server, &sub->reply);
+	}
+	if (sub->done)
+		sub->done(sub->done_arg, &sub->reply, sub->id);
+	submission_free(sub);
+}
+
+/* ---- the end of all ---- */
 
 void intake_end(struct intake *intake)
 {

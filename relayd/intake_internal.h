@@ -40,24 +40,31 @@ struct session {
 struct submission {
 	struct intake *intake;
 	struct settings *settings;
-	struct session *session; /* who waits for the answer; NULL: nobody, or gone */
-	intake_done *done;       /* the same for intake_submit */
-	void *done_arg;
 	uint64_t id;
+
+	/* who waits for the answer */
+	struct session *session; /* NULL: nobody, or gone */
+	intake_done *done;       /* of intake_submit; NULL: none */
+	void *done_arg;
+
+	/* what it is */
 	struct envelope envelope;
 	struct buf protocol;    /* for Received */
 	struct buf helo;
 	struct buf head;        /* text until the body begins */
 	size_t head_scanned;
 	bool in_body;
-	struct header header;   /* of head */
-	struct buf rebuilt;     /* signature, header section, empty line */
+	struct header header; /* of head */
 	struct spool_content *content;
-	struct reply reply;     /* the answer; a refusal once its code is not 0 */
+
+	/* what becomes of it */
+	struct buf rebuilt; /* signature, header section, empty line */
 	struct buf signature;
+	struct job job; /* of signing */
+	bool is_signed; /* else why not */
 	struct why why;
-	struct job job;
 	struct spool_append append;
+	struct reply reply; /* the answer; a refusal once its code is not 0 */
 };
 
 /* A message begins, to be known as ID (random_u64); it is owned by who called until
