@@ -111,39 +111,50 @@ struct attempt {
 	struct settings *settings;
 	struct batch *batch;
 	struct timer timer;  /* begin: not inside the schedule's call */
-	uint64_t id;         /* of the message */
+	int64_t started_ms;
+	bool expired;        /* no attempt at all: the message's time is over */
+
+	/* what is sent, and to whom */
+	uint64_t id;
 	struct envelope envelope;
-	struct spool_reader *reader; /* of its content; NULL: no transaction is under way */
+	struct buf mail_dsn;
+	struct tried *tried;
+	size_t tried_count;
+	size_t first_open;   /* none before it is TRIED_OPEN */
+
+	/* by which way (go in way.c begins a new one) */
+	struct way way;
 	const struct conf_source *source;       /* by which we go out; NULL for a smarthost */
 	const struct conf_smarthost *smarthost; /* NULL for direct delivery */
-	struct way way;
 	struct mx_query *query;
 	struct mx_host *hosts;
 	size_t host_count;
-	size_t host;       /* the one being tried */
-	size_t sessions;   /* hosts that took a transaction */
+	size_t host;         /* the one being tried */
+	size_t sessions;     /* hosts that took a transaction */
+	size_t room;         /* recipients that a transaction has held; 0: no limit was met */
+
+	/* the host under way */
 	struct level level;
 	struct sts_query *sts_query;
 	struct sts_policy *sts; /* of the recipients' domain; NULL: none, or not known */
 	bool sts_known;
-	bool plain;        /* TLS failed on this host: once more without */
+	bool plain;          /* TLS failed on this host: once more without */
+	bool reused;         /* the connection has carried a transaction before */
+	bool reached;        /* some host came as far as MAIL */
 	struct client *client;
-	bool reused;       /* the connection has carried a transaction before */
-	bool reached;      /* some host came as far as MAIL */
-	bool has_results;  /* of recipients that are done; */
-	struct spool_wait written; /* they are, and the attempt ends */
-	bool expired;      /* no attempt at all: the message's time is over */
-	struct tried *tried;
-	size_t tried_count;
-	size_t first_open; /* none before it is TRIED_OPEN */
-	struct client_message message; /* of the transaction under way */
-	const char **addresses; /* its recipients */
-	const char **dsn;       /* and their parameters */
-	struct buf mail_dsn;
+
+	/* the transaction under way */
+	struct spool_reader *reader; /* of the content; NULL: there is none */
+	struct client_message message;
+	const char **addresses; /* its recipients, */
+	const char **dsn;       /* their parameters, */
 	size_t *sent;           /* and which tried[] they are */
 	size_t sent_count;
-	size_t room;            /* recipients that a transaction has held; 0: no limit was met */
-	int64_t started_ms;
+
+	/* the end */
+	bool has_results;    /* of recipients that are done; */
+	struct spool_wait written; /* they are, and the attempt ends */
+
 	struct attempt *prev;
 	struct attempt *next;
 };
