@@ -3,6 +3,7 @@
  */
 #include <event2/event.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,13 +23,14 @@
 
 static void usage(FILE *to)
 {
-	fputs("usage: relayd [-f FILE] [-t | -T | -s | -m | -V]\n"
+	fputs("usage: relayd [-f FILE] [-t | -T | -s | -m | -V | -h]\n"
 	      "  -f FILE  use this configuration (default " RELAYD_CONF ")\n"
 	      "  -t       check the configuration, say all that is wrong with it, and end\n"
 	      "  -T       print the effective configuration, defaults filled in\n"
 	      "  -s       print a commented sample\n"
 	      "  -m       print the section of the manual page on the configuration\n"
-	      "  -V       print the version\n"
+	      "  -V       print the version (--version)\n"
+	      "  -h       print this (--help)\n"
 	      "relayd runs in the foreground; a service manager puts it into the background.\n",
 	    to);
 }
@@ -134,9 +136,11 @@ static int serve(const char *file, struct settings *settings, struct helper *hel
 /* The option letter that says what to do; 0: serve. -1: a wrong command line. */
 static int parse_arguments(int argc, char **argv, const char **file)
 {
+	static const struct option words[] = {
+	    {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0}};
 	int mode = 0;
 	int option;
-	while ((option = getopt(argc, argv, "f:tTsmVh")) != -1) {
+	while ((option = getopt_long(argc, argv, "f:tTsmVh", words, NULL)) != -1) {
 		if (option == '?')
 			return -1;
 		if (option == 'f')

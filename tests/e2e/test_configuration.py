@@ -28,6 +28,12 @@ class Configuration(unittest.TestCase):
                 self.assertEqual(done.returncode, 74, option)
                 self.assertIn("relayd: output: No space left on device", done.stderr)
 
+    def test_what_a_new_user_tries(self):
+        for word, says in (("--help", "usage: relayd "), ("--version", "relayd ")):
+            done = self.run_relayd(self.relay(), word)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertTrue(done.stdout.startswith(says), done.stdout)
+
     def put(self, relay, name, text):
         path = os.path.join(relay.folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
