@@ -9,11 +9,14 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,12 +44,68 @@ static atomic_int second_syncs;
 static atomic_int head_fd;       /* where the last one went */
 static atomic_int only_fd = -1;  /* syncs of others, of segments in the making, do not fail */
 static atomic_int heads; /* writes with the head of one of begin_slow's */
-static atomic_bool held; /* syncs of data take until it is false */
-static atomic_bool stuck; /* so do writes */
+
+/* Who comes to it while it is shut waits until it is opened. */
+struct gate {
+	pthread_mutex_t lock;
+	pthread_cond_t opened;
+	bool shut;
+};
+#define GATE                                                                                       \
+	{                                                                                          \
+		PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false                         \
+	}
+static struct gate sync_gate = GATE; /* of data */
+static struct gate write_gate = GATE;
+
+static void gate_set(struct gate *gate, bool shut)
+{
+	pthread_mutex_lock(&gate->lock);
+	gate->shut = shut;
+	pthread_cond_broadcast(&gate->opened);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+static void gate_pass(struct gate *gate)
+{
+	pthread_mutex_lock(&gate->lock);
+	while (gate->shut)
+		pthread_cond_wait(&gate->opened, &gate->lock);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+static int bell; /* an eventfd: something has been counted */
+
+/* In any thread. Result: how many they are by now. */
+static int count_one(atomic_int *what)
+{
+	int n = atomic_fetch_add(what, 1) + 1;
+	(void)eventfd_write(bell, 1);
+	return n;
+}
+
+static void on_bell(evutil_socket_t fd, short what, void *arg)
+{
+	eventfd_t rings;
+	(void)what;
+	(void)arg;
+	(void)eventfd_read(fd, &rings);
+}
+
+/* Until more than BEFORE were counted; the loop goes round meanwhile. */
+static void wait_for(struct kit *kit, atomic_int *what, int before)
+{
+	struct event *ear = loop_event_new(kit->loop, bell, EV_READ | EV_PERSIST, on_bell, NULL);
+	loop_event_add(ear);
+	for (int i = 0; i < 50000 && atomic_load(what) <= before; i++)
+		loop_turn(kit->loop, true);
+	event_free(ear);
+	assert_true(atomic_load(what) > before);
+}
 
 static bool fails(enum call call)
 {
-	int n = atomic_fetch_add(&counts[call], 1) + 1;
+	int n = count_one(&counts[call]);
 	int at = atomic_load(&fault_at);
 	if (atomic_load(&fault_call) != (int)call)
 		return false;
@@ -79,13 +138,12 @@ static bool holds_head(const struct iovec *iov, int count)
 
 static ssize_t try_write(int fd, const struct iovec *iov, int count, off_t offset)
 {
-	while (atomic_load(&stuck))
-		usleep(200);
+	gate_pass(&write_gate);
 	if (!fails(CALL_WRITE)) {
 		ssize_t n = real.pwritev(fd, iov, count, offset);
 		if (holds_head(iov, count)) {
 			atomic_store(&head_fd, fd);
-			atomic_fetch_add(&heads, 1);
+			count_one(&heads);
 		}
 		return n;
 	}
@@ -112,8 +170,7 @@ static int try_sync(enum call call, int (*sync)(int fd), int fd)
 
 static int try_fdatasync(int fd)
 {
-	while (atomic_load(&held))
-		usleep(200);
+	gate_pass(&sync_gate);
 	return try_sync(CALL_DATASYNC, real.fdatasync, fd);
 }
 
@@ -149,6 +206,8 @@ static int set_up(void **state)
 {
 	(void)state;
 	real = spool_io;
+	bell = eventfd(0, EFD_CLOEXEC);
+	assert_true(bell >= 0);
 	spool_io.openat = try_open;
 	spool_io.pwritev = try_write;
 	spool_io.fdatasync = try_fdatasync;
@@ -162,6 +221,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	spool_io = real;
+	close(bell);
 	return 0;
 }
 
@@ -377,48 +437,26 @@ static void begin_slow(struct kit *kit, struct slow *slow, uint64_t id)
 	begin_slow_with(kit, slow, id, NULL);
 }
 
-/* Until there were MORE calls than COUNT; the loop goes round meanwhile. */
-static void wait_for_call(struct kit *kit, enum call call, int count)
-{
-	for (int i = 0; i < 50000; i++) {
-		if (atomic_load(&counts[call]) > count)
-			return;
-		loop_turn(kit->loop, false);
-		usleep(100);
-	}
-	fail_msg("no %s came", call_names[call]);
-}
-
-/* Until one more of begin_slow's messages has been written. */
-static void wait_for_head(struct kit *kit, int before)
-{
-	for (int i = 0; i < 50000 && atomic_load(&heads) == before; i++) {
-		loop_turn(kit->loop, false);
-		usleep(100);
-	}
-	assert_true(atomic_load(&heads) > before);
-}
-
 /* Two messages, and SLOW on its way with its sync held. */
 static void begin_held(struct kit *kit, struct slow *slow)
 {
 	kit_open(kit);
 	assert_int_equal(kit_append_many(kit, 1, 2, 500, NULL), 2);
 	kit_settle(kit);
-	atomic_store(&held, true);
+	gate_set(&sync_gate, true);
 	int before = atomic_load(&heads);
 	begin_slow(kit, slow, 50);
-	wait_for_head(kit, before);
+	wait_for(kit, &heads, before);
 }
 
 static void note_while_held(struct kit *kit)
 {
 	int writes = atomic_load(&counts[CALL_WRITE]);
 	kit_result(kit, 1, 2);
-	wait_for_call(kit, CALL_WRITE, writes);
+	wait_for(kit, &counts[CALL_WRITE], writes);
 	writes = atomic_load(&counts[CALL_WRITE]);
 	kit_end(kit, 2);
-	wait_for_call(kit, CALL_WRITE, writes);
+	wait_for(kit, &counts[CALL_WRITE], writes);
 }
 
 /* A result is written whatever is being synced: a kill does not lose it. */
@@ -469,7 +507,7 @@ static void test_wait_for_notes(void **state)
 	enum spool_status status;
 	kit_open(kit);
 	kit_append_many(kit, 1, 3, 500, &status);
-	atomic_store(&stuck, true);
+	gate_set(&write_gate, true);
 	kit_result(kit, 1, 0);
 	spool_await_notes(kit->spool, &first.wait, note_over, &first);
 	spool_await_notes(kit->spool, &cancelled.wait, note_over, &cancelled);
@@ -478,7 +516,7 @@ static void test_wait_for_notes(void **state)
 		loop_turn(kit->loop, false);
 	assert_false(first.over);
 	int before = atomic_load(&counts[CALL_WRITE]);
-	atomic_store(&stuck, false);
+	gate_set(&write_gate, false);
 	kit_turn_until(kit, &first.over);
 	assert_true(atomic_load(&counts[CALL_WRITE]) > before);
 	spool_await_notes(kit->spool, &last.wait, note_over, &last); /* with nothing new */
@@ -510,11 +548,11 @@ static void test_failed_sync_with_more_behind(void **state)
 	note_while_held(kit);
 	int before = atomic_load(&heads);
 	begin_slow(kit, &behind, 51);
-	wait_for_head(kit, before);
+	wait_for(kit, &heads, before);
 	assert_false(slow.done || behind.done);
 	set_fault(CALL_DATASYNC, 1, EIO);
 	atomic_store(&only_fd, atomic_load(&head_fd));
-	atomic_store(&held, false);
+	gate_set(&sync_gate, false);
 	kit_turn_until(kit, &slow.done);
 	kit_turn_until(kit, &behind.done);
 	atomic_store(&only_fd, -1);
@@ -546,9 +584,9 @@ static void test_group_behind_a_sync(void **state)
 	for (size_t i = 0; i < 20; i++) {
 		int writes = atomic_load(&counts[CALL_WRITE]);
 		begin_slow(kit, &more[i], 100 + i);
-		wait_for_call(kit, CALL_WRITE, writes);
+		wait_for(kit, &counts[CALL_WRITE], writes);
 	}
-	atomic_store(&held, false);
+	gate_set(&sync_gate, false);
 	kit_turn_until(kit, &slow.done);
 	for (size_t i = 0; i < 20; i++) {
 		kit_turn_until(kit, &more[i].done);
