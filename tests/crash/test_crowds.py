@@ -230,13 +230,16 @@ class Growth(Crowd):
         work(relay, size // 10)
         spent = []
         for n in (size, size * 2):
-            before = self.cpu(relay)
-            work(relay, n)
-            spent.append(self.cpu(relay) - before)
+            tries = []  # the least of some: the rest is noise
+            for _ in range(3 if FULL else 1):
+                before = self.cpu(relay)
+                work(relay, n)
+                tries.append(self.cpu(relay) - before)
+            spent.append(min(tries))
         relay.close()
         print_figure(f"{what}: {2 * size} took {spent[1] / spent[0]:.2f} times the work of {size} "
                      f"({spent[0] * 1e3:.0f} ms)")
-        self.assertLess(spent[1] / spent[0], 3)
+        self.assertLess(spent[1] / spent[0], 2.2 if FULL else 3)
 
     def transaction(self, relay, header=b"", codes=(250,)):
         with RawClient(relay, timeout=300) as client:

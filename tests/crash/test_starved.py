@@ -10,8 +10,9 @@ from base import FULL, Behaviour, Faults, share, wait_for_all, wait_until
 
 STRACE = shutil.which("strace")
 TICK = os.sysconf("SC_CLK_TCK")
-# of one processor; the goal is 5, the rest is for the tracer's share
-CPU_MAX = 40
+# percent of one processor: over half a second the tracer's share tells
+CPU_MAX = 5 if FULL else 40
+RECOVERY_SECONDS = 2 if FULL else 20
 
 # brk is left alone: it knows no error but the old break, and libc takes what the tracer
 # returns for memory. What malloc can not give is test_memory's.
@@ -83,7 +84,7 @@ class Refused(Starving):
             with self.subTest(f"{calls} {error}"):
                 promised = self.starve(relay, calls, error, 100 * i)
                 self.assertEqual(len(promised), 3)
-                wait_until(lambda n=100 * i + 50: self.send(relay, n), timeout=20,
+                wait_until(lambda n=100 * i + 50: self.send(relay, n), timeout=RECOVERY_SECONDS,
                            what="service again")
                 wait_for_all(self.receiver, promised | {100 * i + 50}, timeout=30)
                 self.queue_is_empty(relay)
