@@ -24,6 +24,7 @@ UNIT_SECONDS = 7200 if SOAK else 600
 FILE_SECONDS = 6 * 3600 if SOAK else 1500
 NOTHING = 5  # exit status of a file none of whose tests was wanted
 passed = failed = skipped = 0
+failures = []  # told once more at the end, where a log that was cut still has them
 
 
 def count(good, bad, none=0):
@@ -31,6 +32,18 @@ def count(good, bad, none=0):
     passed += good
     failed += bad
     skipped += none
+
+
+def fail(line):
+    print(line, flush=True)
+    failures.append(line)
+
+
+def close():
+    """The end of what is printed."""
+    if failures:
+        print("---- failed ----", *failures, sep="\n")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
 
 
 def run_program(command, timeout, env=None):
@@ -65,7 +78,8 @@ def run_replay(program):
 def report(results):
     for program, good, bad, none, out in results:
         name = os.path.relpath(program, ROOT)
-        print(f"{'FAIL' if bad else 'ok  '} {name}: {good} passed, {bad} failed", flush=True)
+        line = f"{'FAIL' if bad else 'ok  '} {name}: {good} passed, {bad} failed"
+        fail(line) if bad else print(line, flush=True)
         if out:
             print(out[-20000:], flush=True)
         count(good, bad, none)
@@ -137,10 +151,11 @@ def run_python(files, pattern, jobs, build=None):
                 count(*(int(n) for n in found.groups()))
                 out = out[:found.start()]
             if not found or (status not in (0, NOTHING) and found.group(2) == "0"):
-                print(f"FAIL {path}: ended with status {status}", flush=True)
+                fail(f"FAIL {path}: ended with status {status}")
                 count(0, 1)
             if out.strip():
                 print(out.rstrip("\n"), flush=True)
+            failures.extend(re.findall(r"^FAIL .*$", out, re.M))
 
 
 def main():
@@ -170,7 +185,7 @@ def main():
         build, folder = options.again
         print(f"---- {folder} with the programs of {os.path.relpath(build, ROOT)} ----")
         run_python(files_of(folder), options.k, options.j * 2, build)
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    close()
     return 1 if failed or not passed else 0
 
 
