@@ -1,7 +1,8 @@
 """A receiver in a process of its own, in one thread: between taking a message and
 saying so there is next to no time, so that a duplicate after kill -9 is the relay's
-share. Prints `NUMBER OPENED TAKEN ANSWERED` for each message: its X-Number and moments
-of the monotonic clock, the first one that of its connection.
+share. Prints `NUMBER OPENED TAKEN ANSWERED` for each message when all that had come is
+answered: its X-Number and moments of the monotonic clock, the first one that of its
+connection.
 
 As a program: sink.py, which prints the port first, and ends with its standard input.
 """
@@ -33,7 +34,7 @@ class Sink:
     """The process as a test sees it: the account of harness.Receiver, and its port."""
 
     def __init__(self):
-        self.process = subprocess.Popen([sys.executable, "-u", __file__], text=True,
+        self.process = subprocess.Popen([sys.executable, __file__], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.port = int(self.process.stdout.readline())
         self.messages = []
@@ -55,8 +56,9 @@ class Sink:
 
 
 class Dialogue:
-    def __init__(self, sock):
+    def __init__(self, sock, taken):
         self.sock = sock
+        self.taken = taken
         self.opened = time.monotonic()
         self.input = b""
         self.in_text = False
@@ -101,12 +103,13 @@ class Dialogue:
         try:
             self.sock.sendall(OK)
         finally:
-            print(number, self.opened, taken, time.monotonic())
+            self.taken.append(f"{number} {self.opened} {taken} {time.monotonic()}\n")
 
 
 def main():
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-    print(listener.getsockname()[1])
+    print(listener.getsockname()[1], flush=True)
+    taken = []
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     selector.register(sys.stdin, selectors.EVENT_READ)
@@ -117,10 +120,13 @@ def main():
             if key.fileobj is listener:
                 sock, _ = listener.accept()
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                selector.register(sock, selectors.EVENT_READ, Dialogue(sock))
+                selector.register(sock, selectors.EVENT_READ, Dialogue(sock, taken))
             elif not key.data.on_input():
                 selector.unregister(key.fileobj)
                 key.fileobj.close()
+        sys.stdout.write("".join(taken))
+        sys.stdout.flush()
+        taken.clear()
 
 
 if __name__ == "__main__":
