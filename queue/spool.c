@@ -137,7 +137,9 @@ void spool_report(struct spool *spool, struct damage_list *list)
 static void notes_done(struct job *job)
 {
 	struct note_task *task = (struct note_task *)job;
-	task->task.spool->notes_out--;
+	struct spool *spool = task->task.spool;
+	if (spool->notes_out == task)
+		spool->notes_out = NULL;
 	spool_task_over(&task->task);
 	while (task->waits) {
 		struct spool_wait *wait = task->waits;
@@ -154,7 +156,7 @@ void spool_write_notes(struct spool *spool)
 	if (!task)
 		return;
 	spool->notes = NULL;
-	spool->notes_out++;
+	spool->notes_out = task;
 	spool_task_add(&task->task);
 }
 
@@ -176,10 +178,11 @@ void spool_note(struct spool *spool, const struct record_note *note)
 		task->notes = mem_resize(task->notes, task->cap, sizeof(*task->notes));
 	}
 	task->notes[task->count++] = *note;
-	if (spool->closing)
+	/* what a kill -9 finds only here comes to pass once more: an idle thread gets it now */
+	if (spool->closing || (spool->recovered && !spool->notes_out))
 		spool_write_notes(spool);
 	else
-		spool_call_later(spool);
+		spool_call_later(spool); /* with all others of this turn */
 }
 
 void spool_await_notes(struct spool *spool, struct spool_wait *wait, void (*fn)(void *arg),
@@ -187,12 +190,11 @@ void spool_await_notes(struct spool *spool, struct spool_wait *wait, void (*fn)(
 {
 	wait->fn = fn;
 	wait->arg = arg;
-	wait->task = notes_of(spool);
+	wait->task = spool->notes || !spool->notes_out ? notes_of(spool) : spool->notes_out;
 	DL_APPEND(wait->task->waits, wait);
-	if (spool->closing || spool->notes_out == 0)
-		spool_write_notes(spool); /* else with all others of this turn */
-	else
-		spool_call_later(spool);
+	if (!spool->notes_out)
+		spool_write_notes(
+		    spool); /* else it has been handed over, or is at the turn's end */
 }
 
 void spool_await_cancel(struct spool_wait *wait)

@@ -85,7 +85,7 @@ struct spool {
 	struct timer timer; /* sync notes within a second; look at a full disk */
 
 	struct note_task *notes; /* collected in this turn; NULL: none */
-	unsigned notes_out;      /* with the thread */
+	struct note_task *notes_out; /* the last that the thread has; NULL: it has none */
 	struct spool_later *later; /* the call at the end of this turn; NULL: none */
 	struct segment *segments;
 	uint32_t current;

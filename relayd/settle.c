@@ -225,13 +225,15 @@ static void take_result(struct attempt *a, struct tried *t, const struct answer 
 	t->stage = answer->stage_name;
 	t->said_ms = clock_steady_ms();
 	judge(a, t, answer);
+	if (t->state == TRIED_DELIVERED)
+		record(
+		    a, t, SPOOL_DELIVERED); /* first of all: a kill -9 before it is a duplicate */
 	log_result(a, t, t->stage);
 	if (t->state == TRIED_DELIVERED) {
 		stats->delivered++;
 		/* a host that knows RFC 3461 tells of the success itself */
 		t->relayed = a->client && !client_info(a->client).dsn &&
-		    dsn_is_wanted(&a->envelope, t->index, ENVELOPE_NOTIFY_SUCCESS);
-		record(a, t, SPOOL_DELIVERED);
+		             dsn_is_wanted(&a->envelope, t->index, ENVELOPE_NOTIFY_SUCCESS);
 		return;
 	}
 	stats->deferred += t->state == TRIED_LATER;

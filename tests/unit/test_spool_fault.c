@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -488,6 +489,27 @@ static void test_results_wait_for_no_sync(void **state)
 	kit_free(kit);
 }
 
+/* The loop has more to do in its turn: a thread that is idle does not wait for that. */
+static void test_a_result_leaves_before_the_turn_ends(void **state)
+{
+	(void)state;
+	struct kit *kit = kit_new();
+	struct slow slow;
+	kit_open(kit);
+	assert_int_equal(kit_append_many(kit, 1, 2, 500, NULL), 2);
+	begin_slow(kit, &slow, 50);
+	kit_turn_until(kit, &slow.done);
+	kit_settle(kit);
+	int before = atomic_load(&notes);
+	kit_result(kit, 1, 2);
+	struct pollfd ear = {.fd = bell, .events = POLLIN};
+	eventfd_t rings;
+	while (atomic_load(&notes) == before && poll(&ear, 1, 10000) == 1)
+		eventfd_read(bell, &rings);
+	assert_int_equal(atomic_load(&notes), before + 1);
+	kit_free(kit);
+}
+
 struct waiting {
 	struct spool_wait wait;
 	bool over;
@@ -667,20 +689,21 @@ static void test_failed_big_at_the_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_write),
-		cmocka_unit_test(test_write_short),
-		cmocka_unit_test(test_sync),
-		cmocka_unit_test(test_open),
-		cmocka_unit_test(test_rename),
-		cmocka_unit_test(test_dead_disk),
-		cmocka_unit_test(test_full),
-		cmocka_unit_test(test_full_restart),
-		cmocka_unit_test(test_results_wait_for_no_sync),
-		cmocka_unit_test(test_wait_for_notes),
-		cmocka_unit_test(test_failed_sync_with_more_behind),
-		cmocka_unit_test(test_group_behind_a_sync),
-		cmocka_unit_test(test_a_big_file_that_fails),
-		cmocka_unit_test(test_failed_big_at_the_end),
+	    cmocka_unit_test(test_write),
+	    cmocka_unit_test(test_write_short),
+	    cmocka_unit_test(test_sync),
+	    cmocka_unit_test(test_open),
+	    cmocka_unit_test(test_rename),
+	    cmocka_unit_test(test_dead_disk),
+	    cmocka_unit_test(test_full),
+	    cmocka_unit_test(test_full_restart),
+	    cmocka_unit_test(test_results_wait_for_no_sync),
+	    cmocka_unit_test(test_a_result_leaves_before_the_turn_ends),
+	    cmocka_unit_test(test_wait_for_notes),
+	    cmocka_unit_test(test_failed_sync_with_more_behind),
+	    cmocka_unit_test(test_group_behind_a_sync),
+	    cmocka_unit_test(test_a_big_file_that_fails),
+	    cmocka_unit_test(test_failed_big_at_the_end),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
