@@ -1,4 +1,4 @@
-"""Failing disks, full disks, rubbish on disks, and death at every single step."""
+"""Failing disks, full disks, and rubbish on disks."""
 import os
 import re
 import shutil
@@ -7,87 +7,11 @@ import subprocess
 import tempfile
 import unittest
 
-from base import Behaviour, Faults, Life, number_of, share, text, wait_for_all, wait_until
+from base import Behaviour, Faults, number_of, text, wait_for_all, wait_until
 from harness.case import Case
 from harness.client import RawClient
-from harness.relay import release_dir
 
 STRACE = shutil.which("strace")
-
-
-@unittest.skipUnless(STRACE, "strace is not installed")
-class Syscalls(Life):
-    """One message's life, with a fault at the Nth call of one kind."""
-
-    CALLS = {"disk": "pwritev,pwrite64",
-             "write": "pwritev,pwrite64,write,writev", "sync": "fdatasync,fsync",
-             "name": "openat,renameat,renameat2,unlinkat,ftruncate,fallocate",
-             "net": "sendto,sendmsg,writev,connect,accept4"}
-
-    def traced(self, calls, inject=None):
-        """A relay under strace; the file that it writes its trace to."""
-        trace = os.path.join(tempfile.mkdtemp(prefix="relayd-trace-"), "trace")
-        self.addCleanup(shutil.rmtree, os.path.dirname(trace), True)
-        wrapper = [STRACE, "-D", "-f", "-qq", "-o", trace, "-e", f"trace={calls}"]
-        if inject:
-            wrapper += ["-e", f"inject={calls}:{inject}"]
-        relay = self.relay(queue={"backoff": ["200ms"]}, workers=1,
-                           spool={"segment_size": "1M", "big_message": "64K", "spare_segments": 1})
-        relay.wrapper = wrapper
-        relay.program = lambda name: os.path.join(release_dir(), name)
-        return relay, trace
-
-    def count_calls(self, calls):
-        relay, trace = self.traced(calls)
-        self.assertTrue(self.start(relay))
-        good = self.life(relay)
-        self.finish(relay, good)
-        relay.stop()
-        with open(trace) as f:
-            return sum(1 for line in f if re.search(r"\w\(", line))
-
-    def sweep(self, kind, inject, points):
-        calls = self.CALLS[kind]
-        total = self.count_calls(calls)
-        self.assertGreater(total, 3)
-        step = max(1, total // points)
-        tried = 0
-        for when in range(1, total + 1, step):
-            with self.subTest(f"{kind} {inject} at {when} of {total}"):
-                self.receiver.messages.clear()
-                relay, _ = self.traced(calls, inject.format(when))
-                ready = self.start(relay)
-                good = self.life(relay) if ready else set()
-                try:
-                    relay.stop(15)
-                except subprocess.TimeoutExpired:
-                    relay.kill()  # a tracer may lose a process that ends while it stops it
-                relay.wrapper = []
-                self.afterlife(relay, good)
-                relay.close()
-                tried += 1
-        print(f"     {kind}, {inject}: {tried} points of {total}", flush=True)
-
-    def test_killed_at_every_write(self):
-        self.sweep("write", "signal=SIGKILL:when={}", share(400, 8))
-
-    def test_killed_at_every_sync(self):
-        self.sweep("sync", "signal=SIGKILL:when={}", share(400, 5))
-
-    def test_killed_at_every_name(self):
-        self.sweep("name", "signal=SIGKILL:when={}", share(400, 5))
-
-    def test_killed_at_every_send(self):
-        self.sweep("net", "signal=SIGKILL:when={}", share(400, 6))
-
-    def test_io_error_at_sync(self):
-        self.sweep("sync", "error=EIO:when={}", share(400, 4))
-
-    def test_io_error_at_write(self):
-        self.sweep("disk", "error=EIO:when={}", share(400, 4))
-
-    def test_no_space_at_write(self):
-        self.sweep("disk", "error=ENOSPC:when={}", share(400, 4))
 
 
 @unittest.skipUnless(STRACE, "strace is not installed")
