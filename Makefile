@@ -140,7 +140,8 @@ test-deps:
 
 # Everything: the code's own checks, then unit, dialogue, corpus and end-to-end
 # tests under ASan and UBSan, the pool and the spool thread under TSan. End to end once
-# more with what users run: only there the sandbox is as narrow as it can be.
+# more with what users run: only there the sandbox is as narrow as it can be. Both
+# compilers have to take the code.
 # `make test K=word` runs what has the word in its name.
 K ?=
 test: test-deps
@@ -148,6 +149,7 @@ test: test-deps
 	$(MAKE) --no-print-directory all static $(B)/tests/unit/test_dkim
 	$(MAKE) --no-print-directory SAN=asan all unit fuzz-build
 	$(MAKE) --no-print-directory SAN=tsan tsan-build
+	$(MAKE) --no-print-directory B=$(B)/clang CC=clang CFLAGS=-O1 all
 	RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py -k "$(K)" \
 		$(patsubst %.c,$(B)/asan/%,$(wildcard tests/unit/test_*.c)) \
 		$(patsubst %,$(B)/tsan/tests/unit/test_%,$(TSAN_TESTS)) \

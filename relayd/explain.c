@@ -11,13 +11,15 @@ static const struct {
     [VERDICT_IP_BLOCKED] =
 	{"The receiving side refuses mail from this mail server's address. Your message and the "
 	 "recipient's address are not the cause.",
-	    "Ask for removal from the list that the reply names; the mail waits or goes another way."},
+	    "Ask for removal from the list that the reply names; the mail waits or goes another way.",
+	    NULL},
     [VERDICT_REPUTATION] =
 	{"The receiving side does not trust this mail server or your domain enough at the moment.",
-	    "Send less for some days, and only to people who expect it; check SPF, DKIM and DMARC."},
+	    "Send less for some days, and only to people who expect it; check SPF, DKIM and DMARC.",
+	    NULL},
     [VERDICT_RATE_LIMITED] =
 	{"The receiving side takes only so many messages at a time and this one was too much.",
-	    "Nothing to do: relayd slows down by itself."},
+	    "Nothing to do: relayd slows down by itself.", NULL},
     [VERDICT_GREYLISTED] =
 	{"The receiving side asks unknown senders to come back later, and it did not take the message "
 	 "when we came back.",
@@ -27,40 +29,37 @@ static const struct {
 	{"The receiving side could not confirm that this mail server may send for your domain (SPF, "
 	 "DKIM or DMARC).",
 	    "Compare the domain's SPF, DKIM and DMARC records in the DNS with what they should be: SPF "
-	    "names the sending addresses, and DKIM is what `relayctl dkim record` prints."},
+	    "names the sending addresses, and DKIM is what `relayctl dkim record` prints.",
+	    NULL},
     [VERDICT_RDNS] =
 	{"The receiving side does not accept the name of this mail server's address (reverse DNS).",
-	    "Make the PTR record of the sending address and the host name agree."},
+	    "Make the PTR record of the sending address and the host name agree.", NULL},
     [VERDICT_CONTENT] =
 	{"The receiving side judged the content of the message to be unwanted or dangerous. Look at "
 	 "links and attachments, and write to the person in another way.",
-	    "Look at the message with `relayctl queue cat ID`; one sender may be compromised."},
-    [VERDICT_POLICY] =
-	{"The receiving side refuses this message by a rule of its own.",
-	    "The reply is all that is known; the receiving administrator can say more."},
-    [VERDICT_UNKNOWN_RECIPIENT] =
-	{"There is no such mailbox. Check the address for typing errors.",
-	    "Remove the address from your lists.",
-	    "The receiving side says that it can not find the mailbox at the moment."},
+	    "Look at the message with `relayctl queue cat ID`; one sender may be compromised.",
+	    NULL},
+    [VERDICT_POLICY] = {"The receiving side refuses this message by a rule of its own.",
+	"The reply is all that is known; the receiving administrator can say more.", NULL},
+    [VERDICT_UNKNOWN_RECIPIENT] = {"There is no such mailbox. Check the address for typing errors.",
+	"Remove the address from your lists.",
+	"The receiving side says that it can not find the mailbox at the moment."},
     [VERDICT_MAILBOX_FULL] =
 	{"The recipient's mailbox is full. Tell the person in another way, or send it again later.",
 	    "Nothing to do.", "The recipient's mailbox is full."},
-    [VERDICT_RECIPIENT_DISABLED] =
-	{"The recipient's mailbox exists but is switched off.",
-	    "Remove the address from your lists."},
+    [VERDICT_RECIPIENT_DISABLED] = {"The recipient's mailbox exists but is switched off.",
+	"Remove the address from your lists.", NULL},
     [VERDICT_RELAY_DENIED] =
 	{"The host that should take mail for this domain says that the domain is not its own. The "
 	 "recipient's side has to mend its DNS.",
-	    "Check the MX records of the recipient's domain."},
+	    "Check the MX records of the recipient's domain.", NULL},
     [VERDICT_TOO_LARGE] =
 	{"The message is larger than the receiving side accepts. Send a link instead of the file.",
-	    "Nothing to do."},
-    [VERDICT_PROTOCOL] =
-	{"The receiving side did not understand the message or how it was sent.",
-	    "If several receivers say so, the sending program makes broken messages."},
-    [VERDICT_TLS_REQUIRED] =
-	{"The receiving side wants encryption and it could not be set up.",
-	    "See the TLS part of the attempt's log line."},
+	    "Nothing to do.", NULL},
+    [VERDICT_PROTOCOL] = {"The receiving side did not understand the message or how it was sent.",
+	"If several receivers say so, the sending program makes broken messages.", NULL},
+    [VERDICT_TLS_REQUIRED] = {"The receiving side wants encryption and it could not be set up.",
+	"See the TLS part of the attempt's log line.", NULL},
     [VERDICT_SERVER_BUSY] =
 	{"The receiving side had trouble of its own for the whole time that the message was tried.",
 	    "Nothing to do unless it lasts: it is tried again.",
@@ -69,10 +68,9 @@ static const struct {
 	{"No mail server could be found or reached for this domain. Check the part behind the @.",
 	    "Check the MX records of the recipient's domain.",
 	    "No mail server could be found for this domain so far."},
-    [VERDICT_OTHER] =
-	{"The receiving side refused the message without saying why.",
-	    "The reply is all that is known.",
-	    "The receiving side did not take the message so far, and does not say why."},
+    [VERDICT_OTHER] = {"The receiving side refused the message without saying why.",
+	"The reply is all that is known.",
+	"The receiving side did not take the message so far, and does not say why."},
 };
 
 const char *explain_failure(enum verdict_class klass)
@@ -98,13 +96,14 @@ bool explain_smarthost(enum verdict_stage stage, unsigned code, const char *name
 		const char *keys;
 		bool any_answer; /* else only where there was none */
 	} rows[] = {
-	    [VERDICT_STAGE_DNS] = {"could not be looked up in the DNS", "host"},
-	    [VERDICT_STAGE_CONNECT] = {"could not be reached", "host and port"},
-	    [VERDICT_STAGE_BANNER] = {"did not greet as a mail server does", "host and port"},
-	    [VERDICT_STAGE_EHLO] = {"did not answer as a mail server does", "host and port"},
+	    [VERDICT_STAGE_DNS] = {"could not be looked up in the DNS", "host", false},
+	    [VERDICT_STAGE_CONNECT] = {"could not be reached", "host and port", false},
+	    [VERDICT_STAGE_BANNER] = {"did not greet as a mail server does", "host and port",
+		false},
+	    [VERDICT_STAGE_EHLO] = {"did not answer as a mail server does", "host and port", false},
 	    [VERDICT_STAGE_TLS] = {"could not be spoken to in TLS", "port and tls", true},
-	    [VERDICT_STAGE_AUTH] =
-		{"did not let this server log in", "user and password_file", true},
+	    [VERDICT_STAGE_AUTH] = {"did not let this server log in", "user and password_file",
+		true},
 	};
 	if (stage >= sizeof(rows) / sizeof(rows[0]) || !rows[stage].trouble ||
 	    (code && !rows[stage].any_answer))
