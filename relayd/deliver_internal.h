@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What deliver.c (the dialogue), way.c (by which source or smarthost) and settle.c
- * (what the answers mean) share.
+ * What deliver.c (an attempt's beginning), way.c (by which source or smarthost), host.c
+ * (which host), send.c (the dialogue) and settle.c (what the answers mean) share.
  */
 #ifndef RELAYD_DELIVER_INTERNAL_H
 #define RELAYD_DELIVER_INTERNAL_H
@@ -260,8 +260,9 @@ void host_note_refusal(struct attempt *attempt, const char *type, const char *fa
 
 void host_clear(struct attempt *attempt); /* look-ups under way end */
 
-/* deliver.c */
+/* send.c */
 
+/* What the client of a host under way calls. */
 extern const struct client_handler attempt_client_handler;
 
 /* Will another host be asked, should the one under way not take the message? */
@@ -272,13 +273,21 @@ bool attempt_has_next_host(const struct attempt *attempt);
  * code) is the end for these recipients, if no other host may take them. */
 void attempt_host_failed(struct attempt *attempt, const struct why *why);
 
+/* deliver.c */
+
 /* All recipients that have no result yet get this one, and it is over. */
 void attempt_end_all(struct attempt *attempt, enum verdict_stage stage, bool permanent,
     const char *status, const char *text);
 
-struct spool_state message_state(const struct deliver *deliver, const struct message *message);
-/* The spool is to remember the present one. */
-void message_note_state(struct deliver *deliver, struct message *message);
+/* What is to be sent can not be read (WHY): this is no attempt any more. A damaged message
+ * (kind PERM) is set aside, and nothing will ever come of it. */
+void attempt_end_unread(struct attempt *attempt, const struct why *why);
+
 void attempt_free(struct attempt *attempt);
+
+/* deliver_queue.c */
+
+/* The spool is to remember the present state of MESSAGE. */
+void message_note_state(struct deliver *deliver, struct message *message);
 
 #endif
