@@ -54,7 +54,8 @@ static int64_t earliest_try(const struct message *message, uint32_t *attempts)
 	return first == INT64_MAX ? 0 : first;
 }
 
-static struct spool_state message_state(const struct deliver *deliver, const struct message *message)
+static struct spool_state message_state(
+    const struct deliver *deliver, const struct message *message)
 {
 	struct spool_state state = {
 	    .held = message->held,

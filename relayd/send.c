@@ -49,7 +49,7 @@ bool attempt_has_next_host(const struct attempt *a)
 static void session_over(struct attempt *a)
 {
 	bool more = a->host + 1 < a->host_count && a->sessions < SESSIONS_PER_ATTEMPT &&
-		    !a->deliver->stopping;
+	            !a->deliver->stopping;
 	bool same = is_same_next(a);
 	size_t again = 0;
 	for (size_t i = 0; more && i < a->tried_count; i++)

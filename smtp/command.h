@@ -34,9 +34,9 @@ struct command {
 	struct span argument; /* behind verb and one space, trailing white space cut */
 };
 
-/* Split LINE (without CRLF). A line with NUL or other controls is UNKNOWN. FOREIGN is
- * what begins with a method of HTTP, with a word that has a colon, or with a byte that
- * is no letter. */
+/* Split LINE (without CRLF). FOREIGN is what begins with a method of HTTP, with a word that
+ * has a colon, or with a byte that is no letter. Any other line with NUL or other controls
+ * is UNKNOWN. */
 void command_parse(struct span line, struct command *c);
 
 /* Which parameters are understood here; what was not offered is 555. */
