@@ -9,21 +9,18 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "queue/spool_io.h"
 #include "relayd/base/mem.h"
+#include "tests/unit/gate.h"
 #include "tests/unit/spool_kit.h"
 
 enum call { CALL_OPEN, CALL_WRITE, CALL_DATASYNC, CALL_SYNC, CALL_RENAME, CALL_UNLINK, CALLS };
@@ -47,67 +44,12 @@ static atomic_int only_fd = -1;  /* syncs of others, of segments in the making, 
 static atomic_int heads; /* writes with the head of one of begin_slow's, done */
 static atomic_int notes; /* writes behind the last of those, in its segment, done */
 
-/* Who comes to it while it is shut waits until it is opened. */
-struct gate {
-	pthread_mutex_t lock;
-	pthread_cond_t opened;
-	bool shut;
-};
-#define GATE                                                                                       \
-	{                                                                                          \
-		PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false                         \
-	}
-static struct gate sync_gate = GATE; /* of data */
-static struct gate write_gate = GATE;
-
-static void gate_set(struct gate *gate, bool shut)
-{
-	pthread_mutex_lock(&gate->lock);
-	gate->shut = shut;
-	pthread_cond_broadcast(&gate->opened);
-	pthread_mutex_unlock(&gate->lock);
-}
-
-static void gate_pass(struct gate *gate)
-{
-	pthread_mutex_lock(&gate->lock);
-	while (gate->shut)
-		pthread_cond_wait(&gate->opened, &gate->lock);
-	pthread_mutex_unlock(&gate->lock);
-}
-
-static int bell; /* an eventfd: something has been counted */
-
-/* In any thread. Result: how many they are by now. */
-static int count_one(atomic_int *what)
-{
-	int n = atomic_fetch_add(what, 1) + 1;
-	(void)eventfd_write(bell, 1);
-	return n;
-}
-
-static void on_bell(evutil_socket_t fd, short what, void *arg)
-{
-	eventfd_t rings;
-	(void)what;
-	(void)arg;
-	(void)eventfd_read(fd, &rings);
-}
-
-/* Until more than BEFORE were counted; the loop goes round meanwhile. */
-static void wait_for(struct kit *kit, atomic_int *what, int before)
-{
-	struct event *ear = loop_event_new(kit->loop, bell, EV_READ | EV_PERSIST, on_bell, NULL);
-	loop_event_add(ear);
-	for (int i = 0; i < 50000 && atomic_load(what) <= before; i++)
-		loop_turn(kit->loop, true);
-	event_free(ear);
-	assert_true(atomic_load(what) > before);
-}
+static struct gate sync_gate = GATE_OPEN; /* of data */
+static struct gate write_gate = GATE_OPEN;
 
 static bool fails(enum call call)
 {
-	int n = count_one(&counts[call]);
+	int n = bell_count(&counts[call]);
 	int at = atomic_load(&fault_at);
 	if (atomic_load(&fault_call) != (int)call)
 		return false;
@@ -145,9 +87,9 @@ static ssize_t try_write(int fd, const struct iovec *iov, int count, off_t offse
 		ssize_t n = real.pwritev(fd, iov, count, offset);
 		if (holds_head(iov, count)) {
 			atomic_store(&head_fd, fd);
-			count_one(&heads);
+			bell_count(&heads);
 		} else if (fd == atomic_load(&head_fd)) {
-			count_one(&notes);
+			bell_count(&notes);
 		}
 		return n;
 	}
@@ -210,8 +152,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	real = spool_io;
-	bell = eventfd(0, EFD_CLOEXEC);
-	assert_true(bell >= 0);
+	bell_open();
 	spool_io.openat = try_open;
 	spool_io.pwritev = try_write;
 	spool_io.fdatasync = try_fdatasync;
@@ -225,7 +166,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	spool_io = real;
-	close(bell);
+	bell_close();
 	return 0;
 }
 
@@ -450,17 +391,26 @@ static void begin_held(struct kit *kit, struct slow *slow)
 	gate_set(&sync_gate, true);
 	int before = atomic_load(&heads);
 	begin_slow(kit, slow, 50);
-	wait_for(kit, &heads, before);
+	bell_wait(kit->loop, &heads, before);
+}
+
+struct waiting {
+	struct spool_wait wait;
+	bool over;
+};
+
+static void note_over(void *arg)
+{
+	((struct waiting *)arg)->over = true;
 }
 
 static void note_while_held(struct kit *kit)
 {
-	int before = atomic_load(&notes);
+	struct waiting written = {.over = false};
 	kit_result(kit, 1, 2);
-	wait_for(kit, &notes, before);
-	before = atomic_load(&notes);
 	kit_end(kit, 2);
-	wait_for(kit, &notes, before);
+	spool_await_notes(kit->spool, &written.wait, note_over, &written);
+	kit_turn_until(kit, &written.over);
 }
 
 /* A result is written whatever is being synced: a kill does not lose it. */
@@ -502,22 +452,9 @@ static void test_a_result_leaves_before_the_turn_ends(void **state)
 	kit_settle(kit);
 	int before = atomic_load(&notes);
 	kit_result(kit, 1, 2);
-	struct pollfd ear = {.fd = bell, .events = POLLIN};
-	eventfd_t rings;
-	while (atomic_load(&notes) == before && poll(&ear, 1, 10000) == 1)
-		eventfd_read(bell, &rings);
+	bell_wait(NULL, &notes, before);
 	assert_int_equal(atomic_load(&notes), before + 1);
 	kit_free(kit);
-}
-
-struct waiting {
-	struct spool_wait wait;
-	bool over;
-};
-
-static void note_over(void *arg)
-{
-	((struct waiting *)arg)->over = true;
 }
 
 /* Whoever waits for his results to be written hears of it when they are, and not
@@ -573,7 +510,7 @@ static void test_failed_sync_with_more_behind(void **state)
 	note_while_held(kit);
 	int before = atomic_load(&heads);
 	begin_slow(kit, &behind, 51);
-	wait_for(kit, &heads, before);
+	bell_wait(kit->loop, &heads, before);
 	assert_false(slow.done || behind.done);
 	set_fault(CALL_DATASYNC, 1, EIO);
 	atomic_store(&only_fd, atomic_load(&head_fd));
@@ -609,7 +546,7 @@ static void test_group_behind_a_sync(void **state)
 	for (size_t i = 0; i < 20; i++) {
 		int before = atomic_load(&heads);
 		begin_slow(kit, &more[i], 100 + i);
-		wait_for(kit, &heads, before);
+		bell_wait(kit->loop, &heads, before);
 	}
 	gate_set(&sync_gate, false);
 	kit_turn_until(kit, &slow.done);
