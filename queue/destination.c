@@ -107,3 +107,8 @@ int64_t destination_paused_until(const struct destination *d)
 {
 	return d->paused ? d->wake.key : 0;
 }
+
+bool destination_is_dead(const struct destination *d)
+{
+	return d->paused && d->dead;
+}

@@ -165,6 +165,8 @@ const char *destination_name(const struct destination *destination);
 const char *destination_failure(const struct destination *destination);
 /* The end of its pause (steady clock); 0: it makes none. */
 int64_t destination_paused_until(const struct destination *destination);
+/* It makes one since nobody answers, and not only to keep a pace. */
+bool destination_is_dead(const struct destination *destination);
 
 struct schedule_stats {
 	size_t messages, waiting, ready, running, held, destinations;

@@ -165,14 +165,15 @@ void control_cat(struct request *r)
 
 /* ---- why ---- */
 
-/* The pause of the destination that its next batch goes to. */
-static int64_t paused_seconds(const struct message *m, const char **name)
+/* The longest pause of a destination of its that nobody answers for, and its NAME; 0:
+ * there is none. */
+static int64_t dead_seconds(const struct message *m, const char **name)
 {
 	int64_t longest = 0;
 	for (const struct batch *b = m->batches; b; b = b->next_of_message) {
 		int64_t until = destination_paused_until(b->destination);
 		int64_t left = (until - clock_steady_ms()) / 1000;
-		if (left > longest) {
+		if (left > longest && destination_is_dead(b->destination)) {
 			longest = left;
 			*name = destination_name(b->destination);
 		}
@@ -261,7 +262,7 @@ void why_fill(const struct request *r, const struct message *m, const struct env
     const struct history_entry *last, json_t *row)
 {
 	const char *destination = "";
-	int64_t paused = paused_seconds(m, &destination);
+	int64_t paused = dead_seconds(m, &destination);
 	int attempts = 0;
 	for (const struct batch *b = m->batches; b; b = b->next_of_message)
 		attempts = b->attempts > attempts ? b->attempts : attempts;

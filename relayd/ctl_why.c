@@ -62,6 +62,9 @@ static void add_next(struct buf *out, const json_t *row, const char *state)
 		if (paused)
 			buf_addf(out, " (nobody answers for %s, so all its mail pauses)",
 			    ctl_text(row, "destination"));
+		else if (strcmp(state, "paused") == 0)
+			buf_add_text(out,
+			    " (when its turn comes: the receiver gets only so much at a time)");
 		buf_add_text(out, ", returned to the sender in ");
 		ctl_add_seconds(out, ctl_number(row, "expires"));
 	}

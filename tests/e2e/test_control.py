@@ -278,6 +278,21 @@ class Queue(Control):
         wait_until(lambda: relay.ctl("destinations")[0]["paused"] > 0, what="the pause")
         self.assertIn("nobody answers for dest.test", relay.run_ctl("why", "dest.test").stdout)
 
+    def test_why_tells_a_pace_from_a_pause(self):
+        """A receiver that gets only so many a minute answers all the same."""
+        relay = self.relay()
+        os.makedirs(relay.folder + "/replies.d")
+        with open(relay.folder + "/replies.d/slow.conf", "w") as f:
+            f.write('providers = ( { id = "slow"; mx = [ "mx.dest.test" ]; per_minute = 8; } );\n')
+        relay.start()
+        for i in range(3):
+            relay.send("a@example.jp", f"user{i}@dest.test", TEXT)
+        wait_until(lambda: [r for r in relay.ctl("queue", "list") if r["state"] == "paused"
+                            and r["next"] > 1], what="mail that waits for its turn")
+        shown = relay.run_ctl("why", "dest.test").stdout
+        self.assertIn("when its turn comes", " ".join(shown.split()))
+        self.assertNotIn("nobody answers", shown)
+
     def test_what_waits_for_a_pause_says_so(self):
         port = self.receiver.port
         self.receiver.close()
