@@ -130,17 +130,22 @@ static int check(const struct conf_client *entry, const struct header *header,
 	return result < 0 ? -1 : check_sender(entry, path, why);
 }
 
-/* A From: that is mended has to be one that ENTRY may send as. Nothing: what is usual is. */
-static void add_author(const struct conf *conf, const struct conf_client *entry, struct buf *out)
+/* A From: that is mended or made has to be one that ENTRY may send as: the envelope sender
+ * where it is one, else the first. Nothing: what is usual is. */
+static void add_author(const struct conf *conf, const struct conf_client *entry,
+    const struct address *sender, struct buf *out)
 {
-	if (entry->from_count) {
-		buf_add_text(out, entry->from[0]);
-		return;
-	}
-	const char *name = entry->domains[0];
+	const char *name = entry->domain_count ? entry->domains[0] : "";
 	const struct conf_domain *home =
 	    conf_domain_of(conf->domains, conf->domain_count, name, strlen(name));
-	if (!home || !is_domain_allowed(entry, span_text(home->name)))
+	struct why why;
+	if (!entry->from_count && home && is_domain_allowed(entry, span_text(home->name)))
+		return;
+	if (check_mailbox(entry, sender, &why) == 0)
+		buf_add(out, sender->text.p, sender->text.n);
+	else if (entry->from_count)
+		buf_add_text(out, entry->from[0]);
+	else
 		buf_addf(out, "postmaster@%s", name);
 }
 
@@ -154,7 +159,7 @@ int policy_decide(const struct conf *conf, const struct conf_client *entry,
 	struct conf own = *conf; /* the same, but for whose name a repair gives */
 	if (entry->domain_count)
 		own.return_path.default_domain = entry->domains[0];
-	add_author(conf, entry, &author);
+	add_author(conf, entry, sender, &author);
 	int decided = return_path_decide(&own, sender, header, author.len ? buf_text(&author) : NULL,
 	    result, why);
 	buf_free(&author);

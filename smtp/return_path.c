@@ -198,11 +198,11 @@ static int judge(const struct decision *d, const struct address *a, struct findi
 	return refuse_foreign(d->conf, a->text, why);
 }
 
-/* No From: at all: the envelope sender speaks, if it is one of ours. */
+/* No From: at all: the envelope sender speaks, if it is one of ours, and nobody was named. */
 static void make_from(struct decision *d)
 {
 	struct return_path *result = d->result;
-	bool ours = is_ours(d->conf, d->sender);
+	bool ours = is_ours(d->conf, d->sender) && !d->author;
 	if (ours || (!d->home && d->sender->form == ADDRESS_DOMAIN))
 		buf_add(&result->from, d->sender->text.p, d->sender->text.n);
 	else if (d->home)

@@ -19,14 +19,14 @@ static const struct conf conf = {.domains = domains, .domain_count = 2,
     .return_path = {.default_domain = (char *)"example.jp"}};
 
 /* FROM: what leaves; NULL: the message is refused. */
-static void expect(struct conf_client *entry, const char *header, const char *from,
-    const char *domain)
+static void expect_of(const char *envelope, const struct conf_client *entry, const char *header,
+    const char *from, const char *domain)
 {
 	struct return_path result;
 	struct address sender;
 	struct header h;
 	struct why why = {0};
-	assert_true(address_parse(span_text("root@web01"), &sender));
+	assert_true(address_parse(span_text(envelope), &sender));
 	assert_int_equal(header_parse(span_text(header), &h, &why), 0);
 	int decided = policy_decide(&conf, entry, &sender, &h, &result, &why);
 	if (!from) {
@@ -39,6 +39,12 @@ static void expect(struct conf_client *entry, const char *header, const char *fr
 	}
 	return_path_free(&result);
 	header_free(&h);
+}
+
+static void expect(const struct conf_client *entry, const char *header, const char *from,
+    const char *domain)
+{
+	expect_of("root@web01", entry, header, from, domain);
 }
 
 static void test_repaired_from(void **state)
@@ -65,8 +71,28 @@ static void test_repaired_from(void **state)
 	expect(&entry, "From: root@example.jp\r\n", NULL, NULL);
 }
 
+/* Without a From: the address that leaves is in the domain that signs, and ENTRY may use it. */
+static void test_missing_from(void **state)
+{
+	static char *both[] = {(char *)"shop.example.jp", (char *)"other.org"};
+	static char *from[] = {(char *)"boss@other.org", (char *)"shop@example.jp"};
+	static const char *const none[] = {"To: a@b.org\r\n", "From:\r\n", "From: nobody:;\r\n"};
+	const struct conf_client people = {.name = (char *)"shop", .from = from, .from_count = 2};
+	const struct conf_client places = {.name = (char *)"shop", .domains = both, .domain_count = 2};
+	(void)state;
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		expect_of("shop@example.jp", &people, none[i], "shop@example.jp", "example.jp");
+		expect_of("www@example.jp", &people, none[i], "boss@other.org", "other.org");
+		expect_of("web@other.org", &places, none[i], "web@other.org", "other.org");
+		expect_of("web@example.jp", &places, none[i], NULL, NULL); /* for its sender */
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_repaired_from)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_repaired_from),
+	    cmocka_unit_test(test_missing_from),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
