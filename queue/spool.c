@@ -258,6 +258,11 @@ void spool_append(struct spool *spool, struct spool_append *append)
 	spool_task_add(&append->task);
 }
 
+const char *spool_path(const struct spool *spool)
+{
+	return spool->conf.path;
+}
+
 bool spool_is_full(const struct spool *spool)
 {
 	return spool->full;

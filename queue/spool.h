@@ -162,6 +162,9 @@ int spool_recover(struct spool *spool, spool_found *found, void *arg, struct why
  * way come inside. Readers must be closed and contents freed before. */
 void spool_close(struct spool *spool);
 
+/* Its folder: of the configuration that it was opened with. */
+const char *spool_path(const struct spool *spool);
+
 enum spool_status {
 	SPOOL_DONE,
 	SPOOL_FULL,   /* 452 4.3.1 */

@@ -320,8 +320,10 @@ static bool may_begin(struct delisting *d, const struct incident *i, const struc
 	if (!i)
 		request_fail(r, "no incident %u; see relayctl incidents", d->number);
 	else if (!i->provider[0])
-		request_fail(r, "incident %u is about a sender of ours: no list has anything to "
-				"remove", d->number);
+		request_fail(r,
+		    "incident %u is about no receiver: no list has anything to remove; "
+		    "see relayctl incidents show %u",
+		    d->number, d->number);
 	else if (!entry)
 		request_fail(r, "nothing is known of removal: delist.conf is not where replies.conf "
 				"is");

@@ -56,7 +56,7 @@ static void recovered(void *arg, uint64_t id, struct spool_place place,
 static void spool_damage(void *arg, const struct damage *damage)
 {
 	struct daemon *d = arg;
-	spool_damage_tell(paths_reputation(d->paths), d->settings->conf->spool.path, damage);
+	spool_damage_tell(paths_reputation(d->paths), spool_path(d->spool), damage);
 }
 
 static void spool_full(void *arg, bool full)

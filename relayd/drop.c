@@ -221,7 +221,7 @@ static void tell(struct drop *drop, const char *name, const char *reason)
 	struct buf help = {0};
 	struct buf text = {0};
 	buf_addf(&help,
-	    "programs left these messages in %s while relayd was down, and nobody can be told; "
+	    "programs left these messages in %s, and nobody can be told; "
 	    "the log says why each bad.* was refused: mend that and do mv bad.X new.X there, or "
 	    "remove it",
 	    drop->path);

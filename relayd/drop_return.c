@@ -71,8 +71,9 @@ static struct bounce_recipient recipient_of(const struct envelope *e, size_t i,
 	    .mx = "",
 	    .code = reply->code,
 	    .reply = buf_text(&reply->text),
-	    .reason = "relayd did not run when this message was sent, and refused it once it was "
-		      "back. It was sent to nobody: mend what is said below, and send it again.",
+	    .reason = "relayd could not be reached when this message was sent, and refused it "
+		      "when it took it in later. It was sent to nobody: mend what is said below, "
+		      "and send it again.",
 	    .last_attempt_ms = clock_wall_ms(),
 	};
 }

@@ -217,9 +217,11 @@ static void look_at_listen(const struct conf *conf, const struct warning *warnin
 	for (size_t i = 0; i < conf->listen_count; i++)
 		if (conf->listen[i].address[0] == '/')
 			return;
-	warn(warning, "listen: there is no Unix socket, so relay-sendmail on this machine only "
-		      "leaves messages in the drop folder, and who sends is not told what is wrong "
-		      "with them; expected { address = \"" CONF_SUBMIT "\"; } among the others");
+	warn(warning,
+	    "listen: there is no Unix socket, so relay-sendmail on this machine only "
+	    "leaves messages in the drop folder, and who sends is told what is wrong with "
+	    "them later and by mail only; expected { address = \"" CONF_SUBMIT
+	    "\"; } among the others");
 }
 
 /* A slip in the year would keep it at the pace of the first day for ever. */

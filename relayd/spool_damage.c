@@ -7,7 +7,10 @@
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
 
-#define SOURCE "spool" /* senders of ours have a colon in theirs, providers' ways a provider */
+/* Senders of ours have a colon in theirs, providers' ways a provider. What is kept where it
+ * was, and not lost, is another incident. */
+#define SOURCE "spool"
+#define SOURCE_KEPT "spool-kept"
 
 static void log_damage(const struct damage *damage)
 {
@@ -26,18 +29,20 @@ static void open_incident(
 {
 	struct buf text = {0};
 	struct buf help = {0};
+	bool kept = damage->kind == DAMAGE_KEPT;
 	buf_addf(&text, "%s: %s", damage->file, damage->text);
-	if (damage->kind == DAMAGE_KEPT)
-		buf_add_text(&help, "nothing was thrown away: do what is said here, and close the "
-				    "incident when a start of relayd says it no more");
+	if (kept)
+		buf_add_text(&help,
+		    "nothing was thrown away: do what the log's damage lines say, and "
+		    "close the incident when a start of relayd says it no more");
 	else
 		buf_addf(&help,
-		    "ask the senders of messages that are named here to send them again, and look "
-		    "what the kernel's log says of the disk; close the incident when that is done. "
-		    "What could not be read is kept under %s/damaged",
+		    "ask the senders of the messages that the log's damage lines name to send them "
+		    "again, and look what the kernel's log says of the disk; close the incident when "
+		    "that is done. What could not be read is kept under %s/damaged",
 		    path);
 	struct incident_cause cause = {
-	    .source = SOURCE,
+	    .source = kept ? SOURCE_KEPT : SOURCE,
 	    .provider = "",
 	    .klass = VERDICT_OTHER,
 	    .rule = "spool-damage",
@@ -59,5 +64,6 @@ void spool_damage_tell(struct reputation *reputation, const char *path, const st
 
 bool spool_damage_is(const struct incident *incident)
 {
-	return !incident->provider[0] && strcmp(incident->source, SOURCE) == 0;
+	return !incident->provider[0] && (strcmp(incident->source, SOURCE) == 0 ||
+					     strcmp(incident->source, SOURCE_KEPT) == 0);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What the spool could not read, for the administrator: an error line each, and one
- * incident for all of it, which stays open until a person closes it.
+ * incident for all that is lost, one for all that was kept where it is (for want of room,
+ * say), which stay open until a person closes them.
  */
 #ifndef RELAYD_SPOOL_DAMAGE_H
 #define RELAYD_SPOOL_DAMAGE_H

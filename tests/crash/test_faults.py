@@ -245,6 +245,7 @@ class FullDisk(Faults):
         relay.start()
         relay.wait_log(rf"error damage file={name} .*No space left on device.*make room")
         incident, = relay.ctl("incidents")
+        self.assertEqual(incident["source"], "spool-kept")
         self.assertIn("make room on the disk, then restart relayd", incident["last"])
         whole = {int(row["to"][0].split("@")[0][1:]) for row in relay.ctl("queue", "list")}
         self.assertEqual(len(whole), len(relay.ctl("queue", "list")))
@@ -266,6 +267,11 @@ class FullDisk(Faults):
         with open(f"{spool}/damaged/{saved}", "rb") as f:
             self.assertEqual(f.read()[:40000], before[at:at + 40000])
         wait_until(lambda: not os.path.exists(f"{spool}/{name}"), what="the segment gone")
+        # what is lost now does not stand under "nothing was thrown away"
+        facts = {i["source"]: {f["what"]: f["value"] for f in relay.ctl(
+            "incidents", "show", str(i["number"]))} for i in relay.ctl("incidents")}
+        self.assertIn("nothing was thrown away", facts["spool-kept"]["do"])
+        self.assertIn("ask the senders", facts["spool"]["do"])
 
     def test_a_start_without_an_inode(self):
         disk = self.small_disk("40M", 60)
@@ -352,6 +358,7 @@ class Rubbish(Faults):
                                                           str(incident["number"]))}
         self.assertEqual(facts["rule"], "spool-damage")
         self.assertIn(relay.spool + "/damaged", facts["do"])
+        self.assertIn("is about no receiver", relay.run_ctl("delist", str(incident["number"])).stderr)
         wait_until(lambda: [m for m in self.receiver.messages if b"spool-damage" in m.data],
                    what="a mail about it")
         mail, = [m for m in self.receiver.messages if b"spool-damage" in m.data]

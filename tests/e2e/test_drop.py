@@ -75,6 +75,7 @@ class Refused(DropCase):
         """A web form in the visitor's name: to the address that bounces go to."""
         self.put("new.x", transaction("visitor@gmail.com", "user@dest.test", text=FOREIGN))
         report = self.goes_back(self.relay(), "bounce@example.jp", b"5.7.1", b"<user@dest.test>",
+                                b"relayd could not be reached when this message was sent",
                                 b"Final-Recipient: rfc822; user@dest.test", b"Subject: a form",
                                 b"put the visitor's address in Reply-To:")
         self.assertIn("From: Mail delivery <MAILER-DAEMON@example.jp>", report.header)
