@@ -329,9 +329,15 @@ static void set_answers(struct schedule *s, struct destination *d, bool answers)
 	schedule_update_turn(s, d);
 }
 
+static bool is_partly(enum schedule_feedback feedback)
+{
+	return feedback == SCHEDULE_PARTLY || feedback == SCHEDULE_PARTLY_BUSY ||
+	       feedback == SCHEDULE_PARTLY_HELD;
+}
+
 static void feed_back(struct schedule *s, struct destination *d, enum schedule_feedback feedback)
 {
-	if (feedback == SCHEDULE_PARTLY)
+	if (is_partly(feedback))
 		feedback = SCHEDULE_WORKED;
 	if (feedback != SCHEDULE_NEUTRAL)
 		set_answers(s, d, feedback == SCHEDULE_WORKED);
@@ -630,11 +636,12 @@ void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feed
 		schedule_unlink(s, batch);
 		schedule_end_if_done(s, m);
 	} else {
-		bool partly = feedback == SCHEDULE_PARTLY;
+		bool partly = is_partly(feedback);
+		bool held = feedback == SCHEDULE_BLOCKED || feedback == SCHEDULE_PARTLY_HELD;
 		if (batch->attempts < UINT16_MAX)
 			batch->attempts += !partly;
-		batch->by_path = feedback == SCHEDULE_BLOCKED;
-		batch->blocked = batch->by_path && m->incident;
+		batch->by_path = held || feedback == SCHEDULE_PARTLY_BUSY;
+		batch->blocked = held && m->incident;
 		batch->try_ms = partly ? due_ms : next_try(s, batch, due_ms);
 		if (batch->again)
 			batch->try_ms = clock_steady_ms();

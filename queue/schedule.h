@@ -81,12 +81,15 @@ enum schedule_feedback {
 	SCHEDULE_FAILED,  /* could not be reached or did not speak: window shrinks */
 	SCHEDULE_NEUTRAL, /* says nothing about the destination */
 	SCHEDULE_BLOCKED, /* the same, and what is left waits for a way out */
-	SCHEDULE_PARTLY,  /* it worked, and what is left is to go on: that counts as no attempt */
+	/* it worked, and what is left is to go on, which counts as no attempt: */
+	SCHEDULE_PARTLY,
+	SCHEDULE_PARTLY_BUSY, /* when there is a way out, since all have to wait */
+	SCHEDULE_PARTLY_HELD, /* or are held: message->incident */
 };
 
 /* The attempt is over. Recipients that are left wait until DUE_MS (steady clock;
  * 0: by the backoff ladder, which after some attempts is the least in any case but
- * PARTLY). The batch is freed when none is left. */
+ * those of PARTLY). The batch is freed when none is left. */
 void schedule_finish(struct schedule *schedule, struct batch *batch,
     enum schedule_feedback feedback, int64_t due_ms);
 

@@ -350,6 +350,17 @@ static int64_t due_time(const struct attempt *a)
 	return wait ? clock_steady_ms() + wait : 0;
 }
 
+/* What is left of a list that was taken in part: when it is DUE, and what it waits for. */
+static enum schedule_feedback go_on_later(const struct attempt *a, int64_t *due)
+{
+	*due = way_resumes(a);
+	if (*due == 0)
+		*due = clock_steady_ms() + NEXT_PART_MS;
+	if (!a->way.stopped)
+		return SCHEDULE_PARTLY;
+	return a->way.busy ? SCHEDULE_PARTLY_BUSY : SCHEDULE_PARTLY_HELD;
+}
+
 static void finish(void *arg)
 {
 	struct attempt *a = arg;
@@ -357,15 +368,11 @@ static void finish(void *arg)
 	struct batch *batch = a->batch;
 	uint64_t id = a->id;
 	enum schedule_feedback how = feedback(a);
-	if (how == SCHEDULE_BLOCKED)
-		batch->message->incident = a->way.incident;
 	int64_t due = due_time(a);
-	if (how != SCHEDULE_BLOCKED && a->has_results && !a->expired && is_partly_done(a)) {
-		how = SCHEDULE_PARTLY;
-		due = way_resumes(a);
-		if (due == 0)
-			due = clock_steady_ms() + NEXT_PART_MS;
-	}
+	if (how != SCHEDULE_BLOCKED && a->has_results && !a->expired && is_partly_done(a))
+		how = go_on_later(a, &due);
+	if (how == SCHEDULE_BLOCKED || how == SCHEDULE_PARTLY_HELD)
+		batch->message->incident = a->way.incident;
 	attempt_free(a);
 	schedule_finish(deliver->schedule, batch, how, due);
 	struct message *message = schedule_find(deliver->schedule, id);

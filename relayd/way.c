@@ -592,6 +592,7 @@ bool way_goes_on(struct attempt *a)
 	w->pacing = permit.at_ms - now < PACING_MS;
 	w->stopped = true;
 	w->blocked = permit.answer == PERMIT_HELD;
+	w->busy |= !w->blocked && permit.answer != PERMIT_DOMAIN_HELD;
 	if (permit.incident && !w->incident)
 		w->incident = permit.incident;
 	return false;

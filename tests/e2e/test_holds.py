@@ -1,5 +1,6 @@
 """Mail that waits for a held path: a restart takes none of its time, it ends in words that
 name the block, and those that wait are not all asked again at once."""
+import threading
 import unittest
 
 from harness import Behaviour, wait_until
@@ -56,6 +57,30 @@ class Holds(Case):
             self.assertAlmostEqual(after["recipient"]["next_s"], before["recipient"]["next_s"],
                                    delta=30)
         self.assertEqual(len(relay.log("result=deferred")), 1)
+
+    def stopped_list(self, relay):
+        """The path is held while the first of two transactions of a list is under way."""
+        dot, held = threading.Event(), threading.Event()
+        self.addCleanup(held.set)
+        self.receiver.behaviour = Behaviour(end=lambda n, d: dot.set() or held.wait(20) and None)
+        relay.start()
+        relay.send("a@example.jp", ["one@dest.test", "two@dest.test"], TEXT)
+        self.assertTrue(dot.wait(20))
+        relay.ctl("reputation", "hold", "mx.dest.test")
+        held.set()
+        relay.wait_log("result=delivered")
+        wait_until(lambda: [r["next"] > 600 for r in relay.ctl("queue", "list")] == [True],
+                   what="the rest of it waiting")
+
+    def test_the_rest_of_a_list_waits_for_the_path(self):
+        relay = self.relay(delivery={"recipients": 1})
+        self.stopped_list(relay)
+        relay.kill()  # and a restart knows it
+        relay.start()
+        relay.ctl("reputation", "open", "mx.dest.test")
+        self.receiver.wait(2)
+        self.gone(relay)
+        self.assertEqual(len(relay.log("result=delivered")), 2)
 
     def test_not_all_at_once(self):
         relay = self.relay(sources=(ONE,), queue={"backoff": ["1s"]}).start()
