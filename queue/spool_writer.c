@@ -316,12 +316,14 @@ static void retire(struct writer *w, struct retire_task *task)
 	if (w->note_seen - w->note_count < task->notes)
 		return;
 	int fd = spool_io_open(w->dir, segment_name(name, task->segment, SEGMENT_LOG), O_RDONLY);
-	if (fd < 0)
-		return;
-	off_t size = lseek(fd, 0, SEEK_END);
-	close(fd);
-	if (size < 0 || stock_retire(&w->stock, task->segment, (uint64_t)size) != 0)
-		return;
+	if (fd >= 0) {
+		off_t size = lseek(fd, 0, SEEK_END);
+		close(fd);
+		if (size < 0 || stock_retire(&w->stock, task->segment, (uint64_t)size) != 0)
+			return;
+	} else if (errno != ENOENT || spool_io.fsync(w->dir) != 0) {
+		return; /* ENOENT: it has gone before, but for this sync */
+	}
 	remove_end(w, task->segment);
 	task->retired = true;
 }

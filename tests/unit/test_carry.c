@@ -308,6 +308,69 @@ static void test_unreadable_for_a_while(void **state)
 	kit_free(kit);
 }
 
+/* ---- the name is gone, and nobody knows whether for good ---- */
+
+static struct {
+	int (*fsync)(int fd);
+	int (*renameat)(int from_dir, const char *from, int to_dir, const char *to);
+	int (*unlinkat)(int dir, const char *name, int flags);
+	atomic_int left; /* how often the folder's sync behind that is to fail */
+	atomic_bool gone;
+} usual;
+
+static void see_name(const char *name)
+{
+	if (strstr(name, ".log"))
+		atomic_store(&usual.gone, true);
+}
+
+static int try_rename(int from_dir, const char *from, int to_dir, const char *to)
+{
+	see_name(from);
+	return usual.renameat(from_dir, from, to_dir, to);
+}
+
+static int try_unlink(int dir, const char *name, int flags)
+{
+	see_name(name);
+	return usual.unlinkat(dir, name, flags);
+}
+
+static int try_fsync(int fd)
+{
+	if (!atomic_exchange(&usual.gone, false) || atomic_load(&usual.left) == 0)
+		return usual.fsync(fd);
+	atomic_fetch_sub(&usual.left, 1);
+	errno = EIO;
+	return -1;
+}
+
+/* A segment was retired, but for the sync of the folder: the next look ends it. */
+static void test_unsynced_retirement(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	usual.fsync = spool_io.fsync;
+	usual.renameat = spool_io.renameat;
+	usual.unlinkat = spool_io.unlinkat;
+	spool_io.fsync = try_fsync;
+	spool_io.renameat = try_rename;
+	spool_io.unlinkat = try_unlink;
+	atomic_store(&usual.left, 2);
+	churn(kit, 1, 100, 10000);
+	for (int i = 0; i < 4; i++) {
+		carry_try_again(kit->spool); /* as a minute later */
+		kit_settle(kit);
+	}
+	assert_int_equal(atomic_load(&usual.left), 0);
+	assert_int_equal(spool_stats(kit->spool).segments, 1); /* that which is written to */
+	reopen(kit);
+	spool_io.fsync = usual.fsync;
+	spool_io.renameat = usual.renameat;
+	spool_io.unlinkat = usual.unlinkat;
+	kit_free(kit);
+}
+
 /* ---- what counts, and is too much ---- */
 
 /* COUNT results of one recipient of message ID: as many records as a long list makes. */
@@ -543,21 +606,22 @@ static void test_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reuse),
-		cmocka_unit_test(test_carry_over),
-		cmocka_unit_test(test_carry_big),
-		cmocka_unit_test(test_foreign_notes),
-		cmocka_unit_test(test_foreign_state),
-		cmocka_unit_test(test_torn_copy),
-		cmocka_unit_test(test_damaged_when_carried),
-		cmocka_unit_test(test_damaged_big_when_carried),
-		cmocka_unit_test(test_unreadable_for_a_while),
-		cmocka_unit_test(test_results_of_a_list),
-		cmocka_unit_test(test_segment_full_of_states),
-		cmocka_unit_test(test_reader_pins),
-		cmocka_unit_test(test_reader_of_a_moved_message),
-		cmocka_unit_test(test_end_beside_torn_copy),
-		cmocka_unit_test(test_random),
+	    cmocka_unit_test(test_reuse),
+	    cmocka_unit_test(test_carry_over),
+	    cmocka_unit_test(test_carry_big),
+	    cmocka_unit_test(test_foreign_notes),
+	    cmocka_unit_test(test_foreign_state),
+	    cmocka_unit_test(test_torn_copy),
+	    cmocka_unit_test(test_damaged_when_carried),
+	    cmocka_unit_test(test_damaged_big_when_carried),
+	    cmocka_unit_test(test_unreadable_for_a_while),
+	    cmocka_unit_test(test_unsynced_retirement),
+	    cmocka_unit_test(test_results_of_a_list),
+	    cmocka_unit_test(test_segment_full_of_states),
+	    cmocka_unit_test(test_reader_pins),
+	    cmocka_unit_test(test_reader_of_a_moved_message),
+	    cmocka_unit_test(test_end_beside_torn_copy),
+	    cmocka_unit_test(test_random),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
