@@ -311,9 +311,7 @@ static void test_unreadable_for_a_while(void **state)
 /* ---- the name is gone, and nobody knows whether for good ---- */
 
 static struct {
-	int (*fsync)(int fd);
-	int (*renameat)(int from_dir, const char *from, int to_dir, const char *to);
-	int (*unlinkat)(int dir, const char *name, int flags);
+	struct spool_io io;
 	atomic_int left; /* how often the folder's sync behind that is to fail */
 	atomic_bool gone;
 } usual;
@@ -327,19 +325,19 @@ static void see_name(const char *name)
 static int try_rename(int from_dir, const char *from, int to_dir, const char *to)
 {
 	see_name(from);
-	return usual.renameat(from_dir, from, to_dir, to);
+	return usual.io.renameat(from_dir, from, to_dir, to);
 }
 
 static int try_unlink(int dir, const char *name, int flags)
 {
 	see_name(name);
-	return usual.unlinkat(dir, name, flags);
+	return usual.io.unlinkat(dir, name, flags);
 }
 
 static int try_fsync(int fd)
 {
 	if (!atomic_exchange(&usual.gone, false) || atomic_load(&usual.left) == 0)
-		return usual.fsync(fd);
+		return usual.io.fsync(fd);
 	atomic_fetch_sub(&usual.left, 1);
 	errno = EIO;
 	return -1;
@@ -349,13 +347,11 @@ static int try_fsync(int fd)
 static void test_unsynced_retirement(void **state)
 {
 	(void)state;
-	struct kit *kit = begin();
-	usual.fsync = spool_io.fsync;
-	usual.renameat = spool_io.renameat;
-	usual.unlinkat = spool_io.unlinkat;
+	usual.io = spool_io; /* no thread of a spool looks at it now */
 	spool_io.fsync = try_fsync;
 	spool_io.renameat = try_rename;
 	spool_io.unlinkat = try_unlink;
+	struct kit *kit = begin();
 	atomic_store(&usual.left, 2);
 	churn(kit, 1, 100, 10000);
 	for (int i = 0; i < 4; i++) {
@@ -365,10 +361,8 @@ static void test_unsynced_retirement(void **state)
 	assert_int_equal(atomic_load(&usual.left), 0);
 	assert_int_equal(spool_stats(kit->spool).segments, 1); /* that which is written to */
 	reopen(kit);
-	spool_io.fsync = usual.fsync;
-	spool_io.renameat = usual.renameat;
-	spool_io.unlinkat = usual.unlinkat;
 	kit_free(kit);
+	spool_io = usual.io;
 }
 
 /* ---- what counts, and is too much ---- */
