@@ -178,7 +178,7 @@ void spool_note(struct spool *spool, const struct record_note *note)
 		task->notes = mem_resize(task->notes, task->cap, sizeof(*task->notes));
 	}
 	task->notes[task->count++] = *note;
-	/* what a kill -9 finds only here comes to pass once more: an idle thread gets it now */
+	/* what only memory knows a kill -9 undoes: an idle thread gets it now */
 	if (spool->closing || (spool->recovered && !spool->notes_out))
 		spool_write_notes(spool);
 	else
@@ -192,9 +192,9 @@ void spool_await_notes(struct spool *spool, struct spool_wait *wait, void (*fn)(
 	wait->arg = arg;
 	wait->task = spool->notes || !spool->notes_out ? notes_of(spool) : spool->notes_out;
 	DL_APPEND(wait->task->waits, wait);
+	/* else it has been handed over, or will be at the end of this turn */
 	if (!spool->notes_out)
-		spool_write_notes(
-		    spool); /* else it has been handed over, or is at the turn's end */
+		spool_write_notes(spool);
 }
 
 void spool_await_cancel(struct spool_wait *wait)

@@ -225,9 +225,9 @@ static void take_result(struct attempt *a, struct tried *t, const struct answer 
 	t->stage = answer->stage_name;
 	t->said_ms = clock_steady_ms();
 	judge(a, t, answer);
+	/* first of all: with a kill -9 before that it would be sent again */
 	if (t->state == TRIED_DELIVERED)
-		record(
-		    a, t, SPOOL_DELIVERED); /* first of all: a kill -9 before it is a duplicate */
+		record(a, t, SPOOL_DELIVERED);
 	log_result(a, t, t->stage);
 	if (t->state == TRIED_DELIVERED) {
 		stats->delivered++;
