@@ -279,7 +279,7 @@ static void tally(struct carry *carry, const struct carry_seen *seen, struct spo
 
 static void count(struct spool *spool, struct carry *carry, const struct carry_seen *seen)
 {
-	struct spool_live now;
+	struct spool_live now = {0};
 	if (seen->note.type == RECORD_MESSAGE) {
 		if (is_current(spool, carry, seen, &now))
 			carry->cost += seen->length;

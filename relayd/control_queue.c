@@ -96,7 +96,7 @@ static bool is_further(const struct batch *a, const struct batch *b)
 static const char *state_text(const struct message *m)
 {
 	const struct batch *best = m->batches;
-	for (const struct batch *b = best; b; b = b->next_of_message)
+	for (const struct batch *b = best->next_of_message; b; b = b->next_of_message)
 		if (is_further(b, best))
 			best = b;
 	return batch_state_text(best);

@@ -44,9 +44,9 @@ static int take_option(struct selection *s, const char *option, const char *valu
 		    option);
 	if (!value)
 		return why_set(why, WHY_PERM, "%s needs a value", option);
-	if (older ? s->older_ms != 0 : *text != NULL)
+	if (text ? *text != NULL : s->older_ms != 0)
 		return why_set(why, WHY_PERM, "%s can be given once only", option);
-	if (!older)
+	if (text)
 		*text = value;
 	else if (!units_parse_duration(span_text(value), &s->older_ms) || s->older_ms <= 0)
 		return why_set(why, WHY_PERM, "--older takes a duration like 2h, not \"%s\"", value);

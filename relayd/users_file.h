@@ -14,7 +14,7 @@ enum users_change { USERS_ADD, USERS_REPLACE, USERS_REMOVE };
 
 /* Put LINE (users_make_line; NULL to remove) into FILE as the line of NAME. A new
  * file belongs to OWNER ("" or nobody's name: to who made it). ADD of a user who is
- * there, and the others of one who is not, fail. BROKEN gets (appended) a line for each
+ * there, and the others of one who is not, fail. To BROKEN is appended a line for each
  * other line that is wrong, as users_parse tells it: till they are mended nothing is
  * added, and the daemon does not take the file. */
 int users_file_change(const char *file, enum users_change change, const char *name,
