@@ -275,7 +275,7 @@ layers:
 	tests/layers.sh
 sizes:
 	tests/sizes.sh
-analyze:
+analyze: test-deps
 	tests/analyze.sh $(B)/analyze $(filter-out -MMD -MP $(WARN) $(HARDEN) $(CFLAGS),$(ALL_CFLAGS))
 # The lines that a change touches: tables are set by hand.
 format:
