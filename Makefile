@@ -149,7 +149,7 @@ test: test-deps
 	$(MAKE) --no-print-directory all static $(B)/tests/unit/test_dkim
 	$(MAKE) --no-print-directory SAN=asan all unit fuzz-build
 	$(MAKE) --no-print-directory SAN=tsan tsan-build
-	$(MAKE) --no-print-directory B=$(B)/clang CC=clang CFLAGS=-O1 all
+	$(MAKE) --no-print-directory B=$(B)/clang CC=clang CFLAGS=-O1 all unit fuzz-build
 	RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py -k "$(K)" \
 		$(patsubst %.c,$(B)/asan/%,$(wildcard tests/unit/test_*.c)) \
 		$(patsubst %,$(B)/tsan/tests/unit/test_%,$(TSAN_TESTS)) \
