@@ -20,15 +20,6 @@
 #include "relayd/base/mem.h"
 #include "relayd/base/text.h"
 
-const char *__lsan_default_suppressions(void);
-
-/* libconfig 1.5 forgets the text it was reading when it meets a syntax error:
- * some bytes for each refused file, and none of ours. */
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:strbuf_append\nleak:libconfig_yylex\n";
-}
-
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* A configuration that must be right. */
