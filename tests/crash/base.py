@@ -195,7 +195,7 @@ class Life(Faults):
         super().setUp()
         self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.1")  # for the bounce
 
-    def life(self, relay, made=None):
+    def life(self, relay):
         """Accept, defer, deliver, bounce: what got a 250."""
         self.receiver.behaviour = Behaviour(
             rcpt=no_third,

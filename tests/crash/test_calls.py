@@ -23,9 +23,10 @@ class Sweep(Life):
              "net": "sendto,sendmsg,writev,connect,accept4"}
 
     def traced(self, calls, inject=None):
-        """A relay under strace; the file that it writes its trace to."""
+        """A relay under strace, which writes self.trace."""
         trace = os.path.join(tempfile.mkdtemp(prefix="relayd-trace-"), "trace")
         self.addCleanup(shutil.rmtree, os.path.dirname(trace), True)
+        self.trace = trace
         wrapper = [STRACE, "-D", "-f", "-qq", "-o", trace, "-e", f"trace={calls}"]
         if inject:
             wrapper += ["-e", f"inject={calls}:{inject}"]
@@ -33,21 +34,21 @@ class Sweep(Life):
                            spool={"segment_size": "1M", "big_message": "64K", "spare_segments": 1})
         relay.wrapper = wrapper
         relay.program = lambda name: os.path.join(release_dir(), name)
-        return relay, trace
+        return relay
 
-    def made(self, trace):
+    def made(self):
         """How many calls there were by now."""
-        with open(trace) as f:
+        with open(self.trace) as f:
             return sum(1 for line in f if re.search(r"\w\(", line))
 
     def count_calls(self, calls):
         """Those before the part of the life that matters, and all."""
-        relay, trace = self.traced(calls)
+        relay = self.traced(calls)
         self.assertTrue(self.start(relay))
-        good = self.life(relay, lambda: self.made(trace))
+        good = self.life(relay)
         self.finish(relay, good)
         relay.stop()
-        return self.passed, self.made(trace)
+        return self.passed, self.made()
 
     def sweep(self, kind, inject, points):
         calls = self.CALLS[kind]
@@ -58,7 +59,7 @@ class Sweep(Life):
         for when in range(first + 1, total + 1, step):
             with self.subTest(f"{kind} {inject} at {when} of {total}"):
                 self.receiver.messages.clear()
-                relay, _ = self.traced(calls, inject.format(when))
+                relay = self.traced(calls, inject.format(when))
                 ready = self.start(relay)
                 good = self.life(relay) if ready else set()
                 try:
@@ -103,19 +104,19 @@ class Expiry(Sweep):
     """A message's time runs out, and its sender is told."""
 
     def traced(self, calls, inject=None):
-        relay, trace = super().traced(calls, inject)
+        relay = super().traced(calls, inject)
         relay.change(queue={"lifetime": "1s"})
-        return relay, trace
+        return relay
 
     def reports(self):
         return [m for m in self.receiver.messages if m.sender == "" and b"u4@" in m.data]
 
-    def life(self, relay, made=lambda: 0):
+    def life(self, relay):
         self.receiver.behaviour = Behaviour(
             rcpt=lambda n, a: "451 4.2.0 not yet" if a.startswith("u4@") else None)
         if not self.send(relay, 4):
             return set()
-        self.passed = made()
+        self.passed = self.made()
         wait_until(lambda: self.reports() or relay.process.poll() is not None, what="a report")
         return {4}
 

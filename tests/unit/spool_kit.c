@@ -10,13 +10,17 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <ftw.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include "queue/spool_internal.h"
 #include "relayd/base/mem.h"
+
+#define PATIENCE_MS 20000
 
 struct kit *kit_new(void)
 {
@@ -193,17 +197,25 @@ void kit_settle(struct kit *kit)
 	fail_msg("the spool does not come to rest");
 }
 
+static bool has_stock(struct kit *kit)
+{
+	/* one of them has been given its number already */
+	return kit_count_files(kit, "", ".spare") + 1 == (size_t)kit->conf.spare_segments &&
+	       kit_count_files(kit, "", ".log") >= 1;
+}
+
 void kit_wait_stock(struct kit *kit)
 {
-	size_t wanted = (size_t)kit->conf.spare_segments;
-	/* one of them has been given its number already */
-	for (int i = 0; i < 20000; i++) {
-		if (kit_count_files(kit, "", ".spare") + 1 == wanted &&
-		    kit_count_files(kit, "", ".log") >= 1)
-			return;
-		usleep(1000);
+	char events[4096];
+	struct pollfd ear = {.fd = inotify_init1(IN_CLOEXEC), .events = POLLIN};
+	assert_true(ear.fd >= 0);
+	assert_true(inotify_add_watch(ear.fd, kit->dir, IN_CREATE | IN_MOVED_TO) >= 0);
+	while (!has_stock(kit)) {
+		if (poll(&ear, 1, PATIENCE_MS) != 1)
+			fail_msg("no stock of unused segments comes about");
+		assert_true(read(ear.fd, events, sizeof(events)) > 0);
 	}
-	fail_msg("no stock of unused segments comes about");
+	close(ear.fd);
 }
 
 /* ---- messages ---- */

@@ -8,12 +8,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "conf/conf.h"
+#include "tests/unit/apart.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -314,30 +312,26 @@ static void mistakes_are_told(void **state)
 		bad(mistakes[i][0], mistakes[i][1]);
 }
 
-/* libconfig never frees a text that has no end, or no place, nor the name of a file that is
- * not there: that happens in a process of its own, which is killed, so that no leak checker
- * looks at it. */
+static void tell_mistakes_that_leak(void *arg)
+{
+	(void)arg;
+	bad("user = \"a;\n",
+	    "t:2: syntax error: the text that begins on line 1 has no closing quote\n");
+	bad("user = \"a;\nlog = \"stderr\";",
+	    "t:2: syntax error: the text that begins on line 1 ends on line 2, a quote may "
+	    "be missing\n");
+	bad("hostname \"a\";", "t:1: syntax error: there is no \"=\" behind \"hostname\"\n");
+	bad("@include \"nowhere.conf\"",
+	    "t:1: cannot open include file: the path is taken from the folder of the main "
+	    "file, also when it begins with a slash\n");
+}
+
+/* Apart, since libconfig never frees a text that has no end, or no place, nor the name of a
+ * file that is not there. */
 static void mistakes_that_leak_are_told(void **state)
 {
 	(void)state;
-	int status;
-	pid_t pid = fork();
-	if (pid == 0) {
-		bad("user = \"a;\n",
-		    "t:2: syntax error: the text that begins on line 1 has no closing quote\n");
-		bad("user = \"a;\nlog = \"stderr\";",
-		    "t:2: syntax error: the text that begins on line 1 ends on line 2, a quote may "
-		    "be missing\n");
-		bad("hostname \"a\";",
-		    "t:1: syntax error: there is no \"=\" behind \"hostname\"\n");
-		bad("@include \"nowhere.conf\"",
-		    "t:1: cannot open include file: the path is taken from the folder of the main "
-		    "file, also when it begins with a slash\n");
-		kill(getpid(), SIGKILL);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
-	assert_int_equal(WTERMSIG(status), SIGKILL);
+	run_apart(tell_mistakes_that_leak, NULL);
 }
 
 static void all_mistakes_at_once_in_order(void **state)

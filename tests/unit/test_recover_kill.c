@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "queue/spool_io.h"
+#include "tests/unit/apart.h"
 #include "tests/unit/spool_kit.h"
 
 /* The child: append, tell which were taken, end every second one. */
@@ -78,23 +79,22 @@ static void test_kill(void **state)
 	kit_free(kit);
 }
 
+static void live_until_settled(void *arg)
+{
+	struct kit *kit = arg;
+	kit_open(kit);
+	kit_append_many(kit, 1, 2, 500, NULL);
+	kit_result(kit, 1, 2);
+	kit_end(kit, 2);
+	kit_settle(kit);
+}
+
 /* Results are written at once, though synced later: a kill loses none. */
 static void test_kill_keeps_results(void **state)
 {
 	(void)state;
 	struct kit *kit = kit_new();
-	pid_t pid = fork();
-	if (pid == 0) {
-		kit_open(kit);
-		kit_append_many(kit, 1, 2, 500, NULL);
-		kit_result(kit, 1, 2);
-		kit_end(kit, 2);
-		kit_settle(kit);
-		kill(getpid(), SIGKILL);
-	}
-	int status;
-	waitpid(pid, &status, 0);
-	assert_true(WIFSIGNALED(status));
+	run_apart(live_until_settled, kit);
 	kit->messages[0] = (struct kit_message){.id = 1, .size = 500, .live = true, .done = 4};
 	kit->count = 1;
 	kit_open(kit);
@@ -114,21 +114,22 @@ static int note_sync(int fd)
 	return fdatasync(fd);
 }
 
+static void live_with_a_result(void *arg)
+{
+	struct kit *kit = arg;
+	kit_open(kit);
+	kit_append(kit, 1, 500, NULL);
+	kit_result(kit, 1, 2);
+	kit_settle(kit);
+}
+
 static void test_kill_then_sync(void **state)
 {
 	(void)state;
 	char name[40];
 	char path[128];
 	struct kit *kit = kit_new();
-	pid_t pid = fork();
-	if (pid == 0) {
-		kit_open(kit);
-		kit_append(kit, 1, 500, NULL);
-		kit_result(kit, 1, 2);
-		kit_settle(kit);
-		kill(getpid(), SIGKILL);
-	}
-	waitpid(pid, NULL, 0);
+	run_apart(live_with_a_result, kit);
 	kit_segment_name(&(struct kit_message){.place = {1, 0}}, name, sizeof(name));
 	snprintf(path, sizeof(path), "%s/%s", kit->dir, name);
 	assert_int_equal(stat(path, &wanted_sync), 0);

@@ -12,14 +12,13 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "queue/spool_io.h"
 #include "relayd/base/mem.h"
+#include "tests/unit/apart.h"
 #include "tests/unit/gate.h"
 #include "tests/unit/spool_kit.h"
 
@@ -413,22 +412,21 @@ static void note_while_held(struct kit *kit)
 	kit_turn_until(kit, &written.over);
 }
 
+static void live_until_noted(void *arg)
+{
+	struct kit *kit = arg;
+	struct slow slow;
+	begin_held(kit, &slow);
+	note_while_held(kit);
+	assert_false(slow.done);
+}
+
 /* A result is written whatever is being synced: a kill does not lose it. */
 static void test_results_wait_for_no_sync(void **state)
 {
 	(void)state;
 	struct kit *kit = kit_new();
-	pid_t pid = fork();
-	if (pid == 0) {
-		struct slow slow;
-		begin_held(kit, &slow);
-		note_while_held(kit);
-		kill(getpid(), slow.done ? SIGTERM : SIGKILL);
-	}
-	int status;
-	waitpid(pid, &status, 0);
-	assert_true(WIFSIGNALED(status));
-	assert_int_equal(WTERMSIG(status), SIGKILL);
+	run_apart(live_until_noted, kit);
 	kit->messages[0] = (struct kit_message){.id = 1, .size = 500, .live = true, .done = 4};
 	kit->messages[1] = (struct kit_message){.id = 2};
 	kit->count = 2;
