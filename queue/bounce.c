@@ -19,6 +19,7 @@
 #define DIAGNOSTIC_SHOWN 800
 #define HEADER_SHOWN 65536
 #define LINE_SHOWN 980 /* longer lines of the original header are cut */
+#define LINE_MAX_BYTES 998
 #define FOLD_AT 76
 #define OLD_MS (2 * 60 * 1000) /* what was said before is told with its time */
 
@@ -360,6 +361,18 @@ static void print_returned(const struct bounce *b, const char *boundary, struct 
 	begin_part(b, boundary, b->smtputf8 ? "message/global-headers" : "text/rfc822-headers",
 	    "Header of your message", out);
 	print_original(b, out);
+}
+
+bool bounce_can_hold(struct span content)
+{
+	size_t column = 0;
+	for (size_t i = 0; i < content.n && column <= LINE_MAX_BYTES; i++) {
+		unsigned char c = (unsigned char)content.p[i];
+		column = c == '\n' ? 0 : column + (c != '\r');
+		if (c > 127 || c == 0)
+			return false;
+	}
+	return content.n > 0 && content.n <= BOUNCE_CONTENT_MAX && column == 0;
 }
 
 void bounce_print(const struct bounce *b, struct buf *out)

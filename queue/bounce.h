@@ -15,6 +15,8 @@
 #include "relayd/base/buf.h"
 #include "relayd/base/text.h"
 
+#define BOUNCE_CONTENT_MAX (256 * 1024) /* of a message that goes back as a whole */
+
 enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED, BOUNCE_RELAYED };
 
 struct bounce_recipient {
@@ -42,11 +44,15 @@ struct bounce {
 	size_t recipient_count;
 	const char *envid;    /* the sender's number of the message; "" or NULL: none */
 	struct span header;   /* of the message, without the empty line; cut at 64 KiB */
-	struct span content;  /* the whole message, which goes back instead; empty: only the
-	                         header. 7-bit, CRLF, lines of 998 bytes at most */
+	struct span content;  /* the whole message, which goes back instead, if
+	                         bounce_can_hold says so; empty: only the header */
 	bool too_much;        /* all of it was asked for, but can not go back */
 	bool smtputf8;        /* addresses hold UTF-8: message/global-delivery-status */
 };
+
+/* Whether a whole message may go back in a report, which must get through to anywhere:
+ * 7-bit, lines of 998 bytes at most, the last one ended, BOUNCE_CONTENT_MAX. */
+bool bounce_can_hold(struct span content);
 
 /* Append the whole message (header, empty line, body; CRLF; lines under 998;
  * 7-bit, or UTF-8 with smtputf8) to OUT. Text of others is escaped and cannot

@@ -178,6 +178,7 @@ static void take_text(const struct conf_limits *limits, struct span text, struct
 	struct body_decoder decoder;
 	body_decoder_init(&decoder, &body, true);
 	size_t used = body_decode(&decoder, text.p, text.n, &file->message);
+	file->whole = decoder.ended && decoder.fault == BODY_FINE;
 	if (!decoder.ended)
 		refuse(file, 554, "5.6.0", "the file ends before its final dot");
 	else if (decoder.fault != BODY_FINE || used < text.n)

@@ -6,6 +6,7 @@
 #ifndef RELAYD_DROP_FILE_H
 #define RELAYD_DROP_FILE_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "conf/conf.h"
@@ -17,6 +18,7 @@ struct drop_file {
 	struct envelope envelope; /* sender, recipients, reports; no sender: it has none */
 	struct buf message;       /* header, empty line, body; of one that is refused what came
 	                             before the fault */
+	bool whole;               /* nothing of it is missing */
 	struct reply reply;       /* code 0: it can be taken; else why it never will be */
 };
 

@@ -52,11 +52,19 @@ bool drop_return_address(const struct conf *conf, const struct drop_file *file, 
 	return to->len > 0;
 }
 
-static struct span header_of(const struct buf *message)
+/* Who sent it has been told 0, and may have no other copy: all of it, unless that can
+ * not go back, or shall not (RFC 3461 section 4.3, RFC 8689 section 5). */
+static void fill_returned(struct report *report, const struct drop_file *file)
 {
+	const struct envelope *e = &file->envelope;
+	bool may = file->whole && e->ret != ENVELOPE_RET_HDRS && !e->require_tls;
+	struct span message = span_buf(&file->message);
 	size_t scanned = 0;
-	size_t body = header_end(span_buf(message), &scanned);
-	return (struct span){message->data, body >= 2 ? body - 2 : message->len};
+	size_t body = header_end(message, &scanned);
+	if (may && bounce_can_hold(message))
+		report->content = message;
+	else
+		report->header = (struct span){message.p, body >= 2 ? body - 2 : message.n};
 }
 
 /* Recipient I, and in ORIGINAL the ORCPT that belongs to it. */
@@ -84,9 +92,10 @@ void drop_return_send(struct daemon *d, uint64_t id, const struct drop_file *fil
 	struct envelope e = file->envelope; /* but for whom the report goes to */
 	struct bounce_recipient *list = mem_array(e.recipient_count, sizeof(*list));
 	struct buf *originals = mem_array(e.recipient_count, sizeof(*originals));
-	struct report report = {.kind = BOUNCE_FAILED, .message_id = id, .envelope = &e,
-	    .header = header_of(&file->message), .recipients = list};
+	struct report report = {
+	    .kind = BOUNCE_FAILED, .message_id = id, .envelope = &e, .recipients = list};
 	char status[12] = "5.0.0";
+	fill_returned(&report, file);
 	if (reply->enhanced.klass)
 		enhanced_text(&reply->enhanced, status);
 	e.sender = mem_text(to);

@@ -3,8 +3,6 @@
  * the sender wants to hear of (RFC 3461 section 4.1), what was said about each, and
  * how much of the message goes back.
  */
-#include <string.h>
-
 #include "relayd/base/clock.h"
 #include "relayd/base/log.h"
 #include "relayd/base/mem.h"
@@ -13,9 +11,7 @@
 #include "relayd/explain.h"
 #include "smtp/header.h"
 
-#define HEADER_SHOWN 65536       /* of the original header */
-#define CONTENT_MAX (256 * 1024) /* of a message that goes back as a whole (RET=FULL) */
-#define LINE_MAX_BYTES 998
+#define HEADER_SHOWN 65536 /* of the original header */
 
 /* The recipients of a report, and the texts that it needs. */
 struct list {
@@ -76,27 +72,14 @@ static void read_header(struct spool_reader *reader, struct buf *header)
 		header->len = body - 2;
 }
 
-/* A report must get through to anywhere: 7-bit, lines of the usual length. */
-static bool is_plain(struct span text)
-{
-	size_t column = 0;
-	for (size_t i = 0; i < text.n; i++) {
-		unsigned char c = (unsigned char)text.p[i];
-		column = c == '\n' ? 0 : column + (c != '\r');
-		if (c > 127 || c == 0 || column > LINE_MAX_BYTES)
-			return false;
-	}
-	return text.n > 0 && column == 0;
-}
-
 /* The whole message into TEXT; false: it can not go back. */
 static bool read_content(struct spool_reader *reader, struct buf *text)
 {
 	uint64_t size = spool_reader_size(reader);
-	if (size > CONTENT_MAX)
+	if (size > BOUNCE_CONTENT_MAX)
 		return false;
 	read_text(reader, (size_t)size, text);
-	if (text->len == size && is_plain(span_buf(text)))
+	if (text->len == size && bounce_can_hold(span_buf(text)))
 		return true;
 	buf_free(text);
 	return false;

@@ -79,6 +79,22 @@ class Refused(DropCase):
                                 b"Final-Recipient: rfc822; user@dest.test", b"Subject: a form",
                                 b"put the visitor's address in Reply-To:")
         self.assertIn("From: Mail delivery <MAILER-DAEMON@example.jp>", report.header)
+        self.assertIn(b"\r\nContent-Type: message/rfc822\r\n", report.data)
+        self.assertIn(FOREIGN, report.data)  # nobody else may have a copy
+
+    def test_what_can_not_go_back_whole(self):
+        """Eight bits do not pass everywhere; and whoever asks for the header gets no more."""
+        for text, more in ((FOREIGN.replace(b"Hello", "\u3053\u3093".encode()), ""), (FOREIGN, " RET=HDRS")):
+            with self.subTest(more or "8-bit"):
+                del self.receiver.messages[:]
+                self.put("new.x", f"MAIL FROM:<a@example.jp>{more}\r\nRCPT TO:<user@dest.test>\r\n"
+                         "DATA\r\n".encode() + text + b".\r\n")
+                relay = self.relay()
+                report = self.goes_back(relay, "a@example.jp", b"The header of your message is attached",
+                                        b"Subject: a form")
+                self.assertIn(b"\r\nContent-Type: text/rfc822-headers\r\n", report.data)
+                self.assertNotIn(text.split(b"\r\n\r\n")[1], report.data)
+                relay.stop()
 
     def test_the_sender_is_one_of_ours(self):
         self.put("new.x", transaction("me@example.jp", "user@dest.test", text=FOREIGN))
