@@ -463,15 +463,17 @@ void way_choose(struct attempt *a)
 /* ---- what came of it ---- */
 
 /* The greater, the more it says about the path. */
-static unsigned weight(const struct verdict *v)
+enum weight { WEIGHT_NONE, WEIGHT_OWN, WEIGHT_RETRY, WEIGHT_SLOW, WEIGHT_DOMAIN, WEIGHT_HOLD };
+
+static enum weight weight(const struct verdict *v)
 {
 	if (v->scope == VERDICT_SCOPE_RECIPIENT || v->scope == VERDICT_SCOPE_MESSAGE)
-		return 1;
+		return WEIGHT_OWN;
 	if (v->action == VERDICT_HOLD)
-		return 5;
+		return WEIGHT_HOLD;
 	if (v->action == VERDICT_HOLD_DOMAIN)
-		return 4;
-	return v->action == VERDICT_SLOW ? 3 : 2;
+		return WEIGHT_DOMAIN;
+	return v->action == VERDICT_SLOW ? WEIGHT_SLOW : WEIGHT_RETRY;
 }
 
 /* Reset, timeout or close before a recipient was named. */
@@ -522,8 +524,9 @@ static void report(struct attempt *a)
 {
 	struct way *w = &a->way;
 	struct way_result *r = &w->result;
-	/* of one that was refused for its own sake nothing is left where others went */
-	bool good = r->weight == 0 || (r->weight == 1 && r->delivered);
+	/* where others went, nothing is left of one that was refused for its own sake, or of a
+	 * host that is dead or busy */
+	bool good = r->weight == WEIGHT_NONE || (r->weight <= WEIGHT_RETRY && r->delivered);
 	const char *at = strrchr(a->tried[0].address, '@');
 	struct reputation_report report = {
 	    .verdict = good || was_silent(r) ? NULL : &r->worst,

@@ -185,6 +185,20 @@ class Blocks(Case):
         self.gone(relay)
         self.assertEqual(self.reports(), [])
 
+    def test_a_probe_by_the_second_address(self):
+        """That the first one is dead, as IPv6 is on many machines, says nothing of the block."""
+        self.names.add("mx1.gmoserver.jp", "AAAA", "::1")  # nobody listens there
+        self.receiver.behaviour = Behaviour(banner=GMO)
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@gmo.test", TEXT)
+        self.waiting(relay)
+        self.assertEqual(self.state(relay, "gmo", "default"), "held")
+        self.receiver.behaviour = Behaviour()
+        relay.ctl("reputation", "probe", "gmo")
+        self.receiver.wait(1)
+        wait_until(lambda: self.state(relay, "gmo", "default") == "slowed", what="a slow start")
+        self.assertEqual(relay.ctl("incidents")[0]["state"], "closed")
+
     def test_opened_by_hand(self):
         self.receiver.behaviour = Behaviour(banner=self.block(GMO))
         relay = self.relay(sources=(ONE,), queue={"backoff": ["1s"]}).start()
