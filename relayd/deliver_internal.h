@@ -227,6 +227,10 @@ void way_clear(struct attempt *attempt);
 
 /* look_up.c */
 
+/* The name by which a host at PORT would be ourselves. NULL: we do not listen there, so
+ * whoever answers is another server, which may well have this machine's name. */
+const char *look_up_own_name(const struct conf *conf, uint16_t port);
+
 struct mx_query *look_up_domain(const struct deliver *deliver, const struct conf *conf,
     const char *domain, mx_done *done, void *arg);
 struct mx_query *look_up_smarthost(const struct deliver *deliver, const struct conf *conf,

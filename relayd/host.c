@@ -117,6 +117,7 @@ static void connect_host(struct attempt *a, const char *key)
 	    .to = host->address,
 	    .name = host->name,
 	    .hostname = a->source ? a->source->hostname : conf->hostname,
+	    .own_name = look_up_own_name(conf, (uint16_t)conn_address_port(&host->address)),
 	    .user = a->smarthost ? a->smarthost->user : NULL,
 	    .password = a->smarthost ? a->smarthost->password : NULL,
 	    .limits = &conf->delivery,

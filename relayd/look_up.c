@@ -36,6 +36,14 @@ static struct conn_address *own_addresses(const struct conf *conf, size_t *count
 	return own;
 }
 
+const char *look_up_own_name(const struct conf *conf, uint16_t port)
+{
+	for (size_t i = 0; i < conf->listen_count; i++)
+		if (conf->listen[i].port == port)
+			return conf->hostname;
+	return NULL;
+}
+
 struct mx_query *look_up_domain(const struct deliver *deliver, const struct conf *conf,
     const char *domain, mx_done *done, void *arg)
 {
@@ -46,7 +54,7 @@ struct mx_query *look_up_domain(const struct deliver *deliver, const struct conf
 	    .ipv4 = conf->delivery.ipv4,
 	    .ipv6 = conf->delivery.ipv6,
 	    .allow_private = conf->delivery.allow_private,
-	    .hostname = conf->hostname,
+	    .hostname = look_up_own_name(conf, (uint16_t)conf->delivery.port),
 	    .own = own,
 	    .own_count = own_count,
 	};

@@ -182,6 +182,7 @@ static void release(void *arg)
 	mem_free(c->tls_text);
 	mem_free(c->name);
 	mem_free(c->hostname);
+	mem_free(c->own_name);
 	mem_free(c->domain);
 	mem_free(c->session_key);
 	mem_free(c->user);
@@ -415,6 +416,7 @@ struct client *client_new(struct loop *loop, const struct client_options *option
 	c->verified = "";
 	c->name = mem_text(options->name);
 	c->hostname = mem_text(options->hostname);
+	c->own_name = mem_text(options->own_name);
 	if (options->user && *options->user) {
 		c->user = mem_text(options->user);
 		c->password = mem_text(options->password ? options->password : "");

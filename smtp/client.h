@@ -99,6 +99,8 @@ struct client_options {
 	struct conn_address from;  /* len 0: any */
 	const char *name;          /* of the host, for SNI, verification and messages */
 	const char *hostname;      /* EHLO */
+	const char *own_name;      /* ours: a host that calls itself so is a loop; NULL: it
+	                              may be another server of this machine */
 	const char *user;          /* "" or NULL: no AUTH; it needs TLS but on loopback */
 	const char *password;
 	const struct conf_delivery *limits; /* timeouts */

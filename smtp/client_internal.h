@@ -66,6 +66,7 @@ struct client {
 	enum client_tls tls;
 	char *name;
 	char *hostname;
+	char *own_name; /* NULL: any name will do */
 	char *user;     /* NULL: no AUTH */
 	char *password; /* wiped when it was used */
 	char address[CONN_ADDRESS_TEXT];

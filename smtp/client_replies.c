@@ -103,14 +103,14 @@ static bool loops_back(const struct client *c)
 	while (n < word.n && (unsigned char)word.p[n] > ' ')
 		n++;
 	word.n = n;
-	return span_is_nocase(word, c->hostname);
+	return c->own_name && span_is_nocase(word, c->own_name);
 }
 
 static enum client_state give_up_loop(struct client *c)
 {
 	return client_give_up(c, client_stage_of(c), WHY_PERM,
 	    "mails loop back to myself: %s[%s] calls itself %s", c->name, c->address,
-	    c->hostname);
+	    c->own_name);
 }
 
 enum client_state client_greeted(struct client *c)

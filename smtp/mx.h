@@ -43,7 +43,7 @@ struct mx_options {
 	uint16_t port;
 	bool ipv4, ipv6;
 	bool allow_private;
-	const char *hostname;          /* ours: an MX of that name is a loop */
+	const char *hostname;          /* ours: an MX of that name is a loop; NULL: none is */
 	const struct conn_address *own; /* where we listen, likewise; one with a port is only
 	                                   ours when PORT is that port, and 0.0.0.0 and :: are
 	                                   all addresses that this host has just then */

@@ -320,12 +320,33 @@ class Names(Case):
         for stage, answer in (("banner", "220 relay.example.jp ESMTP"), ("ehlo", "250 RELAY.example.jp")):
             receiver = self.another_receiver("127.0.0.5", Behaviour(**{stage: answer}), self.receiver.port)
             self.names.mail_host("mirror.test", "mx.mirror.test", "127.0.0.5")
-            relay = self.relay(queue={"backoff": ["1h"]}).start()
+            relay = self.relay(queue={"backoff": ["1h"]})
+            relay.change(listen=(*relay.settings["listen"],
+                                 {"address": "127.0.0.9", "port": self.receiver.port}))
+            relay.start()
             relay.send("a@example.jp", ["user@mirror.test"], TEXT)
             relay.wait_log("to=user@mirror.test .*result=(failed|deferred) .*loop back")
             self.assertEqual(receiver.messages, [])
             relay.stop()
             receiver.close()
+
+    def test_another_server_of_this_machine(self):
+        """One machine, one name: another program takes its mail at the port where we do not
+        listen, as a receiver or as a filter in front of it."""
+        self.receiver.behaviour = Behaviour(banner="220 relay.example.jp ESMTP",
+                                            ehlo="250 relay.example.jp")
+        self.names.mail_host("site.test", "relay.example.jp", "127.0.0.1")
+        filters = ({"name": "filter", "host": "127.0.0.1", "port": self.receiver.port, "tls": "none"},)
+        for more in ({}, {"smarthosts": filters, "routes": ({"match": "*", "via": ["filter"]},)}):
+            with self.subTest(more):
+                relay = self.relay(**more).start()
+                relay.send("a@example.jp", ["user@site.test"], TEXT)
+                relay.wait_log("attempt id=")
+                self.gone(relay)
+                message, = self.receiver.messages
+                self.assertEqual(message.recipients, ["user@site.test"])
+                del self.receiver.messages[:]
+                relay.stop()
 
 
 if __name__ == "__main__":

@@ -190,6 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .to = address,
 	    .name = "mx.x.example",
 	    .hostname = "relay.y.example",
+	    .own_name = "relay.y.example",
 	    .user = flags & WITH_AUTH ? "user" : NULL,
 	    .password = "password",
 	    .limits = &limits,

@@ -258,6 +258,7 @@ static void do_connect(struct bench *b)
 		make_context(b);
 	b->options.name = buf_text(&b->name);
 	b->options.hostname = buf_text(&b->hostname);
+	b->options.own_name = buf_text(&b->hostname);
 	b->options.user = buf_text(&b->user);
 	b->options.password = buf_text(&b->password);
 	b->options.limits = &b->limits;
