@@ -47,6 +47,7 @@ struct tried {
 	const char *stage;   /* where, a literal */
 	int64_t said_ms;     /* and when, steady clock */
 	bool answered;       /* by a reply, not by a failure of ours or the network */
+	bool heard;          /* a host of this way has said what stands here */
 	bool rests;          /* LATER, and no other host or way is asked in this attempt */
 	bool lacking;        /* the host lacks what the message needs: no reply, but final */
 	bool awaited;        /* a host before was not lacking: it may take it another day */
@@ -203,6 +204,10 @@ bool way_reroute(struct attempt *attempt);
 /* Find the route and its first way that goes, then the hosts; put the batch off
  * when none goes. */
 void way_choose(struct attempt *attempt);
+
+/* By this reply, by one to MAIL before, or by offers that are not enough for the message:
+ * the host has spoken, and it was not just the network or its TLS that failed. */
+bool way_has_spoken(enum verdict_stage stage, const struct client_result *result);
 
 /* A recipient has its result from a host of this way. */
 void way_note(struct attempt *attempt, const struct tried *tried, enum verdict_stage stage,

@@ -254,12 +254,37 @@ static unsigned code_of_failure(const struct client_result *result, struct enhan
 	return enhanced->klass == 5 ? 554 : 0;
 }
 
+/* This host has not said a word, and one before it has: what that said stands. */
+static void settle_unreached(
+    struct attempt *a, struct tried *t, struct answer *answer, const struct client_result *result)
+{
+	struct tried here = *t;
+	here.text = (struct buf){0};
+	here.answered = false;
+	here.code = 0;
+	snprintf(here.mx, sizeof(here.mx), "%s", a->hosts[a->host].name);
+	answer->code = code_of_failure(result, &answer->enhanced, &here.text);
+	enhanced_text(&answer->enhanced, here.status);
+	judge(a, &here, answer);
+	log_result(a, &here, answer->stage_name);
+	a->deliver->options.stats->deferred++;
+	way_note(a, &here, answer->stage, result);
+	buf_free(&here.text);
+	t->state = TRIED_LATER;
+}
+
 void settle_reply(struct attempt *a, struct tried *t, const struct client_result *result)
 {
 	struct answer answer = {
 	    .stage = stages[result->stage],
 	    .stage_name = client_stage_name(result->stage),
 	};
+	bool spoken = way_has_spoken(answer.stage, result);
+	if (t->heard && !spoken) {
+		settle_unreached(a, t, &answer, result);
+		return;
+	}
+	t->heard |= spoken;
 	buf_clear(&t->text);
 	snprintf(t->mx, sizeof(t->mx), "%s", a->hosts[a->host].name);
 	t->answered = result->reply != NULL;

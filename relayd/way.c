@@ -374,9 +374,12 @@ static void none_goes(struct attempt *a)
 static void go(struct attempt *a)
 {
 	struct way *w = &a->way;
-	for (size_t i = 0; i < a->tried_count; i++)
-		if (a->tried[i].state == TRIED_LATER && !a->tried[i].rests)
-			a->tried[i].state = TRIED_OPEN;
+	for (size_t i = 0; i < a->tried_count; i++) {
+		struct tried *t = &a->tried[i];
+		t->heard = false;
+		if (t->state == TRIED_LATER && !t->rests)
+			t->state = TRIED_OPEN;
+	}
 	if (w->held < w->via) {
 		struct buf name = {0};
 		struct reputation_way held = path_of(a, &w->list[w->held], &name);
@@ -484,8 +487,7 @@ static bool is_silence(enum verdict_stage stage, const struct client_result *res
 		   stage == VERDICT_STAGE_EHLO || stage == VERDICT_STAGE_MAIL);
 }
 
-/* By this reply, by one to MAIL before, or by offers that are not enough for the message. */
-static bool has_spoken(enum verdict_stage stage, const struct client_result *result)
+bool way_has_spoken(enum verdict_stage stage, const struct client_result *result)
 {
 	return result->reply || stage > VERDICT_STAGE_MAIL || result->why->kind == WHY_PERM;
 }
@@ -494,9 +496,11 @@ void way_note(struct attempt *a, const struct tried *t, enum verdict_stage stage
     const struct client_result *result)
 {
 	struct way_result *r = &a->way.result;
-	r->answers += has_spoken(stage, result);
+	bool spoken = way_has_spoken(stage, result);
+	if (spoken || !r->answers)
+		r->family = a->hosts[a->host].address.addr.ss_family;
+	r->answers += spoken;
 	r->silences += is_silence(stage, result);
-	r->family = a->hosts[a->host].address.addr.ss_family;
 	if (t->state == TRIED_DELIVERED) {
 		r->delivered++;
 		return;

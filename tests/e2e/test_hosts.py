@@ -43,6 +43,15 @@ class Hosts(Case):
                 second.close()
                 relay.stop()
 
+    def test_a_dead_backup_host_forgets_no_time(self):
+        """The first one has named it."""
+        relay, second = self.two_hosts(Behaviour(rcpt="451 4.7.1 Greylisting in action, please come "
+                                                      "back in 00:05:00"), Behaviour(banner=DROP))
+        row = self.waiting(relay)
+        self.assertEqual(second.connections, 1)
+        self.assertLess(row["next"], 600)
+        self.assertIn("Greylisting", row["last"])
+
     def test_no_host_is_asked_after_a_hidden_answer(self):
         """It may have been taken: another host at once would make sure of a duplicate."""
         relay, second = self.two_hosts(Behaviour(end=DROP))

@@ -102,6 +102,25 @@ class Blocks(Case):
         self.receiver.behaviour = Behaviour(rcpt=self.block(MICROSOFT))
         self.goes_by_the_second(self.two_sources(), "microsoft.test", "microsoft365")
 
+    def dead_backup(self, domain):
+        """A second host, where nobody listens."""
+        self.names.add(domain, "MX", "10 mx1.gmoserver.jp.", "20 backup.dest.test.")
+        self.names.add("backup.dest.test", "A", "127.0.0.66")
+
+    def test_a_backup_host_that_is_dead(self):
+        """What the first one has said stays true."""
+        self.dead_backup("gmo.test")
+        self.receiver.behaviour = Behaviour(banner=self.block(GMO))
+        self.goes_by_the_second(self.two_sources(), "gmo.test", "gmo")
+
+    def test_a_backup_host_that_is_dead_and_the_only_way(self):
+        self.dead_backup("gmo.test")
+        self.receiver.behaviour = Behaviour(banner=GMO)
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", "user@gmo.test", TEXT)
+        relay.wait_log("mx=backup.dest.test .*stage=connect .*reply=")
+        self.assertIn("gmo-rbl.jp", self.waiting(relay)["last"])
+
     def test_no_further_part_of_a_list_goes_into_a_block(self):
         """Each transaction of a message is one of its path's, and a block stops the next one:
         all of them take the other way."""
