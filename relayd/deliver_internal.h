@@ -64,6 +64,7 @@ struct way_result {
 	size_t delivered;     /* recipients */
 	size_t answers;       /* of all: its host has spoken to us */
 	size_t silences;      /* and without any, before a recipient was named */
+	size_t ours;          /* and failures of this machine */
 	int family;
 };
 
@@ -82,6 +83,7 @@ struct way {
 	struct buf name;        /* of a smarthost's path */
 	bool taken;             /* it may go, and the path has not heard of its end */
 	bool probe;
+	bool unresolved;        /* its smarthost's name has no hosts at the moment */
 	bool switching;         /* recipients wait for a way after one that was tried */
 	int64_t until_ms;       /* no way goes before; 0: none has said so */
 	size_t waits_for;       /* the entry that said so, */
@@ -208,6 +210,9 @@ void way_choose(struct attempt *attempt);
 /* By this reply, by one to MAIL before, or by offers that are not enough for the message:
  * the host has spoken, and it was not just the network or its TLS that failed. */
 bool way_has_spoken(enum verdict_stage stage, const struct client_result *result);
+
+/* It is this machine that has failed. */
+bool way_is_ours(const struct client_result *result);
 
 /* A recipient has its result from a host of this way. */
 void way_note(struct attempt *attempt, const struct tried *tried, enum verdict_stage stage,

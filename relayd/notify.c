@@ -11,6 +11,7 @@
 #include "relayd/base/mem.h"
 #include "relayd/base/random.h"
 #include "relayd/explain.h"
+#include "relayd/source_trouble.h"
 #include "relayd/spool_damage.h"
 #include "smtp/header.h"
 
@@ -49,8 +50,8 @@ static json_t *json_text(const char *text)
 	return value;
 }
 
-/* One that no provider made (a sender of ours was stopped, or the spool is damaged)
- * brings its own advice. */
+/* One that no provider made (a sender of ours was stopped, the spool is damaged, a source
+ * has no address here) brings its own advice. */
 static const char *advice(const struct incident *i)
 {
 	return i->provider[0] ? explain_remedy(i->klass) : i->help;
@@ -70,6 +71,8 @@ static const char *what_was_done(const struct incident *i)
 		return "each message is kept in the folder as bad.*; other mail is not touched";
 	if (spool_damage_is(i))
 		return "what could not be read was kept; all other mail goes as before";
+	if (source_trouble_is(i))
+		return "mail takes the next entry of via, or waits";
 	if (!i->provider[0])
 		return "mail of this sender is held back; nobody else is touched";
 	if (i->sender_domain[0])
@@ -222,7 +225,7 @@ static void write_header(struct buf *out, const struct conf *conf, const struct 
 	buf_addf(out, "\r\nMessage-ID: <incident-%u-%016" PRIx64 "@%s>\r\n", i->number,
 	    random_u64(), domain);
 	buf_addf(out, "Subject: relayd: incident %u: %s\r\n", i->number,
-	    spool_damage_is(i) ? i->rule : verdict_class_name(i->klass));
+	    i->klass == VERDICT_OTHER && !i->provider[0] ? i->rule : verdict_class_name(i->klass));
 	buf_add_text(out, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
 			  "Content-Type: text/plain; charset=us-ascii\r\n\r\n");
 }
@@ -233,6 +236,8 @@ static const char *news(const struct incident *i)
 		return "A provider refuses our mail. It waits, or leaves another way.";
 	if (spool_damage_is(i))
 		return "Something in the spool can not be read: mail may be lost.";
+	if (source_trouble_is(i))
+		return "This machine can not send by the address of a source.";
 	return is_drop(i) ? "Mail in the drop folder can neither be sent nor returned."
 			  : "Mail of one of our own senders is held back.";
 }

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "relayd/deliver_internal.h"
+#include "relayd/source_trouble.h"
 
 #define SESSIONS_PER_ATTEMPT 2 /* hosts that may put recipients off before we wait */
 
@@ -248,6 +249,8 @@ static void on_ready(void *arg)
 {
 	struct attempt *a = arg;
 	a->reached = true;
+	if (a->source)
+		source_trouble_end(paths_reputation(a->deliver->options.paths), a->source);
 	host_note_tls(a);
 	host_note_session(a);
 	send_some(a);
@@ -336,6 +339,9 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 	}
 	if (plain)
 		host_is_broken(a);
+	if (a->source && result->stage == CLIENT_CONNECT && way_is_ours(result))
+		source_trouble_check(paths_reputation(a->deliver->options.paths), a->source,
+		    a->hosts[a->host].address.addr.ss_family, result->why->text);
 	a->plain |= plain;
 	if (fresh)
 		reopen(a);

@@ -159,17 +159,29 @@ static const struct {
     [MX_TEMP] = {false, "4.4.3"},
 };
 
+/* A bad name in our own configuration, or a DNS that can not say: no reason to give a message
+ * up, or to keep it from the next way. */
+static void smarthost_unknown(struct attempt *a, const char *text)
+{
+	for (size_t i = 0; i < a->tried_count; i++)
+		if (a->tried[i].state == TRIED_OPEN)
+			settle_local(a, &a->tried[i], VERDICT_STAGE_DNS, false, "4.4.4", text);
+	reputation_give_back(reputation_of(a), &a->way.path, a->way.probe);
+	a->way.taken = false;
+	a->way.unresolved = true;
+	way_over(a);
+}
+
 static void on_hosts(const struct mx_answer *answer, void *arg)
 {
 	struct attempt *a = arg;
 	size_t n = answer->count < HOSTS_PER_ATTEMPT ? answer->count : HOSTS_PER_ATTEMPT;
 	a->query = NULL;
-	if (answer->status != MX_OK) {
-		/* a bad name in our own configuration is no reason to give a message up */
-		bool ours = a->smarthost != NULL;
-		attempt_end_all(a, VERDICT_STAGE_DNS,
-		    mx_failures[answer->status].permanent && !ours,
-		    ours ? "4.4.4" : mx_failures[answer->status].status, answer->text);
+	if (answer->status != MX_OK && a->smarthost) {
+		smarthost_unknown(a, answer->text);
+	} else if (answer->status != MX_OK) {
+		attempt_end_all(a, VERDICT_STAGE_DNS, mx_failures[answer->status].permanent,
+		    mx_failures[answer->status].status, answer->text);
 	} else if (a->smarthost) {
 		mem_free(a->hosts);
 		a->hosts = mem_array(n, sizeof(*a->hosts));
@@ -388,6 +400,7 @@ static void go(struct attempt *a)
 	}
 	buf_free(&w->result.reply);
 	w->result = (struct way_result){0};
+	w->unresolved = false;
 	w->switching = false;
 	w->stopped = false;
 	w->blocked = false;
@@ -492,6 +505,11 @@ bool way_has_spoken(enum verdict_stage stage, const struct client_result *result
 	return result->reply || stage > VERDICT_STAGE_MAIL || result->why->kind == WHY_PERM;
 }
 
+bool way_is_ours(const struct client_result *result)
+{
+	return !result->reply && result->why->kind == WHY_LOCAL;
+}
+
 void way_note(struct attempt *a, const struct tried *t, enum verdict_stage stage,
     const struct client_result *result)
 {
@@ -501,6 +519,7 @@ void way_note(struct attempt *a, const struct tried *t, enum verdict_stage stage
 		r->family = a->hosts[a->host].address.addr.ss_family;
 	r->answers += spoken;
 	r->silences += is_silence(stage, result);
+	r->ours += way_is_ours(result);
 	if (t->state == TRIED_DELIVERED) {
 		r->delivered++;
 		return;
@@ -560,6 +579,13 @@ static bool is_doubted(const struct tried *t)
 	       t->verdict.action == VERDICT_RETRY;
 }
 
+/* This machine can not go that way at all: a source whose address is not here, a smarthost
+ * whose name has none. */
+static bool is_no_way(const struct way *w)
+{
+	return w->unresolved || (w->result.ours && w->result.answers == 0);
+}
+
 /* A block or silence by this way may be none by the next one, and what a smarthost has
  * against our account nobody else has. All else, greylisting above all, is no reason to come
  * from elsewhere. */
@@ -569,7 +595,7 @@ static bool may_switch(const struct attempt *a, const struct tried *t)
 		return false;
 	const struct verdict *v = &t->verdict;
 	bool about_us = v->scope == VERDICT_SCOPE_IP || v->scope == VERDICT_SCOPE_US;
-	return (v->action == VERDICT_HOLD && about_us) || is_doubted(t) ||
+	return (v->action == VERDICT_HOLD && about_us) || is_doubted(t) || is_no_way(&a->way) ||
 	       was_silent(&a->way.result);
 }
 

@@ -64,6 +64,23 @@ class Sources(Case):
         relay.send("a@example.jp", "user@dest.test", TEXT)
         self.assertIn("192.0.2.77", self.waiting(relay)["last"])
         self.assertEqual(self.receiver.connections, 0)
+        incident, = relay.ctl("incidents")
+        self.assertEqual((incident["state"], incident["source"]), ("open", "source:away"))
+        relay.change(sources=({"name": "away", "ipv4": "127.0.0.1"},))
+        relay.write_conf()
+        relay.ctl("reload")
+        relay.wait_log("reload: .* is in force")
+        relay.ctl("queue", "retry", "--all")
+        self.receiver.wait(1)
+        wait_until(lambda: relay.ctl("incidents")[0]["state"] == "closed", what="the incident's end")
+
+    def test_the_next_way_after_an_address_that_is_not_here(self):
+        relay = self.relay(sources=({"name": "away", "ipv4": "192.0.2.77"}, {"name": "here", "ipv4": "127.0.0.1"}),
+                           routes=({"match": "*", "via": ["away", "here"]},), queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", ["user@dest.test", "other@dest.test"], TEXT)
+        message, = self.receiver.wait(1)
+        self.gone(relay)
+        self.assertEqual(message.recipients, ["user@dest.test", "other@dest.test"])
 
     def test_another_server_at_an_address_of_ours(self):
         """We send by that address, and it is another program that takes mail there."""
@@ -395,6 +412,23 @@ class Smarthosts(Case):
         relay.send("a@example.jp", "user@a.test", TEXT)
         row, = relay.ctl("why", self.waiting(relay)["id"])
         self.assertEqual(row["means"], "The smarthost smart could not be looked up in the DNS.")
+
+    def test_a_name_that_can_not_be_had_is_left(self):
+        """As a smarthost that nobody answers for is: its outage is not that of the next way."""
+        self.names.servfail.add("broken.test")
+        spare = self.another_receiver()
+        for host in ("broken.test", "smrat.test"):
+            with self.subTest(host):
+                relay = self.relay(queue={"backoff": ["1h"]}, smarthosts=(
+                    {"name": "smart", "host": host, "port": 587, "tls": "none"},
+                    {"name": "spare", "host": "127.0.0.1", "port": spare.port, "tls": "none"}),
+                    routes=({"match": "*", "via": ["smart", "spare"]},)).start()
+                relay.send("a@example.jp", ["user@a.test", "user@b.test"], TEXT)
+                message, = spare.wait(1)
+                self.gone(relay)
+                self.assertEqual(message.recipients, ["user@a.test", "user@b.test"])
+                del spare.messages[:]
+                relay.stop()
 
     def test_no_login_offered(self):
         self.offer([])
