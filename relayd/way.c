@@ -118,8 +118,10 @@ void way_destination(const struct conf *conf, const struct envelope *e, const ch
 	int family;
 	find_list(&way, conf, e, recipient);
 	buf_clear(name);
+	/* all of the list: another route may begin with the same one */
 	if (!delist_bound(conf, e->client, &source, &family) && is_smarthosts_only(&way))
-		buf_addf(name, SMARTHOST "%s", way.list[0].smarthost->name);
+		for (size_t i = 0; i < way.count; i++)
+			buf_addf(name, "%s%s", i ? "," : SMARTHOST, way.list[i].smarthost->name);
 	else
 		add_domain(name, domain_of(recipient));
 	if (name->len)

@@ -430,6 +430,23 @@ class Smarthosts(Case):
                 del spare.messages[:]
                 relay.stop()
 
+    def test_routes_that_begin_with_the_same_one(self):
+        """Each message goes only by what its own route names."""
+        spare = self.another_receiver()
+        for order in (["user@a.test", "user@b.test"], ["user@b.test", "user@a.test"]):
+            with self.subTest(order):
+                relay = self.relay(queue={"backoff": ["1h"]}, smarthosts=(
+                    {"name": "dead", "host": "127.0.0.66", "port": spare.port, "tls": "none"},
+                    {"name": "spare", "host": "127.0.0.1", "port": spare.port, "tls": "none"}),
+                    routes=({"match": "a.test", "via": ["dead"]},
+                            {"match": "*", "via": ["dead", "spare"]})).start()
+                relay.send("a@example.jp", order, TEXT)
+                message, = spare.wait(1)
+                self.assertEqual(message.recipients, ["user@b.test"])
+                self.assertEqual(self.waiting(relay)["to"], ["user@a.test"])
+                del spare.messages[:]
+                relay.stop()
+
     def test_no_login_offered(self):
         self.offer([])
         self.check_kept(self.by_smarthost(**self.login(tls="encrypt")), "offers no AUTH")
