@@ -40,6 +40,8 @@ struct batch {
 		uint32_t *many; /* how many are gone from its front; indexes, rising */
 	} recipients;
 	uint32_t count;
+	uint32_t incident; /* the last block that it met or waits for; 0 none */
+	uint32_t added_ms; /* to the message's end by the wait that it is in */
 	uint16_t attempts;
 	uint8_t state; /* enum batch_state */
 	bool doomed : 1;  /* delete it when its attempt is over */
@@ -47,7 +49,7 @@ struct batch {
 	bool by_path : 1; /* it waits for a way out, not for its destination */
 	bool asking : 1; /* started, and no way out has let it go yet */
 	bool bulk_try : 1; /* it counts among the attempts at bulk mail */
-	bool blocked : 1; /* and that is held: message->incident */
+	bool blocked : 1;  /* and that is held: incident */
 	bool settling : 1; /* RUNNING: all is answered, and is being written or reported */
 	bool again : 1;    /* and when that is over, it is due at once */
 };
@@ -62,7 +64,6 @@ struct message {
 	struct batch *batches;
 	uint32_t recipient_count;
 	uint32_t pending;      /* recipients without a result */
-	uint32_t incident;     /* the last block that it met or waits for; 0 none */
 	bool report : 1;       /* a bounce or notice of ours: dies silently */
 	bool notified : 1;     /* the delay notice went out */
 	bool held : 1;

@@ -22,6 +22,7 @@
 
 #include "queue/backoff.h"
 #include "queue/record.h"
+#include "queue/schedule_life.h"
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 
@@ -30,8 +31,7 @@
 #define LOOKS_PER_TURN 256
 #define LOOK_UPS_MAX 4000 /* at a time, under 1 KB each while nobody answers */
 #define LOOK_UPS_AGAIN_MAX 200 /* of names that nobody answered for the last time */
-#define EXPIRING_MAX 32 /* reports of expired batches under way at a time */
-#define LAST_CHANCE_MS (3600 * 1000) /* for what ran out of time while we were down */
+#define EXPIRING_MAX 32        /* reports of expired batches under way at a time */
 #define NOTICE_PATIENCE_MS (10 * 60 * 1000) /* first the attempt that is due, then the notice */
 #define NAMED_TIMES 5 /* attempts at times that replies name; then the ladder has a say */
 #define WAIT_MAX_MS (27 * 3600 * (int64_t)1000) /* no reply makes us wait longer (backoff.h) */
@@ -524,42 +524,6 @@ static void add_batches(struct schedule *s, struct message *m, const char *const
 	mem_free(indexes);
 }
 
-/* Without what waiting for a held path has added. */
-static int64_t usual_end(const struct schedule *s, const struct message *m)
-{
-	return m->arrived_ms + (m->report ? s->conf.bounce_lifetime : s->conf.lifetime);
-}
-
-/* What waits for a held path does not lose its time. */
-static void prolong(const struct schedule *s, struct message *m, int64_t wait_ms)
-{
-	int64_t last = usual_end(s, m) + s->conf.hold_max;
-	int64_t end = m->expires_ms + (wait_ms > 0 ? wait_ms : 0);
-	if (end > last)
-		end = last;
-	if (end > m->expires_ms)
-		m->expires_ms = end;
-}
-
-int64_t schedule_extra(const struct schedule *s, const struct message *m)
-{
-	int64_t extra = m->expires_ms - usual_end(s, m);
-	return extra > 0 ? extra : 0;
-}
-
-static void set_times(const struct schedule *s, struct message *m, int64_t arrived_ms,
-    const struct spool_state *state)
-{
-	int64_t now = clock_steady_ms();
-	m->arrived_ms = arrived_ms < now ? arrived_ms : now; /* the clock may have been wrong */
-	m->expires_ms = usual_end(s, m);
-	if (state)
-		prolong(s, m, state->extra_ms);
-	/* our own absence bounces nothing: an attempt first */
-	if (state && m->expires_ms < now + LAST_CHANCE_MS)
-		m->expires_ms = now + LAST_CHANCE_MS;
-}
-
 struct message *schedule_add(struct schedule *s, const struct schedule_entry *entry,
     const char *const *destinations, size_t count, const struct spool_state *state)
 {
@@ -570,7 +534,7 @@ struct message *schedule_add(struct schedule *s, const struct schedule_entry *en
 	m->report = entry->report;
 	m->priority = (uint8_t)(entry->priority & 3u);
 	m->recipient_count = (uint32_t)count;
-	set_times(s, m, entry->arrived_ms, state);
+	life_begin(s, m, entry->arrived_ms, state);
 	if (state) {
 		m->held = state->held;
 		m->notified = state->notified;
@@ -641,10 +605,13 @@ void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feed
 		if (batch->attempts < UINT16_MAX)
 			batch->attempts += !partly;
 		batch->by_path = held || feedback == SCHEDULE_PARTLY_BUSY;
-		batch->blocked = held && m->incident;
+		batch->blocked = held && batch->incident;
 		batch->try_ms = partly ? due_ms : next_try(s, batch, due_ms);
+		batch->added_ms = 0;
 		if (batch->again)
 			batch->try_ms = clock_steady_ms();
+		else if (feedback == SCHEDULE_PARTLY_HELD)
+			life_add_wait(s, batch, due_ms);
 		if (batch->again && batch->destination->paused)
 			schedule_wake(s, batch->destination);
 		batch->again = false;
@@ -662,8 +629,9 @@ void schedule_put_off(struct schedule *s, struct batch *batch, int64_t due_ms, b
 	}
 	if (batch->state != BATCH_RUNNING || batch->expired)
 		bug("a batch is put off that was not to be tried");
+	batch->added_ms = 0;
 	if (held)
-		prolong(s, m, due_ms - clock_steady_ms());
+		life_add_wait(s, batch, due_ms);
 	batch->try_ms = due_ms;
 	batch->by_path = true;
 	batch->blocked = held;

@@ -84,7 +84,7 @@ enum schedule_feedback {
 	/* it worked, and what is left is to go on, which counts as no attempt: */
 	SCHEDULE_PARTLY,
 	SCHEDULE_PARTLY_BUSY, /* when there is a way out, since all have to wait */
-	SCHEDULE_PARTLY_HELD, /* or are held: message->incident */
+	SCHEDULE_PARTLY_HELD, /* or are held: batch->incident */
 };
 
 /* The attempt is over. Recipients that are left wait until DUE_MS (steady clock;
@@ -96,8 +96,8 @@ void schedule_finish(struct schedule *schedule, struct batch *batch,
 /* Nothing was tried after all, since no way out was free: the batch waits until
  * DUE_MS (steady clock). That is no attempt and says nothing about the destination.
  * HELD: the way is blocked and not merely busy; the message's end moves by the time
- * that it waits, for each batch that does, to at most hold_max beyond its
- * lifetime. */
+ * that it waits, for each batch that does, to at most hold_max beyond its lifetime. What
+ * brings it back sooner (retry, resume, opened, try_one) takes the rest away again. */
 void schedule_put_off(struct schedule *schedule, struct batch *batch, int64_t due_ms, bool held);
 
 /* How much later than usual MESSAGE ends by that: for the spool's state, since a

@@ -6,12 +6,21 @@
 
 #include "queue/path.h"
 #include "queue/schedule_internal.h"
+#include "queue/schedule_life.h"
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 
 #define RESUMED_AT_ONCE 100 /* of those that waited for a way out, each second */
 #define RESUME_STEP_MS 1000
 #define RELEASED_MS (4 * 3600 * 1000) /* what was released lives so long at least */
+
+/* A WAITING batch is tried at AT_MS, which is sooner than so far. */
+static void try_sooner(struct schedule *s, struct batch *b, int64_t at_ms)
+{
+	life_cut_wait(b, at_ms);
+	b->try_ms = at_ms;
+	schedule_move(s, b, BATCH_WAITING);
+}
 
 /* ---- the administrator ---- */
 
@@ -50,10 +59,8 @@ bool schedule_retry(struct schedule *s, struct message *m)
 		any = any || b->state != BATCH_RUNNING || b->settling;
 		if (b->state != BATCH_WAITING && b->state != BATCH_READY)
 			continue;
-		if (b->state == BATCH_WAITING) {
-			b->try_ms = clock_steady_ms();
-			schedule_move(s, b, BATCH_WAITING);
-		}
+		if (b->state == BATCH_WAITING)
+			try_sooner(s, b, clock_steady_ms());
 		/* asked for by a person: the pause ends too */
 		if (b->destination->paused)
 			schedule_wake(s, b->destination);
@@ -71,8 +78,7 @@ void schedule_resume(struct schedule *s)
 			int64_t at = now + woken / RESUMED_AT_ONCE * RESUME_STEP_MS;
 			if (!b->by_path || b->state != BATCH_WAITING || b->try_ms <= at)
 				continue;
-			b->try_ms = at;
-			schedule_move(s, b, BATCH_WAITING);
+			try_sooner(s, b, at);
 			woken++;
 		}
 	schedule_arm(s);
@@ -80,10 +86,9 @@ void schedule_resume(struct schedule *s)
 
 static bool waits_for(const struct batch *b, unsigned incident)
 {
-	const struct message *m = b->message;
 	if (b->state != BATCH_WAITING)
 		return false;
-	return m->incident == incident ? b->blocked || b->by_path : b->by_path && !m->incident;
+	return b->incident == incident ? b->blocked || b->by_path : b->by_path && !b->incident;
 }
 
 void schedule_opened(struct schedule *s, unsigned incident)
@@ -98,16 +103,15 @@ void schedule_opened(struct schedule *s, unsigned incident)
 			int64_t at = path_turn(&turns[turn_rank(m->priority)], now, spread);
 			if (b->try_ms <= at)
 				continue;
-			b->try_ms = at;
-			schedule_move(s, b, BATCH_WAITING);
+			try_sooner(s, b, at);
 		}
 	schedule_arm(s);
 }
 
-static struct batch *blocked_batch(const struct message *m)
+static struct batch *blocked_batch(const struct message *m, unsigned incident)
 {
 	for (struct batch *b = m->batches; b; b = b->next_of_message)
-		if (b->blocked)
+		if (b->blocked && b->incident == incident)
 			return b;
 	return NULL;
 }
@@ -118,12 +122,11 @@ struct message *schedule_try_one(struct schedule *s, unsigned incident, int64_t 
 	struct message *m = s->messages;
 	struct batch *b = NULL;
 	for (; m && looks && !b; m = b ? m : m->hh.next, looks--)
-		b = m->incident == incident ? blocked_batch(m) : NULL;
+		b = blocked_batch(m, incident);
 	if (!b)
 		return NULL;
 	if (b->state == BATCH_WAITING && b->try_ms > at_ms) {
-		b->try_ms = at_ms;
-		schedule_move(s, b, BATCH_WAITING);
+		try_sooner(s, b, at_ms);
 		schedule_arm(s);
 	}
 	return m;
@@ -133,7 +136,7 @@ size_t schedule_waiting_for(const struct schedule *s, unsigned incident, size_t 
 {
 	size_t n = 0;
 	for (const struct message *m = s->messages; m && looks; m = m->hh.next, looks--)
-		n += m->incident == incident && blocked_batch(m);
+		n += blocked_batch(m, incident) != NULL;
 	return n;
 }
 

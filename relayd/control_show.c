@@ -219,15 +219,24 @@ static void fill_meaning(const struct request *r, const struct history_entry *la
 	buf_free(&answer);
 }
 
+/* That of the first batch which has met one that is open; NULL: none. */
+static const struct incident *open_incident_of(const struct request *r, const struct message *m)
+{
+	for (const struct batch *b = m->batches; b; b = b->next_of_message) {
+		const struct incident *i =
+		    incident_find(paths_reputation(r->daemon->paths), b->incident);
+		if (i && i->open)
+			return i;
+	}
+	return NULL;
+}
+
 /* It was not tried, or met a block: the incident says more than a reply does. */
 static void fill_incident(const struct request *r, const struct message *m, json_t *row)
 {
 	const char *stage = json_string_value(json_object_get(row, "stage"));
-	const struct incident *i =
-	    incident_find(paths_reputation(r->daemon->paths), m->incident);
+	const struct incident *i = open_incident_of(r, m);
 	bool untried = stage && strcmp(stage, "path") == 0;
-	if (i && !i->open)
-		i = NULL;
 	if (untried) {
 		json_object_set_new(row, "means",
 		    json_string("This server keeps its mail for that provider back at present. "

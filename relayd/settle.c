@@ -397,7 +397,7 @@ static void finish(void *arg)
 	if (how != SCHEDULE_BLOCKED && a->has_results && !a->expired && is_partly_done(a))
 		how = go_on_later(a, &due);
 	if (how == SCHEDULE_BLOCKED || how == SCHEDULE_PARTLY_HELD)
-		batch->message->incident = a->way.incident;
+		batch->incident = a->way.incident;
 	attempt_free(a);
 	schedule_finish(deliver->schedule, batch, how, due);
 	struct message *message = schedule_find(deliver->schedule, id);
@@ -458,9 +458,8 @@ static void give_up(struct attempt *a)
 /* The block that it waited for until the end; NULL: none. */
 static const struct incident *waited_for(const struct attempt *a)
 {
-	const struct message *m = a->batch->message;
 	struct reputation *reputation = paths_reputation(a->deliver->options.paths);
-	return a->batch->blocked ? incident_find(reputation, m->incident) : NULL;
+	return a->batch->blocked ? incident_find(reputation, a->batch->incident) : NULL;
 }
 
 /* The words for people name the block and not the recipient. */

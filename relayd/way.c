@@ -362,7 +362,7 @@ static void put_off(struct attempt *a)
 	if (!pacing)
 		note_why(a);
 	if (held)
-		batch->message->incident = a->way.incident;
+		batch->incident = a->way.incident;
 	attempt_free(a);
 	if (pacing)
 		schedule_pace(schedule, batch->destination, until);

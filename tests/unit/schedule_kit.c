@@ -257,6 +257,11 @@ static struct batch *take_flight(struct kit *kit, uint64_t id)
 	return NULL;
 }
 
+void kit_land_as(struct kit *kit, uint64_t id, enum schedule_feedback feedback, int64_t due_ms)
+{
+	schedule_finish(kit->schedule, take_flight(kit, id), feedback, due_ms);
+}
+
 void kit_put_off(struct kit *kit, uint64_t id, int64_t due_ms, bool held)
 {
 	schedule_put_off(kit->schedule, take_flight(kit, id), due_ms, held);

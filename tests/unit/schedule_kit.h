@@ -69,6 +69,8 @@ struct message *kit_add_state(struct kit *kit, uint64_t id, const char *name, in
 /* End the flight of message ID by hand. */
 void kit_land(struct kit *kit, uint64_t id, enum kit_answer answer, int64_t due_ms);
 
+/* The same, with that for feedback; its recipients stay. */
+void kit_land_as(struct kit *kit, uint64_t id, enum schedule_feedback feedback, int64_t due_ms);
 /* The same, but it was not tried at all. */
 void kit_put_off(struct kit *kit, uint64_t id, int64_t due_ms, bool held);
 /* Nor will it be there: NAMES[i] is where recipient i belongs. */

@@ -413,6 +413,72 @@ static void test_put_off_by_a_held_path(void **state)
 	assert_int_equal(m->expires_ms, end + 3 * KIT_DAY);
 }
 
+/* Whoever brings it back sooner does not so lengthen its life. */
+static void test_a_wait_that_is_cut_short(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	kit_add_one(kit, 1, "a.test");
+	kit_run(kit, 0);
+	struct message *m = schedule_find(kit->schedule, 1);
+	int64_t end = m->expires_ms;
+	m->batches->incident = 7;
+	for (int n = 0; n < 8; n++) {
+		kit_put_off(kit, 1, clock_steady_ms() + KIT_HOUR, true);
+		assert_int_equal(m->expires_ms, end + KIT_HOUR);
+		if (n % 4 == 0)
+			schedule_retry(kit->schedule, m);
+		else if (n % 4 == 1)
+			schedule_resume(kit->schedule);
+		else if (n % 4 == 2)
+			schedule_opened(kit->schedule, 7);
+		else
+			schedule_try_one(kit->schedule, 7, clock_steady_ms(), 1);
+		kit_run(kit, 0);
+		assert_int_equal(m->batches->state, BATCH_RUNNING);
+		assert_int_equal(m->expires_ms, end);
+	}
+	kit_put_off(kit, 1, clock_steady_ms() + KIT_HOUR, true);
+	schedule_try_one(kit->schedule, 7, clock_steady_ms() + 20 * KIT_MINUTE, 1);
+	assert_int_equal(m->expires_ms, end + 20 * KIT_MINUTE);
+	kit_run(kit, 20 * KIT_MINUTE + KIT_SECOND);
+	assert_int_equal(m->batches->state, BATCH_RUNNING);
+	assert_int_equal(m->expires_ms, end + 20 * KIT_MINUTE);
+}
+
+/* The rest of a list that a block has stopped waits for it from then on. */
+static void test_a_list_that_a_block_has_stopped(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	struct message *m = kit_add(kit, 1, (const char *const[]){"a.test", "a.test", NULL});
+	kit_run(kit, 0);
+	int64_t end = m->expires_ms;
+	schedule_recipient_done(kit->schedule, m->batches, 0);
+	kit_land_as(kit, 1, SCHEDULE_PARTLY_HELD, clock_steady_ms() + KIT_DAY);
+	assert_int_equal(m->expires_ms, end + KIT_DAY);
+	assert_int_equal(m->batches->attempts, 0);
+}
+
+/* One message may wait for two providers. */
+static void test_each_destination_has_its_block(void **state)
+{
+	struct kit *kit = *state;
+	kit->took_ms = -1;
+	struct message *m = kit_add(kit, 1, (const char *const[]){"a.test", "b.test", NULL});
+	kit_run(kit, 0);
+	m->batches->incident = 7;
+	m->batches->next_of_message->incident = 8;
+	for (int n = 0; n < 2; n++)
+		kit_put_off(kit, 1, clock_steady_ms() + KIT_HOUR, true);
+	assert_int_equal(schedule_waiting_for(kit->schedule, 7, 10), 1);
+	assert_int_equal(schedule_waiting_for(kit->schedule, 8, 10), 1);
+	assert_ptr_equal(schedule_try_one(kit->schedule, 7, clock_steady_ms(), 10), m);
+	kit_run(kit, 0);
+	for (const struct batch *b = m->batches; b; b = b->next_of_message)
+		assert_int_equal(b->state, b->incident == 7 ? BATCH_RUNNING : BATCH_WAITING);
+}
+
 /* What a hold has added is in the spool's state, and a restart takes none of it away;
  * nor does it add more than the configuration allows now. */
 static void test_put_off_and_restarted(void **state)
@@ -445,7 +511,7 @@ static void test_try_one(void **state)
 	for (uint64_t id = 1; id <= 3; id++) {
 		kit_add_one(kit, id, "a.test");
 		kit_run(kit, 0);
-		schedule_find(kit->schedule, id)->incident = id == 1 ? 7 : 8;
+		schedule_find(kit->schedule, id)->batches->incident = id == 1 ? 7 : 8;
 		kit_put_off(kit, id, clock_steady_ms() + KIT_DAY, true);
 	}
 	assert_int_equal(schedule_waiting_for(kit->schedule, 8, 100), 2);
@@ -493,10 +559,10 @@ static void test_opened_by_a_probe(void **state)
 	for (uint64_t id = 1; id <= 9; id++) {
 		kit_add_one(kit, id, "a.test");
 		kit_run(kit, 0);
-		schedule_find(kit->schedule, id)->incident = id == 9 ? 8 : 7;
+		schedule_find(kit->schedule, id)->batches->incident = id == 9 ? 8 : 7;
 		kit_put_off(kit, id, now + (id == 8 ? 1 : 24) * KIT_HOUR, true);
 	}
-	schedule_find(kit->schedule, 7)->incident = 0; /* as after a restart */
+	schedule_find(kit->schedule, 7)->batches->incident = 0; /* as after a restart */
 	schedule_find(kit->schedule, 8)->batches->try_ms = now + KIT_MINUTE;
 	schedule_opened(kit->schedule, 7);
 	for (uint64_t id = 1; id <= 7; id++) {
@@ -612,6 +678,9 @@ int main(void)
 	    T(test_walk_in_order),
 	    T(test_put_off_is_no_attempt),
 	    T(test_put_off_by_a_held_path),
+	    T(test_a_wait_that_is_cut_short),
+	    T(test_a_list_that_a_block_has_stopped),
+	    T(test_each_destination_has_its_block),
 	    T(test_put_off_and_restarted),
 	    T(test_put_off_and_resumed),
 	    T(test_opened_by_a_probe),
