@@ -29,6 +29,7 @@ enum batch_state {
 struct batch {
 	struct heap_node due; /* steady ms: when to look at it, WAITING or READY */
 	int64_t try_ms;       /* of the attempt */
+	int64_t turn_ms;      /* the turn that its way out has given it, steady ms; 0 none */
 	struct message *message;
 	struct destination *destination;
 	struct batch *prev; /* in its state's list (utlist) */

@@ -393,6 +393,16 @@ struct permit reputation_ask(struct reputation *r, const struct reputation_way *
 	return permit;
 }
 
+void reputation_forget_turns(struct reputation *r, const struct reputation_way *way)
+{
+	struct path *p = reputation_find_path(r, way->source, way->provider);
+	struct sender_hold *h = reputation_find_hold(r, way->sender_domain, way->provider);
+	if (p)
+		memset(p->turns, 0, sizeof(p->turns));
+	if (h)
+		memset(h->turns, 0, sizeof(h->turns));
+}
+
 int64_t reputation_turn(struct reputation *r, const struct reputation_way *way,
     const struct permit *permit)
 {

@@ -117,6 +117,9 @@ struct permit reputation_ask(struct reputation *reputation, const struct reputat
 int64_t reputation_turn(struct reputation *reputation, const struct reputation_way *way,
     const struct permit *permit);
 
+/* Nobody waits for a turn any more: the next one is the first again. */
+void reputation_forget_turns(struct reputation *reputation, const struct reputation_way *way);
+
 /* ---- reporting ---- */
 
 struct reputation_report {

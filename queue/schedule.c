@@ -163,6 +163,13 @@ void schedule_arm(struct schedule *s)
 
 /* ---- moves ---- */
 
+static void set_by_path(struct schedule *s, struct batch *batch, bool by_path)
+{
+	s->by_path -= batch->by_path;
+	batch->by_path = by_path;
+	s->by_path += by_path;
+}
+
 /* Where it belongs now; NULL: it may start nothing. */
 static struct destination **ring_of(struct schedule *s, const struct destination *d)
 {
@@ -436,7 +443,7 @@ static void start_one(struct schedule *s)
 	DL_DELETE(*ring, d);
 	DL_APPEND(*ring, d);
 	schedule_move(s, batch, BATCH_RUNNING);
-	batch->by_path = false;
+	set_by_path(s, batch, false);
 	batch->bulk_try = batch->message->priority == CONF_PRIORITY_BULK;
 	s->bulk_running += batch->bulk_try;
 	batch->asking = true;
@@ -486,7 +493,7 @@ static void add_batch(struct schedule *s, struct message *m, const char *destina
 	DL_APPEND2(m->batches, batch, prev_of_message, next_of_message);
 	m->pending += count;
 	batch->try_ms = first_try(s, state);
-	batch->by_path = state && state->by_path;
+	set_by_path(s, batch, state && state->by_path);
 	if (state)
 		batch->attempts = (uint16_t)(state->attempts < UINT16_MAX ? state->attempts : UINT16_MAX);
 	enum batch_state first = m->held ? BATCH_HELD : BATCH_WAITING;
@@ -553,6 +560,7 @@ struct message *schedule_add(struct schedule *s, const struct schedule_entry *en
 void schedule_unlink(struct schedule *s, struct batch *batch)
 {
 	struct destination *d = batch->destination;
+	set_by_path(s, batch, false);
 	leave_state(s, batch);
 	schedule_update_turn(s, d);
 	struct message *m = batch->message;
@@ -604,7 +612,7 @@ void schedule_finish(struct schedule *s, struct batch *batch, enum schedule_feed
 		bool held = feedback == SCHEDULE_BLOCKED || feedback == SCHEDULE_PARTLY_HELD;
 		if (batch->attempts < UINT16_MAX)
 			batch->attempts += !partly;
-		batch->by_path = held || feedback == SCHEDULE_PARTLY_BUSY;
+		set_by_path(s, batch, held || feedback == SCHEDULE_PARTLY_BUSY);
 		batch->blocked = held && batch->incident;
 		batch->try_ms = partly ? due_ms : next_try(s, batch, due_ms);
 		batch->added_ms = 0;
@@ -633,7 +641,7 @@ void schedule_put_off(struct schedule *s, struct batch *batch, int64_t due_ms, b
 	if (held)
 		life_add_wait(s, batch, due_ms);
 	batch->try_ms = due_ms;
-	batch->by_path = true;
+	set_by_path(s, batch, true);
 	batch->blocked = held;
 	schedule_move(s, batch, m->held ? BATCH_HELD : BATCH_WAITING);
 	schedule_arm(s);

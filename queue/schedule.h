@@ -109,6 +109,9 @@ int64_t schedule_extra(const struct schedule *schedule, const struct message *me
  * that are not in it; as many as the message has). That is no attempt. */
 void schedule_reroute(struct schedule *schedule, struct batch *batch, const char *const *names);
 
+/* Does any batch wait for a way out? */
+bool schedule_waits_by_path(const struct schedule *schedule);
+
 /* A way out may be free again: what was put off or blocked is due now, the first
  * ones at once and the others little by little. */
 void schedule_resume(struct schedule *schedule);

@@ -183,6 +183,11 @@ void schedule_stop(struct schedule *s)
 
 /* ---- questions ---- */
 
+bool schedule_waits_by_path(const struct schedule *s)
+{
+	return s->by_path > 0;
+}
+
 struct message *schedule_find(struct schedule *s, uint64_t id)
 {
 	struct message *m;

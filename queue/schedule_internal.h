@@ -23,6 +23,7 @@ struct schedule {
 	struct turn look_up_turn;
 	size_t looking;                   /* look-ups under way, */
 	size_t looking_again;             /* and those of them that were in vain */
+	size_t by_path;                   /* batches that wait for a way out */
 	size_t bulk_running;              /* attempts at bulk mail */
 	size_t doubtful_running;          /* attempts at such */
 	bool doubtful_turn;

@@ -256,6 +256,8 @@ void deliver_set_settings(struct deliver *deliver, struct settings *settings)
 	deliver->settings = settings_ref(settings);
 	reputation_each(
 	    paths_reputation(deliver->options.paths), clock_steady_ms(), try_smarthost, deliver);
+	/* there may be a way out, or more room on it */
+	schedule_resume(deliver->schedule);
 }
 
 /* ---- the end ---- */

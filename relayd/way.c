@@ -337,15 +337,21 @@ static void note_why(const struct attempt *a)
 	buf_free(&text);
 }
 
-/* When this one shall ask again: not with all the others. */
+/* When this one shall ask again: not with all the others. One that was brought here before
+ * its turn has that still. */
 static int64_t turn_of(const struct attempt *a)
 {
 	const struct way *w = &a->way;
+	struct batch *batch = a->batch;
 	struct buf name = {0};
+	if (batch->turn_ms > clock_steady_ms() && batch->turn_ms >= w->permit.at_ms)
+		return batch->turn_ms;
 	struct reputation_way path = path_of(a, &w->list[w->waits_for], &name);
-	int64_t at_ms = reputation_turn(reputation_of(a), &path, &w->permit);
+	if (!schedule_waits_by_path(a->deliver->schedule))
+		reputation_forget_turns(reputation_of(a), &path);
+	batch->turn_ms = reputation_turn(reputation_of(a), &path, &w->permit);
 	buf_free(&name);
-	return at_ms;
+	return batch->turn_ms;
 }
 
 /* What has to wait for a moment only stays ready, and its destination pauses: the
@@ -406,6 +412,7 @@ static void go(struct attempt *a)
 	w->switching = false;
 	w->stopped = false;
 	w->blocked = false;
+	a->batch->turn_ms = 0;
 	schedule_goes(a->deliver->schedule, a->batch);
 	a->first_open = 0;
 	a->host = 0;

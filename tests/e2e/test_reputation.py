@@ -149,6 +149,37 @@ class Blocks(Case):
         self.assertGreater(row["next"], 60)
         self.assertEqual(relay.ctl("why", row["id"])[0]["attempts"], 0)
 
+    def test_a_turn_is_kept(self):
+        """Whoever asks before it has it still; and where nobody waits any more the next one is
+        the first."""
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        relay = self.relay(sources=({**ONE, "since": today},), delivery={"recipients": 1},
+                           routes=({"match": "*", "via": ["one"]},),
+                           reputation={"warmup_start": 1}).start()
+
+        def waiting():
+            return [row["next"] for row in relay.ctl("queue", "list") if row["state"] == "waiting"]
+        for i in range(5):
+            relay.send("a@example.jp", f"user{i}@dest.test", TEXT)
+        wait_until(lambda: len(waiting()) == 4, what="four that wait")
+        turns = waiting()
+        self.assertGreater(max(turns), 2 * 3600)
+        for _ in range(3):
+            relay.ctl("queue", "retry", "--all")
+            wait_until(lambda: len(waiting()) == 4 and min(waiting()) > 60, what="four that wait again")
+        for before, after in zip(turns, waiting()):
+            self.assertLess(abs(before - after), 120)
+        relay.ctl("queue", "delete", "--all")
+        relay.send("a@example.jp", "last@dest.test", TEXT)
+        wait_until(lambda: len(waiting()) == 1, what="one that waits")
+        self.assertLessEqual(waiting()[0], 3600)
+        # the configuration has the last word
+        relay.change(sources=(ONE,))
+        relay.write_conf()
+        relay.ctl("reload")
+        self.receiver.wait(2)
+        self.gone(relay)
+
     def test_a_list_of_which_nobody_is_taken_has_had_an_attempt(self):
         """Else the same few would be tried at each turn of the path, and the others never."""
         self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")
