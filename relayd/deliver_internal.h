@@ -134,6 +134,7 @@ struct attempt {
 	size_t host_count;
 	size_t host;         /* the one being tried */
 	size_t sessions;     /* hosts that took a transaction */
+	size_t culprits;     /* recipients whose RCPT has ended a connection */
 	size_t room;         /* recipients that a transaction has held; 0: no limit was met */
 
 	/* the host under way */

@@ -20,6 +20,7 @@
 #include "relayd/source_trouble.h"
 
 #define SESSIONS_PER_ATTEMPT 2 /* hosts that may put recipients off before we wait */
+#define CULPRITS_PER_HOST 5    /* connections that end at one recipient before all wait */
 
 /* ---- which host is next ---- */
 
@@ -65,6 +66,7 @@ static void session_over(struct attempt *a)
 		return;
 	}
 	a->host++;
+	a->culprits = 0;
 	a->plain = false;
 	a->reused = false;
 	attempt_next_host(a);
@@ -295,6 +297,18 @@ static bool is_worn_out(const struct attempt *a, const struct client_result *res
 	return between;
 }
 
+/* The connection ended at the RCPT of one recipient, who has that for an answer: the others of
+ * its transaction may go without him. */
+static bool is_about_one(struct attempt *a, const struct client_result *result)
+{
+	bool others = false;
+	if (result->stage != CLIENT_RCPT || !result->reply || settle_blames_us(a, result))
+		return false;
+	for (size_t i = 0; i < a->sent_count; i++)
+		others |= a->tried[a->sent[i]].state == TRIED_SENT;
+	return others && a->culprits++ < CULPRITS_PER_HOST;
+}
+
 /* The content turned out to be wrong while it was sent: the receiver has seen no end of it. */
 static void end_damaged(struct attempt *a)
 {
@@ -305,8 +319,8 @@ static void end_damaged(struct attempt *a)
 	attempt_end_unread(a, &why);
 }
 
-/* The connection is gone and all that it said is noted. FRESH: it told nothing of the
- * recipients, who are as before it. */
+/* The connection is gone and all that it said is noted. FRESH: it told nothing of those
+ * recipients that are left, who are as before it. */
 static void connection_over(struct attempt *a, const struct client_result *result, bool fresh)
 {
 	bool begun = result->stage > CLIENT_AUTH;
@@ -327,7 +341,7 @@ static void on_failed(void *arg, const struct client_result *result, bool idle)
 {
 	struct attempt *a = arg;
 	bool plain = may_go_plain(a, result);
-	bool fresh = plain || is_worn_out(a, result, idle);
+	bool fresh = plain || is_worn_out(a, result, idle) || is_about_one(a, result);
 	bool damaged = a->reader && spool_reader_damaged(a->reader);
 	host_note_tls(a);
 	host_note_failure(a, result);

@@ -417,6 +417,7 @@ static void go(struct attempt *a)
 	a->first_open = 0;
 	a->host = 0;
 	a->sessions = 0;
+	a->culprits = 0;
 	a->room = 0;
 	a->plain = false;
 	a->reused = false;

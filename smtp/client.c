@@ -207,7 +207,7 @@ static void leave(struct client *c, bool quit)
 
 static enum client_state tell_over(struct client *c)
 {
-	bool idle = c->greeted && c->unreported == 0;
+	bool idle = c->greeted && c->unreported == 0 && !c->ended_by_rcpt;
 	leave(c, c->quit);
 	c->handler->failed(c->arg, &c->end, idle);
 	return STATE_WAIT;

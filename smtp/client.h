@@ -73,12 +73,12 @@ struct client_handler {
 	 * transaction (also after client_send; RSET was sent where needed). */
 	void (*done)(void *arg);
 	/* The connection is over: refused, lost, timed out, not SMTP, or closed by
-	 * the receiver (421). Recipients without a result share this one. IDLE says
-	 * that nothing was under way: `ready` had come, and no recipient was left
-	 * without a result. The client is gone after this call. A failure without a
-	 * reply at stage END is of kind TEMP and the receiver may have the message
-	 * (RFC 1047); all else without a reply is TEMP or LOCAL, but for a receiver
-	 * that goes by our own name (PERM). */
+	 * the receiver (421). Recipients without a result share this one; 421 to a RCPT
+	 * has been told of its recipient before. IDLE says that nothing was under way:
+	 * `ready` had come, and no recipient was left without a result. The client is gone after
+	 * this call. A failure without a reply at stage END is of kind TEMP and the receiver may
+	 * have the message (RFC 1047); all else without a reply is TEMP or LOCAL, but for a
+	 * receiver that goes by our own name (PERM). */
 	void (*failed)(void *arg, const struct client_result *result, bool idle);
 };
 

@@ -87,6 +87,7 @@ struct client {
 	struct why why;
 	struct client_result end; /* why it is over */
 	bool quit;                /* a QUIT is in order before closing */
+	bool ended_by_rcpt;       /* the answer to one recipient was the end of all */
 	bool greeted;             /* `ready` was called */
 	bool gone;                /* closed or failed; freed at the end of a turn */
 

@@ -13,6 +13,20 @@
 
 /* The connection is over */
 
+static struct client_result this_reply(const struct client *c)
+{
+	return (struct client_result){client_stage_of(c), &c->reply, NULL};
+}
+
+static void report(struct client *c, size_t i, const struct client_result *result)
+{
+	if (c->gone || c->reported[i])
+		return;
+	c->reported[i] = true;
+	c->unreported--;
+	c->handler->recipient(c->arg, i, result);
+}
+
 static enum client_state over(struct client *c, enum client_stage stage, enum why_kind kind,
     const char *format, va_list args) ATTR_PRINTF(4, 0);
 static enum client_state over(struct client *c, enum client_stage stage, enum why_kind kind,
@@ -47,7 +61,11 @@ enum client_state client_lost(struct client *c, enum why_kind kind, const char *
 
 enum client_state client_refused(struct client *c)
 {
-	c->end = (struct client_result){client_stage_of(c), &c->reply, NULL};
+	c->end = this_reply(c);
+	if (c->state == STATE_RCPT && !c->reported[c->at]) {
+		c->ended_by_rcpt = true; /* the others may have had a good answer */
+		report(c, c->at, &c->end);
+	}
 	/* after 421 the receiver closes; within a text QUIT would be text */
 	c->quit = c->reply.code != 421 && c->state != STATE_TEXT && !conn_unsent(c->conn);
 	return STATE_OVER;
@@ -62,22 +80,6 @@ enum client_state client_out_of_turn(struct client *c)
 	    client_awaits(c));
 	buf_free(&text);
 	return next;
-}
-
-/* Reports */
-
-static struct client_result this_reply(const struct client *c)
-{
-	return (struct client_result){client_stage_of(c), &c->reply, NULL};
-}
-
-static void report(struct client *c, size_t i, const struct client_result *result)
-{
-	if (c->gone || c->reported[i])
-		return;
-	c->reported[i] = true;
-	c->unreported--;
-	c->handler->recipient(c->arg, i, result);
 }
 
 void client_report_rest(struct client *c, const struct client_result *result)

@@ -196,6 +196,29 @@ class Transactions(Case):
         relay.send("a@example.jp", [f"{name}@dest.test" for name in names], TEXT)
         return relay
 
+    def test_421_to_one_recipient(self):
+        """The others go without him, in a transaction of their own, and he waits for himself."""
+        self.receiver.behaviour = Behaviour(
+            rcpt=lambda _, address: "421 4.3.2 going down" if address.startswith("odd") else None)
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        relay.send("a@example.jp", [f"{name}@dest.test" for name in ("one", "odd", "two", "odder", "three")], TEXT)
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.recipients, [f"{name}@dest.test" for name in ("one", "two", "three")])
+        self.assertEqual(self.waiting(relay)["to"], ["odd@dest.test", "odder@dest.test"])
+        self.assertEqual(relay.log("to=(one|two|three)@dest.test .*result=deferred"), [])
+
+    def test_421_to_each_recipient(self):
+        """That is about the host, however many a transaction has."""
+        self.receiver.behaviour = Behaviour(rcpt="421 4.3.2 going down")
+        for count in (20, 1):
+            with self.subTest(count):
+                before = self.receiver.connections
+                relay = self.relay(delivery={"recipients": count}, queue={"backoff": ["1h"]}).start()
+                relay.send("a@example.jp", [f"u{n}@dest.test" for n in range(20)], TEXT)
+                self.assertEqual(len(self.waiting(relay)["to"]), 20)
+                self.assertLess(self.receiver.connections - before, 8)
+                relay.stop()
+
     def no_bad(self, _, address):
         return "550 5.1.1 no such user" if address.startswith("bad") else None
 
