@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * relay-sendmail's pure parts: the command lines of real callers, messages as
- * programs write them, recipients of -t, From, exit statuses, sendmail.conf.
+ * programs write them, recipients of -t, From, exit statuses.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,11 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "relayd/base/mem.h"
-#include "relayd/sendmail_config.h"
 #include "relayd/sendmail_message.h"
 #include "relayd/sendmail_options.h"
 #include "relayd/sendmail_submit.h"
@@ -565,97 +563,6 @@ static void test_permanent_goes_before_temporary(void **state)
 	sendmail_report_free(&report);
 }
 
-/* ---- sendmail.conf ---- */
-
-static char folder[] = "/tmp/test-sendmail-XXXXXX";
-
-static int make_folder(void **state)
-{
-	(void)state;
-	return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-	(void)state;
-	return rmdir(folder);
-}
-
-/* Read TEXT as a file of MODE. Result: what was wrong, NULL: nothing. */
-static char *read_conf(const char *text, mode_t mode, struct sendmail_config *config)
-{
-	struct buf path = {0};
-	struct why why = {0};
-	buf_addf(&path, "%s/conf", folder);
-	FILE *file = fopen(buf_text(&path), "w");
-	assert_non_null(file);
-	fputs(text, file);
-	assert_int_equal(fchmod(fileno(file), mode), 0);
-	fclose(file);
-	int result = sendmail_config_read(config, buf_text(&path), &why);
-	unlink(buf_text(&path));
-	buf_free(&path);
-	return result < 0 ? mem_text(why.text) : NULL;
-}
-
-static void test_config(void **state)
-{
-	struct sendmail_config c;
-	(void)state;
-	assert_null(read_conf("host = \"relay.example.jp\"; user = \"u\"; password = \"p\";\n"
-			      "from_domain = \"example.jp\"; timeout = 5;", 0600, &c));
-	assert_string_equal(c.host, "relay.example.jp");
-	assert_string_equal(c.port, "587");
-	assert_int_equal(c.tls, SENDMAIL_TLS_STARTTLS);
-	assert_string_equal(c.user, "u");
-	assert_string_equal(c.password, "p");
-	assert_int_equal(c.timeout_ms, 5000);
-	assert_null(c.drop);
-	sendmail_config_free(&c);
-	assert_null(read_conf("host = \"h\"; tls = \"implicit\";", 0644, &c));
-	assert_string_equal(c.port, "465");
-	sendmail_config_free(&c);
-	assert_null(read_conf("", 0644, &c));
-	assert_null(c.host);
-	assert_non_null(c.socket);
-	assert_non_null(c.drop);
-	sendmail_config_free(&c);
-}
-
-static void test_config_mistakes(void **state)
-{
-	static const struct {
-		const char *text;
-		mode_t mode;
-		const char *said;
-	} cases[] = {
-	    {"host = \"h\"; user = \"u\";\npassword = \"p\";", 0644, ":2: password: others may read"},
-	    {"host = \"h\"; user = \"u\"; password = \"p\";", 0640, "chmod 600"},
-	    {"host = \"h\"; user = \"u\";", 0600, "belong together"},
-	    {"host = \"h\"; user = \"u\"; password_file = \"/nonexistent\";", 0600, "does not exist"},
-	    {"\nhosts = \"h\";", 0600, ":2: hosts: there is no such key"},
-	    {"host = 5;", 0600, ":1: host: a text in quotes"},
-	    {"host = \"\";", 0600, "a text in quotes"},
-	    {"host = \"h\"; port = 65536;", 0600, "from 1 to 65535"},
-	    {"host = \"h\"; port = \"587\";", 0600, "a number"},
-	    {"host = \"h\"; tls = \"off\";", 0600, "\"starttls\""},
-	    {"timeout = 0;", 0600, "a number"},
-	    {"tls = \"none\";", 0600, "without a host"},
-	    {"host = \"h\"; socket = \"/s\";", 0600, "exclude each other"},
-	    {"from_domain = \"a b\";", 0600, "not a domain"},
-	    {"host = h", 0600, ":1: syntax error"},
-	};
-	struct sendmail_config c;
-	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		char *said = read_conf(cases[i].text, cases[i].mode, &c);
-		if (!said || !strstr(said, cases[i].said))
-			fail_msg("%s\nsaid '%s', expected '%s'", cases[i].text, said ? said : "nothing",
-			    cases[i].said);
-		mem_free(said);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -680,8 +587,6 @@ int main(void)
 	    cmocka_unit_test(test_many_recipients),
 	    cmocka_unit_test(test_reply_status),
 	    cmocka_unit_test(test_permanent_goes_before_temporary),
-	    cmocka_unit_test(test_config),
-	    cmocka_unit_test(test_config_mistakes),
 	};
-	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
