@@ -70,6 +70,10 @@ static int read_file(const char *file, struct buf *out, mode_t *mode, struct why
 	if (n > 0) {
 		out->len = (size_t)n;
 		out->data[n] = '\0';
+		/* it would hide the rest of the file */
+		if (memchr(out->data, '\0', out->len))
+			result = why_set(why, WHY_LOCAL, "%.150s: holds a NUL byte, expected a text file",
+			    file);
 	}
 	close(fd);
 	return result;

@@ -232,6 +232,22 @@ static void test_files_that_are_none(void **state)
 	unlink(path);
 }
 
+/* What stands behind a NUL would be nobody's setting, and nobody would be told. */
+static void test_nul(void **state)
+{
+	static const char text[] = "timeout = 5;\n\0host = \"h\";\n";
+	struct buf conf = {0};
+	(void)state;
+	write_bytes(path, text, sizeof(text) - 1, 0600);
+	expect_refused(path, ": holds a NUL byte");
+	write_bytes(secret, "a\0b\n", 4, 0600);
+	buf_addf(&conf, "host = \"h\"; user = \"u\"; password_file = \"%s\";", secret);
+	bad(buf_text(&conf), 0644, "/secret: holds a NUL byte");
+	unlink(secret);
+	unlink(path);
+	buf_free(&conf);
+}
+
 /* ---- which of them ---- */
 
 static void load(struct sendmail_config *c, const char *home)
@@ -320,6 +336,7 @@ int main(void)
 	    cmocka_unit_test(test_mistakes),
 	    cmocka_unit_test(test_password_file),
 	    cmocka_unit_test(test_files_that_are_none),
+	    cmocka_unit_test(test_nul),
 	    cmocka_unit_test(test_whose_file),
 	    cmocka_unit_test(test_somebody_elses_file),
 	    cmocka_unit_test(test_environment),
