@@ -284,10 +284,17 @@ int sendmail_config_read(struct sendmail_config *config, const char *file, struc
 	return why_set(why, WHY_LOCAL, "%.150s does not exist", file);
 }
 
-static void replace(char **text, const char *name)
+/* An empty one is none. */
+static const char *environment(const char *name)
 {
 	const char *value = secure_getenv(name);
-	if (!value || !value[0])
+	return value && value[0] ? value : NULL;
+}
+
+static void replace(char **text, const char *name)
+{
+	const char *value = environment(name);
+	if (!value)
 		return;
 	mem_free(*text);
 	*text = mem_text(value);
@@ -318,7 +325,7 @@ int sendmail_config_load(struct sendmail_config *config, const char *home, struc
 	}
 	if (result < 0)
 		return -1;
-	if (secure_getenv("RELAY_SENDMAIL_SOCKET")) {
+	if (environment("RELAY_SENDMAIL_SOCKET")) {
 		/* this one message goes to that socket, whatever the file says */
 		mem_free(config->host);
 		config->host = NULL;

@@ -325,6 +325,11 @@ static void test_environment(void **state)
 	load_with(&c, "/s", "/d");
 	assert_string_equal(c.drop, "/d");
 	sendmail_config_free(&c);
+	/* an empty one is none */
+	load_with(&c, "", "");
+	assert_non_null(c.host);
+	assert_null(c.drop);
+	sendmail_config_free(&c);
 	unlink(path);
 }
 
