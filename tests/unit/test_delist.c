@@ -124,6 +124,54 @@ static void load_bad(const char *text, const char *wanted)
 
 #define STEPS "steps_en = [ \"a\" ]; steps_ja = [ \"b\" ]; "
 
+#define LAST "subject = \"s\"; text_en = \"e\"; text_ja = \"j\"; "
+#define X100                                                                                       \
+	"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"                                       \
+	"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define X1000 X100 X100 X100 X100 X100 X100 X100 X100 X100 X100
+
+/* Values that an entry can not have, and what is said. */
+static const char *const wrong[][2] = {
+    {"text_en = \"\";", ":2: rule x: expected a text of UTF-8, 1 to 6000 bytes"},
+    {"text_en = \"" X1000 X1000 X1000 X1000 X1000 X1000 "x\";", "expected a text of UTF-8"},
+    {"text_en = \"\xff\";", ":2: rule x: expected a text of UTF-8"},
+    {"text_en = \"a\x7f\";", ":2: rule x: expected a text of UTF-8"},
+    {"text_en = \"a\\n\xc3\xbc\\t\";", ":2: rule x: expected a text of UTF-8"},
+    {"subject = \"a\\nb\";", ":2: rule x: expected a text of UTF-8, 1 to 6000 bytes, on one line"},
+    {"subject = \"\xc3\xbc\";", ":2: rule x: subject: expected plain ASCII"},
+    {"portal = \"\";", ":2: rule x: portal: expected \"https://...\""},
+    {"portal = \"www.example.org\";", ":2: rule x: portal: expected \"https://...\""},
+    {"mail = \"@example.org\";", ":2: rule x: mail: expected an address"},
+    {"mail = \"a@\";", ":2: rule x: mail: expected an address"},
+    {"mail = \"<a@b>\";", ":2: rule x: mail: expected an address"},
+    {"mail = \"\xc3\xbc@b\";", ":2: rule x: mail: expected an address"},
+    {"reply = [ \"a\", \"\" ];", ":2: rule x: reply: an empty text"},
+    {"provider = [ \"A\" ];", ":2: rule x: provider: \"A\": expected small letters"},
+    {"category = [ \"bad\" ];", ":2: rule x: category: expected ip-blocked"},
+    {"steps_en = [ \"a\" ];", ":2: duplicate setting name"},
+    /* the last one has to fit whatever comes */
+    {"provider = [ \"google\" ]; " LAST,
+	": rule x: the last delist entry has to fit all incidents"},
+    {"rule = [ \"r\" ]; " LAST, ": rule x: the last delist entry has to fit all incidents"},
+    {"category = [ \"policy\" ]; " LAST, ": rule x: the last delist entry has to fit all"},
+    {"text_en = \"e\"; text_ja = \"j\";", ": rule x: the last delist entry has to fit all"},
+    {"subject = \"s\"; text_ja = \"j\";", ": rule x: the last delist entry has to fit all"},
+    {"subject = \"s\"; text_en = \"e\";", ": rule x: the last delist entry has to fit all"},
+};
+
+static void test_many_entries(void **state)
+{
+	(void)state;
+	struct buf text = {0};
+	buf_add_text(&text, "delist = (");
+	for (unsigned i = 0; i < 501; i++)
+		buf_addf(
+		    &text, "%s\n{ id = \"x%u\"; name = \"x\"; " STEPS LAST "}", i ? "," : "", i);
+	buf_add_text(&text, ");");
+	load_bad(buf_text(&text), ":502: rule x500: more than 500 delist entries");
+	buf_free(&text);
+}
+
 static void test_faults(void **state)
 {
 	(void)state;
@@ -146,6 +194,13 @@ static void test_faults(void **state)
 	    "a time of 1s to 7d");
 	load_bad("delist = ( { id = \"x\"; name = \"x\"; " STEPS "reply = [ \"y\" ]; } );",
 	    "the last delist entry has to fit all incidents");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		struct buf text = {0};
+		buf_addf(&text, "delist = ( { id = \"x\"; name = \"x\"; " STEPS "\n%s } );",
+		    wrong[i][0]);
+		load_bad(buf_text(&text), wrong[i][1]);
+		buf_free(&text);
+	}
 	load_bad("delist = { };", "delist: expected a list");
 	load_bad("delist = ( 1 );", "delist: expected groups");
 }
@@ -241,6 +296,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_which_one),
 	    cmocka_unit_test(test_shipped_texts),
+	    cmocka_unit_test(test_many_entries),
 	    cmocka_unit_test(test_faults),
 	    cmocka_unit_test(test_templates),
 	    cmocka_unit_test(test_addresses),
