@@ -7,9 +7,14 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "queue/record.h"
+#include "queue/spool_io.h"
 #include "relayd/base/mem.h"
 #include "tests/unit/spool_kit.h"
 
@@ -159,14 +164,80 @@ static void test_record_in_the_wrong_place(void **state)
 	kit_free(kit);
 }
 
+static int no_descriptor(int dir, const char *name, int flags, mode_t mode)
+{
+	if (strstr(name, ".log")) {
+		errno = EMFILE;
+		return -1;
+	}
+	return openat(dir, name, flags, mode);
+}
+
+/* We lack something: the start fails, and nothing was touched. */
+static void test_no_descriptor(void **state)
+{
+	(void)state;
+	struct kit *kit = make();
+	struct why why = {0};
+	struct spool_io real = spool_io;
+	spool_io.openat = no_descriptor;
+	assert_int_equal(kit_try_open(kit, &why), -1);
+	assert_non_null(strstr(why.text, "spool segment "));
+	assert_non_null(strstr(why.text, "Too many open files"));
+	spool_io = real;
+	kit_close(kit);
+	kit_open(kit);
+	assert_int_equal(kit->damages, 0);
+	kit_check(kit);
+	kit_free(kit);
+}
+
+/* A copy of the folder may have holes, and what is written there could find no room. */
+static void test_sparse_spare(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	char path[128];
+	snprintf(path, sizeof(path), "%s/00000000000000f0.spare", kit->dir);
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 64 << 10), 0);
+	close(fd);
+	kit_open(kit);
+	assert_int_equal(kit_count_files(kit, "", "00000000000000f0.spare"), 0);
+	assert_int_equal(kit->damages, 0);
+	kit_free(kit);
+}
+
+/* Numbers that stand under damaged/ are not given again, but for such as nobody gave. */
+static void test_numbers_of_what_is_damaged(void **state)
+{
+	(void)state;
+	struct kit *kit = begin();
+	kit_open(kit);
+	kit_close(kit);
+	kit_store(kit, "damaged/00000000000000e0.log", "x", 1);
+	kit_store(kit, "damaged/00000000000000e1-4096.part", "x", 1);
+	kit_store(kit, "damaged/00000000ffffffff.log", "x", 1);
+	kit_store(kit, "damaged/notes", "x", 1);
+	kit_open(kit);
+	assert_int_equal(kit->damages, 0);
+	assert_int_equal(kit_append(kit, 1, 10, NULL)->place.segment, 0xe2);
+	start_again(kit);
+	kit_free(kit);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_record_left),
-		cmocka_unit_test(test_cut_first_record),
-		cmocka_unit_test(test_cut_closed),
-		cmocka_unit_test(test_unused),
-		cmocka_unit_test(test_record_in_the_wrong_place),
+	    cmocka_unit_test(test_no_record_left),
+	    cmocka_unit_test(test_cut_first_record),
+	    cmocka_unit_test(test_cut_closed),
+	    cmocka_unit_test(test_unused),
+	    cmocka_unit_test(test_record_in_the_wrong_place),
+	    cmocka_unit_test(test_no_descriptor),
+	    cmocka_unit_test(test_sparse_spare),
+	    cmocka_unit_test(test_numbers_of_what_is_damaged),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
