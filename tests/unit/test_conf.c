@@ -416,6 +416,43 @@ static void odd_files_are_refused(void **state)
 	conf_errors_free(&errors);
 	put(folder, "relayd.conf", "user = \"u\";\n\0workers = 99;", 25, 0600);
 	load_bad(folder, "/relayd.conf:2: holds a NUL byte, expected a text file\n");
+	char *path = in_folder(folder, "relayd.conf");
+	assert_int_equal(truncate(path, (16 << 20) + 1), 0);
+	mem_free(path);
+	load_bad(folder, "/relayd.conf: is larger than 16777216 bytes\n");
+}
+
+/* What is said of the folder's relayd.conf where only its socket is asked for. */
+static void expect_control(const struct folder *folder, const char *control, const char *said)
+{
+	struct conf_errors errors = {0};
+	char *path = in_folder(folder, "relayd.conf");
+	char *found = conf_find_control(path, &errors);
+	if (control)
+		assert_string_equal(found, control);
+	else
+		assert_null(found);
+	assert_int_equal(errors.count, said ? 1 : 0);
+	if (said)
+		assert_non_null(strstr(buf_text(&errors.text), said));
+	mem_free(found);
+	mem_free(path);
+	conf_errors_free(&errors);
+}
+
+/* relayctl needs no more of the file, and finds it whatever else is wrong there. */
+static void the_control_socket_is_found(void **state)
+{
+	const struct folder *folder = *state;
+	expect_control(folder, NULL, "can not be opened: No such file or directory");
+	put_text(folder, "relayd.conf", "workers = 99999;\ncontrol = \"/c\";\n");
+	expect_control(folder, "/c", NULL);
+	put_text(folder, "relayd.conf", "");
+	expect_control(folder, CONF_CONTROL, NULL);
+	put_text(folder, "relayd.conf", "control = 5;");
+	expect_control(folder, CONF_CONTROL, NULL);
+	put_text(folder, "relayd.conf", "control = /c;");
+	expect_control(folder, NULL, ":1: syntax error");
 }
 
 static void put_secrets(const struct folder *folder)
@@ -586,11 +623,12 @@ int main(void)
 	    cmocka_unit_test(a_client_is_found_by_login_or_network),
 	    cmocka_unit_test(the_manual_has_every_key),
 	    cmocka_unit_test(the_manual_keeps_groups_together),
-	    cmocka_unit_test_setup_teardown(includes_are_beside_the_file, make_folder,
-		remove_folder),
+	    cmocka_unit_test_setup_teardown(
+		includes_are_beside_the_file, make_folder, remove_folder),
 	    cmocka_unit_test_setup_teardown(odd_files_are_refused, make_folder, remove_folder),
-	    cmocka_unit_test_setup_teardown(private_secrets_are_taken, make_folder,
-		remove_folder),
+	    cmocka_unit_test_setup_teardown(
+		the_control_socket_is_found, make_folder, remove_folder),
+	    cmocka_unit_test_setup_teardown(private_secrets_are_taken, make_folder, remove_folder),
 	    cmocka_unit_test_setup_teardown(secrets_must_be_private, make_folder, remove_folder),
 	    cmocka_unit_test(the_longest_domain_wins),
 	    cmocka_unit_test(patterns_fit),

@@ -301,6 +301,8 @@ static const char *const mistakes[][2] = {
     {"listen = ( { port = 1; ) };",
 	"t:1: syntax error: \")\" stands where the \"{\" of line 1 should be closed by \"}\"\n"},
     {"workers = 1;\n};", "t:2: syntax error: \"}\" closes nothing\n"},
+    {"trusted_networks = [ \"::1\", 5 ];",
+	"t:1: mismatched element type in array: all values between [ and ] are of one kind\n"},
     {"workers = 1; workers = 2;",
 	"t:1: duplicate setting name: each key stands once in its group\n"},
 };
