@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "queue/rules_values.h"
+#include "queue/verdict_text.h"
 #include "relayd/base/mem.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -311,6 +312,60 @@ static void test_enhanced_codes(void **state)
 	}
 }
 
+/* ---- replies ---- */
+
+static void test_codes_of_replies(void **state)
+{
+	static const struct {
+		const char *reply;
+		unsigned code, klass, subject, detail;
+		const char *text;
+	} rows[] = {
+	    {"550", 550, 0, 0, 0, ""},
+	    {"550\t5.7.1\tno", 550, 5, 7, 1, "no"},
+	    {"550 5.7.1: no", 550, 5, 7, 1, ": no"},
+	    {"550 5.7.1", 550, 5, 7, 1, ""},
+	    {"  550-5.7.606 no\r\n550 5.7.606\r\n", 550, 5, 7, 606, "no\n"},
+	    /* none of the reply's class, or none at all */
+	    {"550 4.7.1 no", 550, 0, 0, 0, "4.7.1 no"},
+	    {"550 55.7.1 no", 550, 0, 0, 0, "55.7.1 no"},
+	    {"550 5", 550, 0, 0, 0, "5"},
+	    {"550 5 7", 550, 0, 0, 0, "5 7"},
+	    {"550 5.", 550, 0, 0, 0, "5."},
+	    {"550 5.7", 550, 0, 0, 0, "5.7"},
+	    {"550 5.7 no", 550, 0, 0, 0, "5.7 no"},
+	    {"550 5.7.", 550, 0, 0, 0, "5.7."},
+	    {"550 5.7.x", 550, 0, 0, 0, "5.7.x"},
+	    {"550 5.7.1x", 550, 0, 0, 0, "5.7.1x"},
+	    {"550 5.7.1234 no", 550, 0, 0, 0, "5.7.1234 no"},
+	    /* lines that say another one than the first */
+	    {"550-5.7.1 a\n550-5.7.2 b\n550 5.1.1 c", 550, 5, 7, 1, "a\n5.7.2 b\n5.1.1 c"},
+	    {"550-5.7.1 a\n450 4.7.1 b\nc", 550, 5, 7, 1, "a\n450 4.7.1 b\nc"},
+	    /* no code */
+	    {"199 a", 0, 0, 0, 0, "199 a"},
+	    {"600 a", 0, 0, 0, 0, "600 a"},
+	    {"55 a", 0, 0, 0, 0, "55 a"},
+	    {"5500 a", 0, 0, 0, 0, "5500 a"},
+	    {"550a", 0, 0, 0, 0, "550a"},
+	    {"55000 a", 0, 0, 0, 0, "55000 a"},
+	    {"\n550 a", 0, 0, 0, 0, "\n550 a"},
+	};
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct verdict_text text;
+		bool has_code = verdict_text_parse(&text, span_text(rows[i].reply));
+		const struct verdict_input *in = &text.input;
+		if (in->code != rows[i].code || in->klass != rows[i].klass ||
+		    in->subject != rows[i].subject || in->detail != rows[i].detail ||
+		    strcmp(buf_text(&text.text), rows[i].text) != 0)
+			fail_msg("%s: %u %u.%u.%u \"%s\"", rows[i].reply, in->code,
+			    (unsigned)in->klass, (unsigned)in->subject, (unsigned)in->detail,
+			    buf_text(&text.text));
+		assert_int_equal(has_code, rows[i].code != 0);
+		verdict_text_clear(&text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +377,7 @@ int main(void)
 	    cmocka_unit_test(test_no_text),
 	    cmocka_unit_test(test_codes),
 	    cmocka_unit_test(test_enhanced_codes),
+	    cmocka_unit_test(test_codes_of_replies),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,13 @@ static const struct {
     {"550 one\r\n550 two  three", "550 one # two three"},
     {"550 \x1b[2J \xff", "550 \\x1b[#J \\xff"},
     {"550", "550"},
+    {"550/5.7.1 no", "#/#.#.# no"},
+    {"5507 55 no", "5507 # no"},
+    {"550 5.7.1 5.7.1 no", "550 5.7.1 #.#.# no"},
+    {"550-5.7.1-55555 no", "#-#.#.#-# no"},
+    {"550 2001:db8:0:0:1::7 no", "550 <id> no"},
+    {"550 aaaaaaaaaaaaaa no", "550 aaaaaaaaaaaaaa no"},
+    {"\t550\r\n", "550"},
     {"", ""},
     {"   ", ""},
 };
@@ -52,6 +59,13 @@ static void test_long_ones(void **state)
 	unknown_mask(&out, span_buf(&long_one));
 	assert_in_range(out.len, 240, 4 * 240 + 3);
 	assert_null(memchr(out.data, '\x01', out.len));
+	buf_clear(&long_one);
+	buf_clear(&out);
+	for (int i = 0; i < 300; i++)
+		buf_addf(&long_one, "%c ", 'a' + i % 26);
+	unknown_mask(&out, span_buf(&long_one));
+	assert_int_equal(out.len, 240 + 3);
+	assert_string_equal(out.data + 240, "...");
 	buf_free(&long_one);
 	buf_free(&out);
 }
