@@ -173,6 +173,98 @@ static void test_torn_and_foreign_lines(void **state)
 	assert_int_equal(kit->skipped, 0); /* the new file has none of it */
 }
 
+static void write_file(const struct kit *kit, const char *text)
+{
+	int fd = open(kit->file, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+#define HELD "path\tsource=two\tprovider=p.test\theld=1\tby_hand=1\n"
+
+/* Files from before there were versions, and first lines that are none. */
+static void test_first_lines(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t skipped;
+		enum permit_answer two;
+	} rows[] = {
+	    {"", 0, PERMIT_GO},
+	    {"\n" HELD, 0, PERMIT_HELD},
+	    {HELD, 0, PERMIT_HELD},
+	    {"relayd reputation 1\n" HELD, 0, PERMIT_HELD},
+	    {"relayd reputation 0\n" HELD, 0, PERMIT_HELD},
+	    {"relayd reputation 1", 1, PERMIT_GO}, /* cut */
+	    {"relayd reputation \n" HELD, 1, PERMIT_HELD},
+	    {"relayd reputation 1x\n" HELD, 1, PERMIT_HELD},
+	    {"relayd brake 1\n" HELD, 1, PERMIT_HELD},
+	    {"relayd\n" HELD, 1, PERMIT_HELD},
+	};
+	struct kit *kit = *state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		kit_close(kit);
+		write_file(kit, rows[i].text);
+		kit->skipped = 0;
+		kit_open(kit);
+		if (kit->skipped != rows[i].skipped || ask(kit, "two") != rows[i].two)
+			fail_msg("row %zu: %zu skipped", i, kit->skipped);
+	}
+}
+
+/* Its lines are for one that knows more, which would not find them as they were. */
+static void test_a_newer_program_wrote_it(void **state)
+{
+	static const char text[] = "relayd reputation 2\nwhatever\n";
+	struct kit *kit = *state;
+	struct why why = {0};
+	size_t skipped = 0;
+	char kept[100];
+	kit_close(kit);
+	write_file(kit, text);
+	kit->loop = loop_new();
+	struct line_store *store = store_in(kit, kit->folder);
+	assert_int_equal(line_store_load(store, &skipped, &why), -1);
+	assert_non_null(strstr(why.text, "has version 2, this program knows versions up to 1"));
+	line_store_add(store, "lost");
+	loop_turn(kit->loop, false);
+	line_store_free(store);
+	line_store_free(NULL);
+	loop_free(kit->loop);
+	int fd = open(kit->file, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(read(fd, kept, sizeof(kept)), (ssize_t)strlen(text));
+	assert_memory_equal(kept, text, strlen(text));
+	close(fd);
+	write_file(kit, "");
+	kit_open(kit);
+}
+
+/* Somebody put another thing there. */
+static void test_no_file(void **state)
+{
+	struct kit *kit = *state;
+	struct why why = {0};
+	size_t skipped = 0;
+	kit_close(kit);
+	unlink(kit->file);
+	assert_int_equal(symlink("/dev/null", kit->file), 0);
+	kit->loop = loop_new();
+	struct line_store *store = store_in(kit, kit->folder);
+	assert_int_equal(line_store_load(store, &skipped, &why), -1);
+	assert_non_null(strstr(why.text, "/reputation"));
+	line_store_free(store);
+	unlink(kit->file);
+	assert_int_equal(mkdir(kit->file, 0700), 0);
+	store = store_in(kit, kit->folder);
+	assert_int_equal(line_store_load(store, &skipped, &why), -1);
+	assert_non_null(strstr(why.text, "/reputation"));
+	line_store_free(store);
+	loop_free(kit->loop);
+	rmdir(kit->file);
+	kit_open(kit);
+}
+
 static void test_a_line_without_end(void **state)
 {
 	struct kit *kit = *state;
@@ -354,6 +446,9 @@ int main(void)
 	    T(test_one_write_a_turn),
 	    T(test_restart),
 	    T(test_torn_and_foreign_lines),
+	    T(test_first_lines),
+	    T(test_a_newer_program_wrote_it),
+	    T(test_no_file),
 	    T(test_a_line_without_end),
 	    T(test_it_does_not_grow_for_ever),
 	    T(test_a_full_disk),
