@@ -160,8 +160,10 @@ TSAN_TESTS := pool spool spool_fault carry
 tsan-build: $(patsubst %,$(O)/tests/unit/test_%,$(TSAN_TESTS))
 
 # Lines and branches that unit tests and corpora reach; end-to-end tests come on top.
+# Those of earlier runs do not count.
 coverage: test-deps
 	$(MAKE) --no-print-directory B=$(B)/coverage CFLAGS="-O1 -g --coverage" all unit fuzz-build
+	find $(B)/coverage -name '*.gcda' -delete
 	$(PYTHON) tests/run.py $(patsubst %.c,$(B)/coverage/%,$(wildcard tests/unit/test_*.c)) \
 		--replay $(patsubst %.c,$(B)/coverage/%,$(wildcard tests/fuzz/fuzz_*.c))
 	tests/coverage.sh $(B)/coverage
