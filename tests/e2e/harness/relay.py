@@ -46,11 +46,17 @@ def free_port():
 
 
 def wait_until(condition, timeout=30, step=0.02, what="condition"):
-    """For states that announce themselves by no event (a file, a process)."""
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"{what} was not reached in {timeout} s")
+    """For states that announce themselves by no event (a file, a process). What the last look
+    finds is too late, if that look itself took longer than there was time."""
+    begun = time.monotonic()
+    while True:
+        reached = condition()
+        took = time.monotonic() - begun
+        if took > timeout:
+            late = f", but in {took:.1f} s" if reached else ""
+            raise AssertionError(f"{what} was not reached in {timeout} s{late}")
+        if reached:
+            return
         time.sleep(step)
 
 
