@@ -22,10 +22,15 @@ def share(full, least):
     return max(least, int(full * SIZE))
 
 
+# those of smtplib's errors that stand for a reply
+ANSWERS = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused)
+
+
 class Load:
     """Clients that send numbered messages until told to stop. `promised` holds
-    those that got their 250, `unsure` those whose answer never came. Given RECEIVER, they
-    wait when it lacks AHEAD of those."""
+    those that got their 250, `unsure` those whose answer never came. `refused` has each
+    answer that said no, `broken` each connection that could not be made or ended without a
+    word. Given RECEIVER, they wait when it lacks AHEAD of those."""
 
     def __init__(self, relay, clients=4, sender="app@example.jp", pause=0.0, size=600,
                  receiver=None, ahead=2000):
@@ -37,7 +42,8 @@ class Load:
         self.ahead = ahead
         self.promised = set()
         self.unsure = set()
-        self.refused = 0
+        self.refused = []
+        self.broken = []
         self.lock = threading.Lock()
         self.next = 0
         self.stopping = threading.Event()
@@ -66,11 +72,17 @@ class Load:
             try:
                 with self.relay.smtp(timeout=20) as client:
                     self._session(client)
-            except (OSError, smtplib.SMTPException):
-                self.stopping.wait(0.02)
+                continue
+            except ANSWERS as e:  # the greeting, and the one to QUIT, too
+                self.refused.append(str(e))
+            except (OSError, smtplib.SMTPException) as e:
+                self.broken.append(repr(e))
+            self.stopping.wait(0.02)
 
     def _session(self, client):
-        client.ehlo()
+        code, answer = client.ehlo()
+        if code != 250:
+            raise smtplib.SMTPHeloError(code, answer)
         for _ in range(random.randint(1, 20)):
             while self._is_ahead() and not self.stopping.wait(0.01):
                 pass
@@ -81,9 +93,8 @@ class Load:
                     + "x" * (self.size % 900) + "\r\n")
             try:
                 client.sendmail(self.sender, [f"user{number % 50}@dest.test"], text)
-            except smtplib.SMTPResponseException:
-                self.refused += 1
-                return
+            except ANSWERS:
+                raise
             except (OSError, smtplib.SMTPException):
                 with self.lock:
                     self.unsure.add(number)

@@ -8,12 +8,20 @@ import unittest
 
 from base import (FULL, Behaviour, Faults, Load, account, copies, share, text, wait_for_all,
                   wait_until)
+from harness import RawClient, free_port
 from sink import Sink
 
 OUT = 10  # deliveries at a time
 
 
 class Kill(Faults):
+    def stop(self, load, kills):
+        """The end of LOAD: nobody was turned away, nobody was left without an answer but by
+        one of the KILLS."""
+        load.stop()
+        self.assertEqual(load.refused, [])
+        self.assertLessEqual(len(load.unsure), kills * len(load.threads))
+
     def duplicates(self, starts, kills):
         """What came twice, by the kill that ended the process which sent the first copy:
         {kill: [messages]}. The reply was on its way then, in one direction or the other,
@@ -46,7 +54,7 @@ class Kill(Faults):
             relay.kill()
             starts.append(time.monotonic())
             relay.start()
-        load.stop()
+        self.stop(load, len(kills))
         wait_for_all(self.sink, load.promised)
         found = self.duplicates(starts, kills)
         twice = sum(len(messages) for messages in found.values())
@@ -58,9 +66,9 @@ class Kill(Faults):
         self.assertGreater(len(load.promised), len(kills))
         wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
 
-    def release_all(self, relay, load):
+    def release_all(self, relay, load, kills):
         """The end of LOAD, of which all was deferred so far: it arrives."""
-        load.stop()
+        self.stop(load, kills)
         self.assertEqual(account(self.receiver), {})
         self.receiver.behaviour = Behaviour()
         relay.ctl("queue", "retry", "--all")
@@ -71,21 +79,23 @@ class Kill(Faults):
         self.receiver.behaviour = Behaviour(rcpt=lambda n, a: "451 4.2.0 later")
         relay = self.relay().start()
         load = Load(relay).start()
-        for _ in range(share(100, 10)):
+        kills = share(100, 10)
+        for _ in range(kills):
             load.stopping.wait(random.uniform(0.05, 0.3))
             relay.kill()
             relay.start()
-        self.release_all(relay, load)
+        self.release_all(relay, load, kills)
 
     def test_kill_9_ever_later(self):
         """100 ms after the start, then 200 ms, ...: whatever it is at."""
         relay = self.relay().start()
         load = Load(relay, receiver=self.receiver).start()
-        for step in range(1, share(50, 5) + 1):
+        kills = share(50, 5)
+        for step in range(1, kills + 1):
             load.stopping.wait(0.1 * step)
             relay.kill()
             relay.start()
-        load.stop()
+        self.stop(load, kills)
         wait_for_all(self.receiver, load.promised)
 
     def test_start_and_kill_9_each_100_ms(self):
@@ -95,12 +105,13 @@ class Kill(Faults):
         load = Load(relay).start()
         wait_until(lambda: len(load.promised) >= share(2000, 200), what="a queue")
         relay.kill()
-        for _ in range(share(50, 10)):
+        kills = share(50, 10)
+        for _ in range(kills):
             relay.start(wait=False)
             load.stopping.wait(0.1)
             relay.kill()
         relay.start()
-        self.release_all(relay, load)
+        self.release_all(relay, load, kills + 1)
 
     def test_terminate_at_once(self):
         """Whatever the first word after "is ready" is: it is an orderly end."""
@@ -123,19 +134,59 @@ class Kill(Faults):
             self.assertLess(time.monotonic() - began, 5 if FULL else 10)
             relay.start()
         load.stop()
+        self.assertEqual(load.unsure, set())  # whoever was let in got an answer
+        self.assertEqual([r for r in load.refused if "421, b'4.3.2 relayd is shut" not in r], [])
         arrived = wait_for_all(self.receiver, load.promised)
         self.assertEqual([n for n, times in arrived.items() if len(times) > 1], [])
 
+    def hang_up(self, relay, megabytes):
+        """SIGHUP with another limit, and another port; that port, when both are in force."""
+        port = free_port()
+        relay.change(limits={"message_size": f"{megabytes}M"},
+                     listen=({"address": "127.0.0.1", "port": relay.port},
+                             {"address": "127.0.0.1", "port": port}))
+        relay.write_conf()
+        count = len(relay.log("is in force"))
+        relay.process.send_signal(signal.SIGHUP)
+        relay.wait_log("is in force", count=count + 1)
+        with RawClient(relay, greet=False) as client:
+            client.expect(220)
+            self.assertIn(f"SIZE {megabytes << 20}", client.ask(b"EHLO c.example.jp", 250)[1])
+        return port
+
+    def begin_text(self, client, number):
+        """In the middle of message NUMBER; the rest of that."""
+        client.envelope(b"app@example.jp")
+        client.ask(b"DATA", 354)
+        whole = text(number, 20000).encode() + b".\r\n"
+        client.send(whole[:10000])
+        return whole[10000:]
+
     def test_hangup_under_load_drops_no_connection(self):
+        """Each has another configuration. Beside the load one client says nothing most of the
+        time, and one is in the middle of its text, at a port that goes with that SIGHUP."""
         relay = self.relay().start()
         load = Load(relay).start()
-        for round_ in range(share(200, 10)):
+        idle = RawClient(relay)
+        self.addCleanup(idle.close)
+        rounds = share(200, 10)
+        port = self.hang_up(relay, 1)
+        held = set(range(1000000, 1000000 + rounds))
+        for round_, number in enumerate(sorted(held)):
             load.stopping.wait(random.uniform(0.02, 0.1))
-            relay.process.send_signal(1)
-            relay.wait_log("reload: ", count=round_ + 1)
+            with RawClient(relay, port=port) as writer:
+                rest = self.begin_text(writer, number)
+                port = self.hang_up(relay, round_ + 2)
+                idle.ask(b"NOOP", 250)
+                writer.send(rest)
+                writer.expect(250)
+                writer.ask(b"QUIT", 221)
         load.stop()
-        self.assertEqual(load.unsure, set())
-        arrived = wait_for_all(self.receiver, load.promised)
+        idle.send(self.begin_text(idle, 0))
+        idle.expect(250)
+        self.assertEqual((load.refused, load.broken, load.unsure), ([], [], set()))
+        self.assertGreater(len(load.promised), rounds)
+        arrived = wait_for_all(self.receiver, load.promised | held | {0})
         self.assertEqual([n for n, times in arrived.items() if len(times) > 1], [])
 
 

@@ -3,10 +3,11 @@ import socket
 
 
 class RawClient:
-    """Speaks to RELAY. Replies are (code, text) pairs; None when the relay hung up."""
+    """Speaks to RELAY, at its first port unless PORT is given. Replies are (code, text) pairs;
+    None when the relay hung up."""
 
-    def __init__(self, relay, timeout=30, greet=True):
-        self.sock = socket.create_connection(("127.0.0.1", relay.port), timeout=timeout)
+    def __init__(self, relay, timeout=30, greet=True, port=None):
+        self.sock = socket.create_connection(("127.0.0.1", port or relay.port), timeout=timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.sock.makefile("rb")
         if greet:
