@@ -1,17 +1,19 @@
 """Failing disks, full disks, and rubbish on disks."""
+import itertools
 import os
 import re
 import shutil
 import smtplib
-import subprocess
-import tempfile
 import unittest
 
-from base import Behaviour, Faults, number_of, text, wait_for_all, wait_until
+from base import FULL, Behaviour, Faults, number_of, text, wait_for_all, wait_until
+from disk import small_disk
 from harness.case import Case
 from harness.client import RawClient
 
 STRACE = shutil.which("strace")
+ROOM_SECONDS = 10 if FULL else 30  # after which a disk that has space again is used again
+FULL_REPLY = (452, b"4.3.1 ")
 
 
 @unittest.skipUnless(STRACE, "strace is not installed")
@@ -59,78 +61,67 @@ class BadDisk(Case):
 
 
 class FullDisk(Faults):
-    def small_disk(self, size="12M", inodes=0):
-        folder = tempfile.mkdtemp(prefix="relayd-disk-")
-        self.addCleanup(shutil.rmtree, folder, True)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},nr_inodes={inodes}",
-                           "relayd-test", folder],
-                          capture_output=True).returncode != 0:
-            self.skipTest("mounting a small file system is not allowed here")
-        self.addCleanup(subprocess.run, ["umount", "-l", folder])
-        return folder
+    def relay_on(self, disk, **settings):
+        return self.relay(spool={"path": disk + "/spool", "segment_size": "1M",
+                                 "big_message": "128K", "spare_segments": 1,
+                                 "free_space": "1M"}, **settings)
+
+    def wait_for_room(self, relay, size=200):
+        """Now that there is space again, message 1000 is taken in time, and arrives."""
+        wait_until(lambda: self.send(relay, 1000, size), timeout=ROOM_SECONDS, step=0.2,
+                   what="room again")
+        wait_for_all(self.receiver, {1000})
+
+    def assert_refused(self, relay, numbers, size):
+        """It is full: none of them is taken, each with the reply for that."""
+        promised, codes = self.refusals(relay, numbers, size)
+        self.assertEqual((promised, codes), (set(), {FULL_REPLY}))
+
+    def assert_once(self, arrived):
+        self.assertEqual([n for n, times in arrived.items() if len(times) > 1], [])
+
+    def nothing_waits(self, relay):
+        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
 
     def test_full_disk_refuses_delivers_and_recovers(self):
-        disk = self.small_disk()
+        disk = small_disk(self)
         self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
-        relay = self.relay(spool={"path": disk + "/spool", "segment_size": "1M",
-                                  "big_message": "128K", "spare_segments": 1, "free_space": "1M"})
-        relay.start()
-        promised, refusal = set(), None
-        with relay.smtp() as client:
-            client.ehlo()
-            for number in range(1, 400):
-                try:
-                    client.sendmail("app@example.jp", f"u{number}@dest.test", text(number, 60000))
-                    promised.add(number)
-                except smtplib.SMTPSenderRefused as e:
-                    refusal = (e.smtp_code, e.smtp_error)
-                    break
-                except smtplib.SMTPDataError as e:
-                    refusal = (e.smtp_code, e.smtp_error)
-                    break
-        self.assertIsNotNone(refusal, "the disk never got full")
-        self.assertEqual(refusal[0], 452)
-        self.assertIn(b"4.3.1", refusal[1])
+        relay = self.relay_on(disk).start()
+        promised, codes = self.refusals(relay, range(1, 700), 60000)
+        self.assertEqual(codes, {FULL_REPLY}, "the disk never got full")
+        self.assert_refused(relay, range(2000, 2020), 60000)
         # delivery goes on while it is full, and makes room
         self.receiver.behaviour = Behaviour()
         relay.ctl("queue", "retry", "--all")
-        arrived = wait_for_all(self.receiver, promised)
-        self.assertEqual([n for n, times in arrived.items() if len(times) > 1], [])
-        wait_until(lambda: self.send(relay, 1000), timeout=30, step=0.2, what="room again")
-        wait_for_all(self.receiver, {1000})
-        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        self.assert_once(wait_for_all(self.receiver, promised))
+        self.wait_for_room(relay)
+        self.nothing_waits(relay)
         # nothing of it was only in memory
         relay.kill()
         relay.start()
         self.assertEqual(relay.ctl("queue", "list"), [])
 
     def test_disk_filled_by_others_while_mail_waits(self):
-        disk = self.small_disk()
+        disk = small_disk(self)
         self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
-        relay = self.relay(spool={"path": disk + "/spool", "segment_size": "1M",
-                                  "big_message": "128K", "spare_segments": 1, "free_space": "1M"})
-        relay.start()
-        promised = {n for n in range(1, 30) if self.send(relay, n, 2000)}
-        self.assertEqual(len(promised), 29)
-        with open(disk + "/filler", "wb") as filler:
-            try:
-                while True:
-                    filler.write(b"z" * 65536)
-                    filler.flush()
-            except OSError:
-                pass
-        wait_until(lambda: not self.send(relay, 500, 2000), what="a refusal")
+        relay = self.relay_on(disk).start()
+        promised, codes = self.refusals(relay, range(1, 30), 2000)
+        self.assertEqual((len(promised), codes), (29, set()))
+        self.fill(disk)
+        numbers = itertools.count(2000)
+        wait_until(lambda: not self.send(relay, next(numbers), 2000), what="a refusal")
+        self.assert_refused(relay, range(500, 520), 2000)
         self.receiver.behaviour = Behaviour()
         relay.ctl("queue", "retry", "--all")
         wait_for_all(self.receiver, promised)
-        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        self.nothing_waits(relay)
         relay.kill()
-        os.unlink(disk + "/filler")
         relay.start()
-        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
-        self.assertEqual([len(t) for t in wait_for_all(self.receiver, promised).values()
-                          if len(t) > 1], [])
-
+        self.nothing_waits(relay)
+        os.unlink(disk + "/filler")
+        self.wait_for_room(relay, 2000)
+        self.nothing_waits(relay)
+        self.assert_once(wait_for_all(self.receiver, promised))
 
     def refusals(self, relay, numbers, size):
         """What got its 250 of messages of that SIZE, and the codes of the others."""
@@ -146,11 +137,9 @@ class FullDisk(Faults):
 
     def test_no_inodes_refuses_delivers_and_recovers(self):
         """There is room, but not for another file: neither for a segment nor for a big message."""
-        disk = self.small_disk("40M", 60)
+        disk = small_disk(self, inodes=60)
         self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
-        relay = self.relay(spool={"path": disk + "/spool", "segment_size": "1M",
-                                  "big_message": "128K", "spare_segments": 1, "free_space": "1M"})
-        relay.start()
+        relay = self.relay_on(disk).start()
         promised, codes = self.refusals(relay, range(1, 4), 200000)
         self.assertEqual((len(promised), codes), (3, set()))
         others = []
@@ -159,20 +148,18 @@ class FullDisk(Faults):
                 others.append(f"{disk}/{len(others)}")
                 open(others[-1], "x").close()
         others.pop()
-        big, codes = self.refusals(relay, range(10, 13), 200000)
-        self.assertEqual((big, codes), (set(), {(452, b"4.3.1 ")}))
+        self.assert_refused(relay, range(10, 30), 200000)
         small, codes = self.refusals(relay, range(100, 160), 60000)
-        self.assertEqual(codes, {(452, b"4.3.1 ")})
+        self.assertEqual(codes, {FULL_REPLY})
+        self.assert_refused(relay, range(200, 220), 60000)
         promised |= small
         self.receiver.behaviour = Behaviour()
         relay.ctl("queue", "retry", "--all")
-        arrived = wait_for_all(self.receiver, promised)
-        self.assertEqual([n for n, times in arrived.items() if len(times) > 1], [])
+        self.assert_once(wait_for_all(self.receiver, promised))
         for other in others:
             os.unlink(other)
-        wait_until(lambda: self.send(relay, 1000, 200000), step=0.2, what="room again")
-        wait_for_all(self.receiver, {1000})
-        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        self.wait_for_room(relay, 200000)
+        self.nothing_waits(relay)
         relay.kill()
         relay.start()
         self.assertEqual(relay.ctl("queue", "list"), [])
@@ -180,10 +167,7 @@ class FullDisk(Faults):
     def queued_on(self, disk):
         """A relay that has stopped, and what it was promised: 30 messages wait on DISK."""
         self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not yet")
-        relay = self.relay(queue={"backoff": ["1h"]},
-                           spool={"path": disk + "/spool", "segment_size": "1M",
-                                  "big_message": "128K", "spare_segments": 1, "free_space": "1M"})
-        relay.start()
+        relay = self.relay_on(disk, queue={"backoff": ["1h"]}).start()
         promised, codes = self.refusals(relay, range(1, 31), 2000)
         self.assertEqual((len(promised), codes), (30, set()))
         relay.wait_log(r"result=deferred", count=30)
@@ -201,13 +185,11 @@ class FullDisk(Faults):
         relay.start()
         self.assertTrue(relay.log(r"what is learnt of paths can not be written down"))
         relay.ctl("queue", "retry", "--all")
-        arrived = wait_for_all(self.receiver, promised)
-        self.assertEqual([n for n, times in arrived.items() if len(times) > 1], [])
-        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        self.assert_once(wait_for_all(self.receiver, promised))
+        self.nothing_waits(relay)
         empty()
-        wait_until(lambda: self.send(relay, 1000, 2000), step=0.2, what="room again")
-        wait_for_all(self.receiver, {1000})
-        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        self.wait_for_room(relay, 2000)
+        self.nothing_waits(relay)
         learnt = len(relay.ctl("reputation"))
         self.assertEqual(relay.stop(), 0)
         relay.start()
@@ -224,13 +206,13 @@ class FullDisk(Faults):
         os.truncate(disk + "/filler", os.path.getsize(disk + "/filler") - left)
 
     def test_a_start_without_a_byte(self):
-        disk = self.small_disk()
+        disk = small_disk(self)
         self.start_on(disk, lambda: self.fill(disk), lambda: os.unlink(disk + "/filler"))
 
     def test_a_start_without_room_for_damage(self):
         """What is damaged stays in its segment, and everything else goes out; once there is
         room a start sets it aside."""
-        disk = self.small_disk()
+        disk = small_disk(self)
         spool = disk + "/spool"
         relay, promised = self.queued_on(disk)
         name = min(n for n in os.listdir(spool) if n.endswith(".log"))
@@ -252,12 +234,12 @@ class FullDisk(Faults):
         self.assertTrue(0 < len(whole) < 30)
         relay.ctl("queue", "retry", "--all")
         wait_for_all(self.receiver, whole)
-        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        self.nothing_waits(relay)
         os.unlink(disk + "/filler")
-        wait_until(lambda: self.send(relay, 1000, 2000), step=0.2, what="room again")
+        self.wait_for_room(relay, 2000)
         for number in range(1001, 1040):  # segments come and go
             self.assertTrue(self.send(relay, number, 60000))
-        wait_until(lambda: relay.ctl("queue", "list") == [], what="an empty queue")
+        self.nothing_waits(relay)
         with open(f"{spool}/{name}", "rb") as f:
             self.assertEqual(f.read()[:at + 40000], before[:at + 40000])
         self.assertEqual(os.listdir(spool + "/damaged"), [])
@@ -274,7 +256,7 @@ class FullDisk(Faults):
         self.assertIn("ask the senders", facts["spool"]["do"])
 
     def test_a_start_without_an_inode(self):
-        disk = self.small_disk("40M", 60)
+        disk = small_disk(self, inodes=60)
         others = []
 
         def use_up():
