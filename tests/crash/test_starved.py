@@ -140,7 +140,7 @@ class Descriptors(Starving):
         self.assert_calm(relay, f"64 descriptors, {len(idle)} clients", STARVED_SECONDS)
         for client in idle:
             client.close()
-        wait_until(lambda: self.send(relay, 1), what="service again")
+        wait_until(lambda: self.send(relay, 1), timeout=RECOVERY_SECONDS, what="service again")
         promised = {1} | {n for n in range(2, 40) if self.send(relay, n)}
         self.assertEqual(len(promised), 39)
         wait_for_all(self.receiver, promised)
