@@ -193,7 +193,7 @@ soak: test-deps
 	RELAYD_SOAK=1 RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py \
 		$(patsubst %,$(B)/asan/tests/unit/test_%,scenario_limiter power rubbish) \
 		--python tests/crash \
-		--alone $(patsubst %,tests/crash/test_%.py,cost crowds crowds_tls kill many starved)
+		--alone $(patsubst %,tests/crash/test_%.py,cost crowds crowds_tls faults kill many starved)
 	$(PYTHON) tests/bench/login.py --build $(B)
 	$(PYTHON) tests/bench/bench.py --build $(B) --out $(B)/soak-start.txt --only start \
 		--recovered 1000000
