@@ -3,14 +3,16 @@ on the release build; and what happens near a limit: new work is put off, runnin
 goes on."""
 import os
 import smtplib
+import statistics
 import subprocess
 import threading
+import time
 import unittest
 
-from base import share, wait_until
+from base import FULL, share, wait_until
 from harness import HANG, Behaviour, RawClient
 from harness.case import TEXT
-from test_crowds import Crowd, print_figure
+from test_crowds import ROUNDS, Crowd, print_figure
 from test_crowds_tls import PASSWORD, USER
 
 KIB = 1024
@@ -143,6 +145,45 @@ class Cost(Measured):
         count = self.status(relay, "Threads")
         print_figure(f"{count} threads with workers = 3, auth.workers = 4")
         self.assertLessEqual(count, 3 + 4 + 6)
+
+
+class Rate(Measured):
+    """H7: 50 MB/s in the clear, in and out again, or until it is refused."""
+
+    # what is too much of, a million octets of it, and the reply
+    KINDS = (("message", (b"x" * 998 + b"\r\n") * 1000, 250),
+             ("line", b"x" * 1000000, 554),
+             ("header", (b"X-Field: " + b"x" * 989 + b"\r\n") * 1000, 552))
+
+    def seconds(self, relay, piece, count, code):
+        """For COUNT of PIECE in one message; until it has arrived, if CODE says that it will."""
+        before = len(self.receiver.messages)
+        with RawClient(relay, timeout=300) as client:
+            client.envelope()
+            client.ask(b"DATA", 354)
+            begun = time.monotonic()
+            client.send(piece if code == 552 else TEXT + piece)
+            for _ in range(count - 1):
+                client.send(piece)
+            client.send(b"\r\n.\r\n")
+            client.expect(code)
+            if code == 250:
+                message = self.receiver.wait(before + 1, timeout=300)[before]
+                self.assertGreater(len(message.body), count * len(piece))
+        took = time.monotonic() - begun
+        self.receiver.messages.clear()
+        return took
+
+    def test_100_MB(self):
+        size = share(100, 10)
+        relay = self.release(limits={"message_size": "200M"}).start()
+        for what, piece, code in self.KINDS:
+            took = [self.seconds(relay, piece, size, code) for _ in range(ROUNDS)]
+            rate = size * len(piece) / 1e6 / statistics.median(took)
+            print_figure(f"a {what} of {size} MB: {rate:.0f} MB/s")
+            if FULL:
+                self.assertGreaterEqual(rate, 50)
+        self.gone(relay)
 
 
 class NearLimits(Measured):
