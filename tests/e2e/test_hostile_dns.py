@@ -207,7 +207,10 @@ class Addresses(HostileDns):
         self.names.add("ring.test", "MX", "10 back.ring.test.", "20 mx.dest.test.")
         self.names.add("back.ring.test", "CNAME", "relay.example.jp.")
         self.names.add("relay.example.jp", "A", "127.0.0.1")
-        relay = self.start()
+        relay = self.relay()
+        relay.change(listen=(*relay.settings["listen"],  # at a port of others it is no loop
+                             {"address": "127.0.0.77", "port": self.receiver.port}))
+        relay.start()
         self.fail(relay, "ring.test", "5.4.6", "this relay itself")
         self.assertEqual(self.receiver.connections, 0)
 
