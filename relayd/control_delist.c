@@ -29,6 +29,7 @@ struct delisting {
 	const char *to;      /* the request's words; "" not given */
 	const char *subject;
 	char address[DELIST_ADDRESS];
+	bool sure; /* a list can be asked about it */
 	int family;
 	char ptr[300];
 	char *mailbox;
@@ -183,6 +184,20 @@ static void submit(struct delisting *d, const struct incident *i, const struct d
 	buf_free(&client);
 }
 
+static void refuse_address(const struct delisting *d)
+{
+	if (d->address[0])
+		request_fail(d->request,
+		    "which address of ours is listed is not known, since no reply "
+		    "names it, and %s is private; ask by hand (relayctl delist %u), then note "
+		    "it with relayctl delist %u --asked",
+		    d->address, d->number, d->number);
+	else
+		request_fail(d->request,
+		    "which address of ours is listed is not known, since no reply "
+		    "names it; give it with sources.ipv4 (or sources.ipv6)");
+}
+
 /* Result: true when it is refused (and that is said). */
 static bool refuse(struct delisting *d, const struct incident *i, const struct delist *entry)
 {
@@ -203,6 +218,8 @@ static bool refuse(struct delisting *d, const struct incident *i, const struct d
 	else if (entry->from_listed && strncmp(i->source, "smarthost:", 10) == 0)
 		request_fail(r, "%s takes requests only from the listed address, which is that of "
 				"the smarthost: its owner has to ask", entry->name);
+	else if (!d->sure)
+		refuse_address(d);
 	else if (i->asked_ms && !d->again && clock_steady_ms() - i->asked_ms < wait_of(entry))
 		request_fail(r, "%s was asked %lld minutes ago, and may take %lld hours; --again asks "
 				"it nevertheless", i->asked_of,
@@ -355,13 +372,13 @@ void control_delist(struct request *r)
 	}
 	const struct incident *i = incident_find(reputation_of(d), d->number);
 	const struct delist *entry = i ? entry_of(d, i) : NULL;
+	d->sure = i && delist_address(d->settings->conf, i, d->address, &d->family);
 	if (!may_begin(d, i, entry)) {
 		delisting_free(d);
 	} else if (d->asked) {
 		note_asked(d, entry->name, "noted");
 		delisting_free(d);
 	} else {
-		delist_address(d->settings->conf, i, d->address, &d->family);
 		ask_name(d);
 	}
 }

@@ -82,31 +82,57 @@ static bool is_public(const char *text)
 	return conn_address_parse(&address, text, 0) == 0 && !mx_address_is_private(&address);
 }
 
-/* WHOSE "": the first public one. */
-static bool named_by_replies(const struct incident *i, const char *whose,
-    char address[DELIST_ADDRESS], int *family)
+static bool named_by_replies(
+    const struct incident *i, const char *ours, char address[DELIST_ADDRESS], int *family)
 {
-	for (size_t n = 0; n < i->reply_count; n++)
+	for (size_t n = 0; ours[0] && n < i->reply_count; n++)
 		for (const char *p = i->replies[n].text; next_address(&p, address, family);)
-			if (whose[0] ? is_same(address, whose) : is_public(address))
+			if (is_same(address, ours))
 				return true;
 	return false;
 }
 
-void delist_address(const struct conf *conf, const struct incident *i,
-    char address[DELIST_ADDRESS], int *family)
+/* The public address in TEXT that can be meant. Of two, one is theirs, or neither is an
+ * address: better none than a stranger's. */
+static bool only_public(const char *text, bool six, char address[DELIST_ADDRESS], int *family)
+{
+	char next[DELIST_ADDRESS];
+	int kind;
+	bool found = false;
+	while (next_address(&text, next, &kind)) {
+		if (!is_public(next) || (six && kind != AF_INET6))
+			continue;
+		if (found && !is_same(next, address))
+			return false;
+		found = true;
+		memcpy(address, next, sizeof(next));
+		*family = kind;
+	}
+	return found;
+}
+
+static bool seen_by_replies(const struct incident *i, char address[DELIST_ADDRESS], int *family)
+{
+	for (size_t n = 0; n < i->reply_count; n++)
+		if (only_public(i->replies[n].text, i->family == AF_INET6, address, family))
+			return true;
+	return false;
+}
+
+bool delist_address(
+    const struct conf *conf, const struct incident *i, char address[DELIST_ADDRESS], int *family)
 {
 	const struct conf_source *s = find_source(conf, span_text(i->source));
 	const char *four = s && i->family != AF_INET6 ? s->ipv4 : "";
 	const char *six = s ? s->ipv6 : "";
-	if ((four[0] && named_by_replies(i, four, address, family)) ||
-	    (six[0] && named_by_replies(i, six, address, family)))
-		return;
+	if (named_by_replies(i, four, address, family) || named_by_replies(i, six, address, family))
+		return true;
 	const char *own = four[0] ? four : six;
-	if (!is_public(own) && named_by_replies(i, "", address, family))
-		return;
+	if (!is_public(own) && seen_by_replies(i, address, family))
+		return true;
 	snprintf(address, DELIST_ADDRESS, "%s", own);
 	*family = !own[0] ? 0 : own == four ? AF_INET : AF_INET6;
+	return is_public(own);
 }
 
 void delist_ptr_name(const char *address, struct buf *name)
@@ -150,7 +176,8 @@ static void add_source(struct delist_facts *f, const struct conf *conf, const st
     const char *address, const char *ptr)
 {
 	const struct conf_source *s = find_source(conf, span_text(i->source));
-	buf_add_text(&f->text[DELIST_IP], address[0] ? address : "(unknown)");
+	buf_add_text(
+	    &f->text[DELIST_IP], address[0] ? address : "(which address? see sources.ipv4)");
 	buf_add_text(&f->text[DELIST_EHLO], s ? s->hostname : conf->hostname);
 	buf_add_text(&f->text[DELIST_PTR], ptr);
 }

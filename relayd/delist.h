@@ -18,8 +18,10 @@ const struct delist *delist_of(const struct verdict_rules *rules, const struct i
 
 /* The address of ours that INCIDENT is about: that of its source which the refusals
  * name; where the source's own is not public (behind NAT, or left to the system), the
- * first public one in them; else the source's. "" when nothing tells. FAMILY: its. */
-void delist_address(const struct conf *conf, const struct incident *incident,
+ * public one that a refusal names and no other beside it; else the source's. "" when
+ * nothing tells. FAMILY: its. Result: is it one that a list can be asked about? Not what
+ * no refusal names and is private. */
+bool delist_address(const struct conf *conf, const struct incident *incident,
     char address[DELIST_ADDRESS], int *family);
 
 /* The name whose PTR record is asked for, "7.2.0.192.in-addr.arpa". */

@@ -28,12 +28,12 @@ class Delist(Case):
         self.names.mail_host("list.test", "mx.list.test", "127.0.0.1")
         self.names.add("2.0.0.127.in-addr.arpa", "PTR", "host7.provider.test.")
 
-    def blocked(self, reply, lists=None):
+    def blocked(self, reply, lists=None, one=ONE):
         """A relay with incident 1: REPLY met source one at gmo.test."""
         self.receiver.behaviour = Behaviour(
             rcpt=lambda n, to: reply if to.endswith("gmo.test") else None)
         # two is how mail to the list would usually leave
-        relay = self.relay(sources=(ONE, TWO), queue={"backoff": ["1h"]},
+        relay = self.relay(sources=(one, TWO), queue={"backoff": ["1h"]},
                            routes=({"match": "list.test", "via": ["two"]},
                                    {"match": "*", "via": ["one"]}),
                            notify={"mail": "root@dest.test"})
@@ -141,6 +141,28 @@ class Delist(Case):
         relay.ctl("delist", "1", "--send", "--to", "removal@list.test", "--subject", "REMOVE 7")
         message, parsed, _ = self.request("removal@list.test")
         self.assertEqual((message.peer, parsed["Subject"]), ("127.0.0.2", "REMOVE 7"))
+
+    def test_which_address(self):
+        lists = LISTS.replace("FROM", "false")
+        relay = self.blocked("554 5.7.1 blocked using own-list.test", lists, {"name": "one"})
+        page, = relay.ctl("delist", "1")
+        self.assertIn("which address", page["ip"])
+        self.assertIn("which address of ours is listed is not known, since no reply names it; "
+                      "give it with sources.ipv4", self.refused(relay, "1", "--send"))
+        self.assertNotIn("asked_of", [r["what"] for r in relay.ctl("incidents", "show", "1")
+                                      if r["value"]])
+        relay.stop()
+        # the address of a machine behind NAT says nothing to a list
+        relay = self.blocked("554 5.7.1 blocked using own-list.test", lists)
+        self.assertIn("and 127.0.0.2 is private; ask by hand", self.refused(relay, "1", "--send"))
+
+    def test_the_address_that_the_reply_names(self):
+        relay = self.blocked("554 5.7.1 [8.8.4.4] is blocked using own-list.test",
+                             LISTS.replace("FROM", "false"), {"name": "one"})
+        relay.ctl("delist", "1", "--send")
+        _, parsed, text = self.request("remove@list.test")
+        self.assertEqual(parsed["Subject"], "delist 8.8.4.4")
+        self.assertIn("IP address:  8.8.4.4\r\n", text)
 
     def test_japanese(self):
         relay = self.blocked("554 5.7.1 [127.0.0.2] is blocked using own-list.test",

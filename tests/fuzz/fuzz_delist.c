@@ -70,7 +70,7 @@ static void write_request(struct incident *i, const struct delist *entry)
 	int family;
 	struct delist_facts facts;
 	struct buf message = {0};
-	delist_address(&conf, i, address, &family);
+	(void)delist_address(&conf, i, address, &family);
 	delist_facts(&facts, &conf, entry, i, address, "(none)", 3);
 	struct delist_request request = {.rules = shipped(), .entry = entry, .facts = &facts,
 	    .to = "remove@list.example", .subject = ""};

@@ -224,8 +224,8 @@ static void test_templates(void **state)
 	buf_free(&out);
 }
 
-static void check_address(const char *ipv4, const char *ipv6, unsigned family,
-    const char *reply, const char *wanted)
+static bool address_in(
+    const char *ipv4, const char *ipv6, unsigned family, const char *reply, const char *wanted)
 {
 	struct conf_source source = {.name = (char *)(uintptr_t)"ip1",
 	    .ipv4 = (char *)(uintptr_t)ipv4, .ipv6 = (char *)(uintptr_t)ipv6};
@@ -235,9 +235,23 @@ static void check_address(const char *ipv4, const char *ipv6, unsigned family,
 	char address[DELIST_ADDRESS];
 	int used;
 	i.replies[0].text = (char *)(uintptr_t)reply;
-	delist_address(&conf, &i, address, &used);
+	bool sure = delist_address(&conf, &i, address, &used);
 	assert_string_equal(address, wanted);
 	assert_int_equal(used, !wanted[0] ? 0 : strchr(wanted, ':') ? AF_INET6 : AF_INET);
+	return sure;
+}
+
+static void check_address(
+    const char *ipv4, const char *ipv6, unsigned family, const char *reply, const char *wanted)
+{
+	assert_true(address_in(ipv4, ipv6, family, reply, wanted));
+}
+
+/* Nothing that a list could be asked about. */
+static void check_no_address(
+    const char *ipv4, unsigned family, const char *reply, const char *wanted)
+{
+	assert_false(address_in(ipv4, "", family, reply, wanted));
 }
 
 static void test_addresses(void **state)
@@ -246,14 +260,20 @@ static void test_addresses(void **state)
 	check_address("198.51.100.7", "", 0, "550 banned sending IP [198.51.100.7]. x", "198.51.100.7");
 	/* that of ours, whatever else is named */
 	check_address("198.51.100.7", "", 0, "550 8.8.8.8 says 198.51.100.7.", "198.51.100.7");
-	check_address("198.51.100.7", "2001:db8::7", 0, "550 no", "198.51.100.7");
+	check_address("9.9.9.9", "2606:4700::7", 0, "550 no", "9.9.9.9");
 	check_address("198.51.100.7", "2001:db8::7", 0, "550 [2001:DB8:0::7] no", "2001:DB8:0::7");
-	check_address("198.51.100.7", "2001:db8::7", AF_INET6, "550 no", "2001:db8::7");
+	check_address("9.9.9.9", "2606:4700::7", AF_INET6, "550 no", "2606:4700::7");
 	/* behind NAT, or not bound: what they see */
 	check_address("10.0.0.5", "", 0, "550 5.7.606 [8.8.4.4]", "8.8.4.4");
 	check_address("", "", 0, "550 5.7.606 [8.8.4.4]", "8.8.4.4");
-	check_address("", "", 0, "550 5.7.606 10:20:30 999.1.1.1 a.b", "");
-	check_address("10.0.0.5", "", 0, "550 no", "10.0.0.5");
+	check_address("", "", 0, "550 from 8.8.4.4: see https://list.test/ip/8.8.4.4", "8.8.4.4");
+	check_address("", "", AF_INET6, "550 8.8.4.4 says [2606:4700::7 14]", "2606:4700::7");
+	check_address("10.0.0.5", "", 0, "550 [10.0.0.5]", "10.0.0.5");
+	check_no_address("", 0, "550 5.7.606 10:20:30 999.1.1.1 a.b", "");
+	check_no_address("", 0, "550 banned sending IP [192.0.2.1]", "");  /* nobody's */
+	check_no_address("", 0, "550 8.8.8.8 says 8.8.4.4 is listed", ""); /* which one? */
+	check_no_address("", AF_INET6, "550 [8.8.4.4]", "");
+	check_no_address("10.0.0.5", 0, "550 no", "10.0.0.5");
 }
 
 static void test_ptr_names(void **state)
