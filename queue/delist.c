@@ -11,6 +11,7 @@ const char *const delist_names[DELIST_NAMES] = {
     [DELIST_PTR] = "ptr",
     [DELIST_PROVIDER] = "provider",
     [DELIST_LIST] = "list",
+    [DELIST_LIST_JA] = "list_ja",
     [DELIST_PORTAL] = "portal",
     [DELIST_MAIL] = "mail",
     [DELIST_REPLY] = "reply",

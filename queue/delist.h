@@ -18,11 +18,12 @@ enum delist_language { DELIST_ENGLISH, DELIST_JAPANESE };
 
 /* What a template may name, in the order of delist_names. */
 enum delist_name {
-	DELIST_IP,        /* the address that is listed */
-	DELIST_EHLO,      /* the name that it says */
-	DELIST_PTR,       /* the name that its PTR record says */
+	DELIST_IP,   /* the address that is listed */
+	DELIST_EHLO, /* the name that it says */
+	DELIST_PTR,  /* the name that its PTR record says */
 	DELIST_PROVIDER,
-	DELIST_LIST,      /* the entry's name */
+	DELIST_LIST,    /* the entry's name */
+	DELIST_LIST_JA, /* as a Japanese text has it */
 	DELIST_PORTAL,
 	DELIST_MAIL,
 	DELIST_REPLY,     /* the last raw reply, escaped */
@@ -30,11 +31,11 @@ enum delist_name {
 	DELIST_SENDER,    /* sender's domain, for a verdict about one */
 	DELIST_FIRST,     /* times of the first and the last reply */
 	DELIST_LAST,
-	DELIST_MET,       /* messages that met the block */
-	DELIST_WAITING,   /* that wait now */
-	DELIST_REROUTED,  /* that went another way */
-	DELIST_NUMBER,    /* of the incident */
-	DELIST_CONTACT,   /* mail address of the administrator */
+	DELIST_MET,      /* messages that met the block */
+	DELIST_WAITING,  /* that wait now */
+	DELIST_REROUTED, /* that went another way */
+	DELIST_NUMBER,   /* of the incident */
+	DELIST_CONTACT,  /* mail address of the administrator */
 	DELIST_NAMES
 };
 extern const char *const delist_names[DELIST_NAMES];
@@ -47,6 +48,7 @@ struct delist_words {
 struct delist {
 	char *id;
 	char *name;      /* of the list or provider, for people */
+	char *name_ja;   /* where that is another one in Japanese; "": name */
 	char *portal;    /* URL, "" none */
 	char *mail;      /* the mailbox that takes requests, "" none */
 	char *subject;   /* template, "" the usual one */

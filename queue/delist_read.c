@@ -129,6 +129,7 @@ static void add_category(struct reading *r, const config_setting_t *item, void *
 static const struct reading_key keys[] = {
     {"id", reading_id, ENTRY(id), READING_NEEDED},
     {"name", take_line, ENTRY(name), READING_NEEDED},
+    {"name_ja", take_line, ENTRY(name_ja), 0},
     {"reply", add_reply, ENTRY(replies), READING_EACH},
     {"provider", add_id, ENTRY(providers), READING_EACH},
     {"rule", add_id, ENTRY(rules), READING_EACH},
@@ -159,6 +160,7 @@ void delist_clear(struct delist *d)
 	texts_clear(&d->rules);
 	mem_free(d->id);
 	mem_free(d->name);
+	mem_free(d->name_ja);
 	mem_free(d->portal);
 	mem_free(d->mail);
 	mem_free(d->subject);
@@ -170,6 +172,7 @@ int delist_read(struct verdict_rules *rules, const config_setting_t *group, cons
 {
 	struct delist entry = {
 	    .name = mem_text(""),
+	    .name_ja = mem_text(""),
 	    .portal = mem_text(""),
 	    .mail = mem_text(""),
 	    .subject = mem_text(""),

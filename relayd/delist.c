@@ -195,6 +195,7 @@ void delist_facts(struct delist_facts *f, const struct conf *conf, const struct 
 	add_source(f, conf, i, address, ptr);
 	add_safe(&f->text[DELIST_PROVIDER], i->provider);
 	buf_add_text(&f->text[DELIST_LIST], entry->name);
+	buf_add_text(&f->text[DELIST_LIST_JA], entry->name_ja[0] ? entry->name_ja : entry->name);
 	buf_add_text(&f->text[DELIST_PORTAL], entry->portal);
 	buf_add_text(&f->text[DELIST_MAIL], entry->mail);
 	if (i->reply_count) {

@@ -171,6 +171,7 @@ class Delist(Case):
         message, parsed, text = self.request("remove@list.test")
         self.assertTrue(message.data.isascii())
         self.assertIn("ご担当者様", text)
+        self.assertIn("Our own list からの解除", text)
         self.assertIn("Hello,", text)
 
     def test_a_broken_list(self):

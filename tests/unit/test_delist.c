@@ -292,6 +292,43 @@ static void test_ptr_names(void **state)
 	buf_free(&name);
 }
 
+static void check_words(const struct verdict_rules *rules, const char *provider,
+    enum delist_language language, const char *wanted)
+{
+	struct conf_source source = {
+	    .name = (char *)(uintptr_t) "ip1", .hostname = (char *)(uintptr_t) "relay.example.jp"};
+	struct conf conf = {.sources = &source,
+	    .source_count = 1,
+	    .return_path = {.default_domain = (char *)(uintptr_t) "example.jp"},
+	    .notify = {.mail = (char *)(uintptr_t) ""}};
+	struct incident i = {.source = (char *)(uintptr_t) "ip1",
+	    .provider = (char *)(uintptr_t)provider,
+	    .klass = VERDICT_IP_BLOCKED,
+	    .rule = (char *)(uintptr_t) "",
+	    .sender_domain = (char *)(uintptr_t) ""};
+	const struct delist *entry = delist_of(rules, &i);
+	struct delist_facts facts;
+	struct buf text = {0};
+	delist_facts(&facts, &conf, entry, &i, "192.0.2.1", "(none)", 1);
+	delist_fill(&text, delist_text(rules, entry, language), facts.values);
+	if (!strstr(buf_text(&text), wanted))
+		fail_msg("no \"%s\" in:\n%s", wanted, buf_text(&text));
+	buf_free(&text);
+	delist_facts_clear(&facts);
+}
+
+/* A list whose name is a phrase has one for each language. */
+static void test_names_of_lists(void **state)
+{
+	struct verdict_rules *rules = load_shipped();
+	(void)state;
+	check_words(rules, "mx.a.test", DELIST_ENGLISH, "from the receiving side.");
+	check_words(rules, "mx.a.test", DELIST_JAPANESE, "貴社の受信拒否リスト からの解除");
+	check_words(rules, "sakura", DELIST_JAPANESE, "貴社の受信拒否リスト からの解除");
+	check_words(rules, "docomo", DELIST_JAPANESE, "NTT docomo からの解除");
+	verdict_free(rules);
+}
+
 static void test_bound(void **state)
 {
 	struct conf_source source = {.name = (char *)(uintptr_t)"ip 1"};
@@ -321,6 +358,7 @@ int main(void)
 	    cmocka_unit_test(test_templates),
 	    cmocka_unit_test(test_addresses),
 	    cmocka_unit_test(test_ptr_names),
+	    cmocka_unit_test(test_names_of_lists),
 	    cmocka_unit_test(test_bound),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
