@@ -94,20 +94,20 @@ static int config(const struct ctl *ctl)
 	if (ctl->argc > 1)
 		return ctl_usage(ctl);
 	struct settings *settings = settings_load(file, &errors);
-	if (!settings) {
-		if (ctl->json)
-			print_mistakes(file, span_buf(&errors.text));
-		else
-			fputs(buf_text(&errors.text), stderr);
-		conf_errors_free(&errors);
-		return CTL_PROBLEM;
-	}
-	if (ctl->command == CMD_CONFIG_SHOW)
+	if (settings && ctl->command == CMD_CONFIG_CHECK)
+		settings_check_machine(settings, &errors);
+	int status = errors.count ? CTL_PROBLEM : CTL_OK;
+	if (errors.count && ctl->json)
+		print_mistakes(file, span_buf(&errors.text));
+	else if (errors.count)
+		fputs(buf_text(&errors.text), stderr);
+	else if (ctl->command == CMD_CONFIG_SHOW)
 		print_configuration(ctl, file, settings->conf);
 	else
 		print_good(ctl, file, settings);
+	conf_errors_free(&errors);
 	settings_unref(settings);
-	return CTL_OK;
+	return status;
 }
 
 /* ---- DKIM ---- */

@@ -154,17 +154,21 @@ static int parse_arguments(int argc, char **argv, const char **file)
 	return -1;
 }
 
+static void print_mistakes(struct conf_errors *errors)
+{
+	fputs(buf_text(&errors->text), stderr);
+	fprintf(stderr, "relayd: %zu mistake%s in the configuration\n", errors->count,
+	    errors->count == 1 ? "" : "s");
+	conf_errors_free(errors);
+}
+
 static struct settings *load(const char *file)
 {
 	struct conf_errors errors = {0};
 	struct settings *settings = settings_load(file, &errors);
-	if (settings)
-		return settings;
-	fputs(buf_text(&errors.text), stderr);
-	fprintf(stderr, "relayd: %zu mistake%s in the configuration\n", errors.count,
-	    errors.count == 1 ? "" : "s");
-	conf_errors_free(&errors);
-	return NULL;
+	if (!settings)
+		print_mistakes(&errors);
+	return settings;
 }
 
 static void print_warning(void *arg, const char *text)
@@ -173,24 +177,38 @@ static void print_warning(void *arg, const char *text)
 	fprintf(stderr, "warning: %s\n", text);
 }
 
+static int check(const char *file, const struct settings *settings)
+{
+	struct conf_errors errors = {0};
+	settings_check_machine(settings, &errors);
+	if (errors.count) {
+		print_mistakes(&errors);
+		return EX_CONFIG;
+	}
+	settings_warn(settings, print_warning, NULL);
+	settings_warn_of_clients(settings, print_warning, NULL);
+	settings_warn_of_machine(settings, print_warning, NULL);
+	printf("%s: the configuration is good\n", file);
+	return finish();
+}
+
+static int show(const struct conf *conf)
+{
+	struct buf text = {0};
+	conf_print(conf, &text);
+	fputs(buf_text(&text), stdout);
+	buf_free(&text);
+	return finish();
+}
+
 static int with_configuration(int mode, const char *file)
 {
 	struct settings *settings = load(file);
 	if (!settings)
 		return EX_CONFIG;
-	if (mode == 'T') {
-		struct buf text = {0};
-		conf_print(settings->conf, &text);
-		fputs(buf_text(&text), stdout);
-		buf_free(&text);
-	} else {
-		settings_warn(settings, print_warning, NULL);
-		settings_warn_of_clients(settings, print_warning, NULL);
-		settings_warn_of_machine(settings, print_warning, NULL);
-		printf("%s: the configuration is good\n", file);
-	}
+	int status = mode == 'T' ? show(settings->conf) : check(file, settings);
 	settings_unref(settings);
-	return finish();
+	return status;
 }
 
 /* Descriptors 0 to 2 exist: what is opened later must not be taken for them. */

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "queue/warmup.h"
 #include "relayd/base/clock.h"
@@ -331,23 +332,50 @@ void settings_warn_of_clients(const struct settings *s, void (*fn)(void *arg, co
 	look_for_logins(s->conf, &warning);
 }
 
-static void look_for_group(const char *key, const char *name, const struct warning *warning)
+static void check_group(
+    const struct conf *conf, const char *key, const char *name, struct conf_errors *errors)
 {
-	if (name[0] && !getgrnam(name))
-		warn(warning, "%s: there is no group \"%s\" on this machine, and relayd will not start; do: "
-			      "groupadd %s", key, name, name);
+	struct buf text = {0};
+	if (!name[0] || getgrnam(name))
+		return;
+	buf_addf(&text,
+	    "there is no group \"%s\" on this machine, and relayd does not start; do: "
+	    "groupadd %s",
+	    name, name);
+	conf_errors_add(errors, conf->file, key, buf_text(&text));
+	buf_free(&text);
+}
+
+static bool lacks_user(const struct conf *conf, struct buf *text)
+{
+	if (!conf->user[0] || getpwnam(conf->user))
+		return false;
+	buf_addf(text,
+	    "there is no user \"%s\" on this machine, and relayd does not start as root; "
+	    "do: systemd-sysusers, for \"relayd\", or useradd",
+	    conf->user);
+	return true;
+}
+
+void settings_check_machine(const struct settings *s, struct conf_errors *errors)
+{
+	const struct conf *conf = s->conf;
+	struct buf text = {0};
+	if (geteuid() == 0 && lacks_user(conf, &text))
+		conf_errors_add(errors, conf->file, "user", buf_text(&text));
+	buf_free(&text);
+	check_group(conf, "control_group", conf->control_group, errors);
+	check_group(conf, "control_look_group", conf->control_look_group, errors);
 }
 
 void settings_warn_of_machine(const struct settings *s, void (*fn)(void *arg, const char *text),
     void *arg)
 {
-	const struct conf *conf = s->conf;
 	struct warning warning = {fn, arg};
-	if (conf->user[0] && !getpwnam(conf->user))
-		warn(&warning, "user: there is no user \"%s\" on this machine, and relayd will not start as "
-			       "root; do: systemd-sysusers, for \"relayd\", or useradd", conf->user);
-	look_for_group("control_group", conf->control_group, &warning);
-	look_for_group("control_look_group", conf->control_look_group, &warning);
+	struct buf text = {0};
+	if (geteuid() != 0 && lacks_user(s->conf, &text))
+		warn(&warning, "user: %s", buf_text(&text));
+	buf_free(&text);
 }
 
 void settings_renew(const struct settings *s, void (*fn)(void *arg, const char *text), void *arg)

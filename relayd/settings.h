@@ -56,7 +56,10 @@ void settings_warn(const struct settings *settings, void (*fn)(void *arg, const 
 void settings_warn_of_clients(const struct settings *settings,
     void (*fn)(void *arg, const char *text), void *arg);
 
-/* What only a start would find: a user or group that this machine does not have. */
+/* What only a start would find: a group that this machine does not have, and the user,
+ * whom only root becomes: for anybody else that is a warning. A reload does not ask, since
+ * it changes neither. */
+void settings_check_machine(const struct settings *settings, struct conf_errors *errors);
 void settings_warn_of_machine(const struct settings *settings,
     void (*fn)(void *arg, const char *text), void *arg);
 

