@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "conf/syntax.h"
@@ -106,19 +107,77 @@ static struct span folder_name(const char *path)
 	return name;
 }
 
+/* Cut the next name off PATH; an empty one: it was the last. */
+static struct span next_name(struct span *path)
+{
+	struct span name;
+	do
+		name = span_cut(path, '/');
+	while (path->n && (name.n == 0 || span_is(name, ".")));
+	return span_is(name, ".") ? (struct span){name.p, 0} : name;
+}
+
+/* By their words: is PATH the folder, or in it? Nothing is in "". */
+static bool is_within(const char *path, const char *folder)
+{
+	struct span inner = span_text(path);
+	struct span outer = span_text(folder);
+	struct span name;
+	if (!*path || !*folder)
+		return false;
+	while ((name = next_name(&outer)).n)
+		if (!span_equal(next_name(&inner), name))
+			return false;
+	return true;
+}
+
+/* The spool is ours alone, and into the drop folder anybody may write. */
+static void check_drop(const struct check *c)
+{
+	const char *drop = c->conf->drop;
+	const char *spool = c->conf->spool.path;
+	bool in_spool = is_within(drop, spool);
+	bool in_drop = is_within(spool, drop);
+	if (in_spool)
+		report_add(c->report, place(c, "drop"), "drop",
+		    "\"%s\" is %sthe spool, which nobody else may enter; expected a folder of its "
+		    "own",
+		    drop, in_drop ? "" : "in ");
+	else if (in_drop)
+		report_add(c->report, place(c, "drop"), "drop",
+		    "the spool is in \"%s\", where anybody may write; expected a folder of its own",
+		    drop);
+}
+
+static void check_socket(
+    const struct check *c, const config_setting_t *at, const char *key, const char *path)
+{
+	struct stat st;
+	if (is_within(path, c->conf->spool.path))
+		report_add(c->report, at, key,
+		    "\"%s\" is the spool or in it, where nobody else may enter; expected a socket "
+		    "elsewhere",
+		    path);
+	else if (is_within(path, c->conf->drop))
+		report_add(c->report, at, key,
+		    "\"%s\" is the drop folder or in it, where anybody may write; expected a socket "
+		    "elsewhere",
+		    path);
+	else if (*path && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		report_add(c->report, at, key,
+		    "\"%s\" is a folder, expected the path of a socket in one", path);
+}
+
 static void complete_top(const struct check *c)
 {
 	struct conf *conf = c->conf;
 	if (!*conf->hostname)
 		complete_hostname(conf);
 	struct span spool = folder_name(conf->spool.path);
-	if (spool.n && span_equal(spool, folder_name(conf->drop)))
-		report_add(c->report, place(c, "drop"), "drop",
-		    "\"%s\" is the spool, which nobody else may enter; expected a folder of its "
-		    "own",
-		    conf->drop);
+	check_drop(c);
 	if (!*conf->drop)
 		replace(&conf->drop, "%.*s-drop", (int)spool.n, spool.p);
+	check_socket(c, place(c, "control"), "control", conf->control);
 }
 
 static void complete_listen(const struct check *c)
@@ -142,6 +201,7 @@ static void complete_listen(const struct check *c)
 static void check_listen_socket(const struct check *c, size_t i)
 {
 	const struct conf_listen *l = &c->conf->listen[i];
+	check_socket(c, place(c, "listen.[%zu].address", i), "listen.address", l->address);
 	if (strcmp(l->address, c->conf->control) == 0)
 		report_add(c->report, place(c, "listen.[%zu].address", i), "listen.address",
 		    "\"%s\" is the socket of control, expected one of its own", l->address);

@@ -195,6 +195,24 @@ static const char *const mistakes[][2] = {
     {"spool = \"/var/spool/x/\";\ndrop = \"/var/spool/x\";",
 	"t:2: drop: \"/var/spool/x\" is the spool, which nobody else may enter; expected a folder "
 	"of its own\n"},
+    {"spool = \"/var/spool/x\";\ndrop = \"/var/spool//x/./drop\";",
+	"t:2: drop: \"/var/spool//x/./drop\" is in the spool, which nobody else may enter; "
+	"expected a folder of its own\n"},
+    {"spool = \"/var/spool/x/spool\";\ndrop = \"/var/spool/x/\";",
+	"t:2: drop: the spool is in \"/var/spool/x/\", where anybody may write; expected a folder "
+	"of its own\n"},
+    {"spool = \"/var/spool/x\";\ncontrol = \"/var/spool/x\";",
+	"t:2: control: \"/var/spool/x\" is the spool or in it, where nobody else may enter; "
+	"expected a socket elsewhere\n"},
+    {"spool = \"/var/spool/x\";\nlisten = ( { address = \"/var/spool/x/submit.sock\"; } );",
+	"t:2: listen.address: \"/var/spool/x/submit.sock\" is the spool or in it, where nobody "
+	"else may enter; expected a socket elsewhere\n"},
+    {"spool = \"/var/spool/x\";\ncontrol = \"/var/spool/x-drop/c.sock\";",
+	"t:2: control: \"/var/spool/x-drop/c.sock\" is the drop folder or in it, where anybody may "
+	"write; expected a socket elsewhere\n"},
+    {"control = \"/tmp\";\nlisten = ( { address = \"/usr/\"; } );",
+	"t:1: control: \"/tmp\" is a folder, expected the path of a socket in one\n"
+	"t:2: listen.address: \"/usr/\" is a folder, expected the path of a socket in one\n"},
     {"listen = ( { address = \"::\"; }, { address = \"::\"; port = 25; } );",
 	"t:1: listen.address: \"::\" with this port is listed twice\n"},
     {"domains = ( { name = \"a.jp\"; },\n{ name = \"A.JP\"; } );",
