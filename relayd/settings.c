@@ -95,9 +95,22 @@ static void load_certificates(struct settings *s, struct conf_errors *errors)
 	for (size_t i = 0; i < conf->certificate_count; i++)
 		load_certificate(s->server_tls, &conf->certificates[i], "certificates.certificate",
 		    "certificates.key", errors);
-	if (knows_certificates(conf) &&
-	    tls_server_ask_clients(s->server_tls, conf->tls.client_ca, &why) < 0)
+}
+
+/* What is not used so far is read all the same: better a mistake now than at the reload
+ * that brings the first entry of clients. */
+static void load_authorities(struct settings *s, struct conf_errors *errors)
+{
+	const struct conf *conf = s->conf;
+	struct why why = {0};
+	bool used = s->server_tls && knows_certificates(conf);
+	if (!used && !conf->tls.client_ca[0])
+		return;
+	SSL_CTX *ctx = used ? s->server_tls : tls_server_new(&why);
+	if (!ctx || tls_server_ask_clients(ctx, conf->tls.client_ca, &why) < 0)
 		conf_errors_add(errors, conf->tls.client_ca_at, "tls.client_ca", why.text);
+	if (!used)
+		SSL_CTX_free(ctx);
 }
 
 static bool takes_logins(const struct conf *conf)
@@ -140,6 +153,7 @@ static void load_parts(struct settings *s, struct conf_errors *errors)
 	s->keys = dkim_keys_load(conf->domains, conf->domain_count, errors);
 	if (conf->tls.certificate[0] || conf->certificate_count)
 		load_certificates(s, errors);
+	load_authorities(s, errors);
 	check_users(conf, errors);
 	if (needs_verification(conf) && !settings_client_verify(s, &why))
 		conf_errors_add(errors, conf->file, "tls", why.text);

@@ -96,6 +96,16 @@ clients = ( {{ name = "a"; certificates = [ "host.test" ]; via = [ "nosuch" ]; }
         self.assertEqual(told[1:], ['replies.d/x.conf:2: "other" is not known here; expected rules, providers or '
                                     'delist', "relayd: 2 mistakes in the configuration"])
 
+    def test_authorities_are_read_though_nobody_is_asked(self):
+        """A listener with TLS or an entry of clients may come with the next reload."""
+        relay = self.relay()
+        self.put(relay, "key.pem", "-----BEGIN PRIVATE KEY-----\nQQ==\n-----END PRIVATE KEY-----\n")
+        self.put(relay, "relayd.conf", f'user = ""; tls = {{ client_ca = "{relay.folder}/key.pem"; }};\n')
+        told = self.mistakes(relay)
+        self.assertRegex(told[0], "^relayd.conf:1: tls.client_ca: TLS authorities of clients key.pem: "
+                                  ".*; expected a PEM file with their certificates")
+        self.assertEqual(len(told), 2)
+
     def test_what_was_refused_is_not_looked_into(self):
         """Neither what is not there is read, nor what stands for it by default."""
         relay = self.relay()
