@@ -312,6 +312,27 @@ static int read_all(const char *path, struct buf *out, struct why *why)
 	return 0;
 }
 
+/* A message that was saved on Unix has LF where CRLF was signed. One with both is left as
+ * it is: there the difference may be what is wrong with it. */
+static void restore_crlf(struct buf *message)
+{
+	struct buf out = {0};
+	struct span rest = span_buf(message);
+	if (memmem(rest.p, rest.n, "\r\n", 2))
+		return;
+	while (rest.n) {
+		const char *end = memchr(rest.p, '\n', rest.n);
+		struct span line = {rest.p, end ? (size_t)(end - rest.p) : rest.n};
+		size_t whole = line.n + (end != NULL);
+		buf_add(&out, line.p, line.n);
+		if (end)
+			buf_add_text(&out, "\r\n");
+		rest = (struct span){rest.p + whole, rest.n - whole};
+	}
+	buf_free(message);
+	*message = out;
+}
+
 static int dkim_test(const struct ctl *ctl)
 {
 	struct buf message = {0};
@@ -319,6 +340,7 @@ static int dkim_test(const struct ctl *ctl)
 	if (ctl->argc < 2 || ctl->argc > 3)
 		return ctl_usage(ctl);
 	int result = read_all(ctl->argc == 3 ? ctl->argv[2] : NULL, &message, &why);
+	restore_crlf(&message);
 	if (result == 0)
 		result = dkim_check(span_buf(&message), ctl->argv[1], ctl->argv[0], &why);
 	buf_free(&message);

@@ -930,6 +930,15 @@ class Local(Control):
             f.write(message.data)
         done = self.local("dkim", "test", "s1", key["key"], path)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
+        # as programs on Unix save it
+        with open(path, "wb") as f:
+            f.write(message.data.replace(b"\r\n", b"\n"))
+        done = self.local("dkim", "test", "s1", key["key"], path)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        # whose line ends are not all the same was damaged on its way
+        with open(path, "wb") as f:
+            f.write(message.data.replace(b"\r\nSubject:", b"\nSubject:"))
+        self.assertEqual(self.local("dkim", "test", "s1", key["key"], path).returncode, 1)
         with open(path, "wb") as f:
             f.write(message.data.replace(b"The text.", b"Another text."))
         self.assertEqual(self.local("dkim", "test", "s1", key["key"], path).returncode, 1)
