@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -248,6 +249,17 @@ static char *daemon_user(const struct ctl *ctl)
 	return user;
 }
 
+/* The configuration takes no relative path; an absolute one stays as it was given. */
+static void make_absolute(struct buf *path)
+{
+	char *real = buf_text(path)[0] == '/' ? NULL : realpath(buf_text(path), NULL);
+	if (!real)
+		return;
+	buf_clear(path);
+	buf_add_text(path, real);
+	mem_free(real);
+}
+
 static int dkim_new(const struct ctl *ctl)
 {
 	struct new_key key;
@@ -266,6 +278,7 @@ static int dkim_new(const struct ctl *ctl)
 	int result = dkim_key_new((unsigned)key.bits, &pem, &record, &why);
 	if (result == 0)
 		result = write_key(buf_text(&path), &pem, user, &why);
+	make_absolute(&path);
 	if (result == 0)
 		show_record(ctl, key.selector, key.domain, buf_text(&record), buf_text(&path));
 	buf_wipe(&pem);

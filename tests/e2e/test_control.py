@@ -916,6 +916,11 @@ class Local(Control):
         self.assertEqual(len(os.listdir(folder)), 3)
         row = json.loads(self.local("--json", "dkim", "new", "a.jp", "b", "--dir", folder).stdout)
         self.assertEqual(row["file"], f"{folder}/a.jp.b.key")
+        # the configuration takes no relative path
+        row, = [json.loads(line) for line in subprocess.run(
+            [os.path.join(build_dir(), "relayctl"), "--json", "dkim", "new", "a.jp", "c", "--dir",
+             f"../{os.path.basename(folder)}"], cwd=folder, capture_output=True, check=True).stdout.splitlines()]
+        self.assertEqual(row["file"], f"{folder}/a.jp.c.key")
         self.assertTrue(row["value"].startswith("v=DKIM1; "))
 
     def test_dkim_test(self):
