@@ -272,11 +272,14 @@ static json_t *change(struct request *r, struct message *m, const struct envelop
 	json_t *to = e ? recipients_of(m, e) : json_array();
 	if (goes) /* the line is all that is left of it */
 		log_change(r, m, e);
+	bool refused = r->selection.named && r->command == CMD_QUEUE_RETRY && m->held;
 	const char *result = apply(r, m, &changed);
 	r->changed += changed;
 	if (changed && !goes && r->selection.named)
 		log_change(r, m, e);
-	return json_pack("{s:s,s:s,s:o}", "id", id, "result", result, "to", to);
+	/* of all that fit, those that can be are tried; who names one means that one */
+	return json_pack("{s:s,s:s,s:s*,s:o}", "id", id, "result", result, "error",
+	    refused ? result : NULL, "to", to);
 }
 
 /* One whose envelope can not be read is in the queue all the same, and may be changed by

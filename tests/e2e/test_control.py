@@ -131,9 +131,16 @@ class Queue(Control):
                          ["held: release it first"] * 2 + ["due now"] * 2)
         self.receiver.wait(2)
         wait_until(lambda: len(relay.ctl("queue", "list")) == 2)
+        # who names one that can not be tried has not got what he asked for
+        done = relay.run_ctl("queue", "retry", *ids[:2])
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr.splitlines(),
+                         [f"relayctl: {i}: held: release it first" for i in ids[:2]])
         row, = relay.ctl("queue", "release", "--sender", "u0@example.jp")
         self.assertEqual((row["id"], row["result"], row["to"]),
                          (ids[0], "released", ["user0@dest.test"]))
+        row, = relay.ctl("queue", "release", ids[0])
+        self.assertEqual(row["result"], "was not held")
         relay.ctl("queue", "retry", ids[0])
         self.receiver.wait(3)
         row, = relay.ctl("queue", "delete", "--domain", "dest.test")
@@ -578,7 +585,7 @@ class Changes(Control):
         relay.ctl("queue", "hold", ids[0])
         self.admin(relay, '"queue hold"', f" id={ids[0]} from=u0@example.jp to=user0@dest.test recipients=1")
         # what changes nothing is no change
-        relay.ctl("queue", "retry", ids[0])
+        self.assertEqual(relay.run_ctl("queue", "retry", ids[0]).returncode, 1)
         relay.ctl("queue", "release", ids[1])
         relay.ctl("queue", "retry", "--domain", "dest.test")
         self.admin(relay, '"queue retry"', ' which="--domain dest.test" messages=2')
