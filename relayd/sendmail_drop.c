@@ -119,7 +119,8 @@ static int open_hidden(struct dropping *d)
 static int fits(const struct sendmail_job *job, struct why *why)
 {
 	if (job->to->count > RECIPIENTS_MAX)
-		return why_set(why, WHY_TEMP, "over %d recipients", RECIPIENTS_MAX);
+		return why_set(why, WHY_TEMP,
+		    "over %d recipients, which only relayd itself may take", RECIPIENTS_MAX);
 	if (job->message->head.len + job->message->body.size > SIZE_MAX_BYTES)
 		return why_set(why, WHY_TEMP, "the message is over %u MiB", SIZE_MAX_BYTES >> 20);
 	if (job->message->longest_line > LINE_MAX_BYTES)

@@ -40,13 +40,30 @@ static int say_mail(struct sendmail_session *s, const struct sendmail_job *job)
 	return result;
 }
 
+struct asked {
+	size_t taken;
+	bool full; /* it takes no more of them in one message */
+};
+
+/* RFC 5321 section 4.5.3.1.10: 452 also says that a message has too many recipients. To
+ * one that took some of them the same message can be sent ever again in vain. */
+static bool is_full(const struct reply *reply, const struct asked *asked)
+{
+	const struct enhanced *e = &reply->enhanced;
+	return asked->taken && reply->code == 452 && e->subject == 5 && e->detail == 3;
+}
+
 /* Each refusal becomes a line; the others are asked all the same, so that all that
  * is wrong is said at once. */
-static int take_rcpt_reply(struct sendmail_session *s, const char *recipient)
+static int take_rcpt_reply(struct sendmail_session *s, const char *recipient, struct asked *asked)
 {
 	if (sendmail_session_reply(s) < 0)
 		return -1;
-	if (s->reply.code / 100 != 2)
+	if (s->reply.code / 100 == 2)
+		asked->taken++;
+	else if (is_full(&s->reply, asked))
+		asked->full = s->refused = true;
+	else
 		sendmail_session_refused(s, sendmail_shown(span_text(recipient)), true);
 	return 0;
 }
@@ -63,8 +80,9 @@ static void add_rcpt(const struct sendmail_session *s, const struct sendmail_job
 static int say_recipients(struct sendmail_session *s, const struct sendmail_job *job)
 {
 	const struct sendmail_recipients *to = job->to;
+	struct asked asked = {0};
 	size_t window = s->pipelining ? WINDOW : 1;
-	for (size_t from = 0; from < to->count; from += window) {
+	for (size_t from = 0; from < to->count && !asked.full; from += window) {
 		size_t end = to->count - from > window ? from + window : to->count;
 		struct buf commands = {0};
 		for (size_t i = from; i < end; i++)
@@ -72,10 +90,15 @@ static int say_recipients(struct sendmail_session *s, const struct sendmail_job 
 		int result = sendmail_session_write(s, span_buf(&commands));
 		buf_free(&commands);
 		for (size_t i = from; i < end && result == 0; i++)
-			result = take_rcpt_reply(s, to->list[i]);
+			result = take_rcpt_reply(s, to->list[i], &asked);
 		if (result < 0)
 			return -1;
 	}
+	if (asked.full)
+		sendmail_fail(s->report, EX_DATAERR,
+		    "%zu recipients, and the relay takes %zu in one "
+		    "message (relayd: limits.recipients); send it to fewer at a time",
+		    to->count, asked.taken);
 	if (s->report->status == EX_OK)
 		return 0;
 	sendmail_fail(s->report, s->report->status, "nothing was sent, to nobody");

@@ -152,6 +152,20 @@ class ToDaemon(Sendmail):
         self.assertIn(b"nothing was sent", done.stderr)
         self.assertEqual(self.daemon.ctl("queue", "list"), [])
 
+    def test_more_recipients_than_the_daemon_takes(self):
+        """Trying again would not help, and a line for each one neither."""
+        self.daemon.change(limits={"recipients": 60})
+        self.daemon.write_conf()
+        self.daemon.ctl("reload")
+        many = [f"u{i}@dest.test" for i in range(200)]
+        done = self.bad(65, "200 recipients, and the relay takes 60 in one message", *many)
+        self.assertEqual(len(done.stderr.splitlines()), 2)
+        self.assertIn(b"nothing was sent", done.stderr)
+        self.assertFalse(os.path.exists(self.drop) and os.listdir(self.drop))
+        self.good(*many[:60])
+        # what is wrong with others is said beside it
+        self.bad(67, r"x@nodot: 550 5\.1\.2 .*\n.* 201 recipients,", *many[:10], "x@nodot", *many[10:])
+
     def test_foreign_from(self):
         self.bad(77, r"550 5\.7\.1", "user@dest.test", input=b"From: me@gmail.com\n\nx\n")
 
@@ -555,6 +569,12 @@ class ToRelay(Sendmail):
         many = [f"u{i}@dest.test" for i in range(700)]
         self.good(*many)
         self.assertEqual(self.receiver.wait(1)[0].recipients, many)
+
+    def test_no_recipients_for_now(self):
+        """A relay that takes none at all may do so later."""
+        self.receiver.behaviour = Behaviour(rcpt="452 4.5.3 too many recipients in this hour")
+        self.conf(host="127.0.0.1", port=self.receiver.port, tls="none")
+        self.bad(75, "452 4.5.3", "user@dest.test", "b@dest.test")
 
     def test_default_domain(self):
         self.conf(host="127.0.0.1", port=self.receiver.port, tls="none", from_domain="example.jp")
