@@ -246,9 +246,11 @@ static void call_free(struct call *c)
 static int prepare(void)
 {
 	/* what is opened first takes the lowest number that is free; a chroot may have no
-	 * /dev/null, and need none */
+	 * /dev/null, and need none. Reading from what was closed fails as before: it is no
+	 * empty message. */
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDWR) != fd)
 			return -1;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error to report, not to die of */

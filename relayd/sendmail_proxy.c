@@ -98,6 +98,8 @@ static void from_caller(struct proxy *p)
 	ssize_t n = read(STDIN_FILENO, p->piece, PIECE);
 	if (n < 0 && errno == EINTR)
 		return;
+	if (n < 0)
+		sendmail_fail(p->session.report, EX_IOERR, "standard input: %s", strerror(errno));
 	if (n <= 0) {
 		end_input(p);
 		return;

@@ -216,7 +216,19 @@ class ToDaemon(Sendmail):
     def test_standard_descriptors_closed(self):
         done = subprocess.run(["sh", "-c", f"exec '{PROGRAM}' -t <&- >&- 2>&-"], timeout=60,
                               env=dict(os.environ, **self.env))
-        self.assertEqual(done.returncode, 65)
+        self.assertEqual(done.returncode, 74)
+
+    def test_no_standard_input(self):
+        """Nothing to read is an empty message; nowhere to read from is a mistake."""
+        shell = ["sh", "-c", f"exec '{PROGRAM}' \"$@\" <&-", "sh"]
+        for arguments in ("user@dest.test",), ("-t",), ("-bs",):
+            done = subprocess.run([*shell, *arguments], timeout=60, capture_output=True,
+                                  env=dict(os.environ, **self.env))
+            self.assertEqual(done.returncode, 74)
+            self.assertEqual(done.stderr.decode(), "relay-sendmail: standard input: Bad file descriptor\n")
+        self.assertEqual(subprocess.run([*shell, "--help"], timeout=60, capture_output=True).returncode, 0)
+        self.good("user@dest.test", input=b"")
+        self.receiver.wait(1)
 
 
 class Injection(Sendmail):
