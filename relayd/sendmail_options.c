@@ -29,8 +29,9 @@ const char sendmail_usage[] =
     "  -bs       SMTP on standard input and output\n"
     "  -bp       list the queue (as mailq)       -q  try the queue now\n"
     "  -v        say what the relay answered\n\n"
-    "exit status: 0 queued; else nothing was sent: 64 usage, 65 message or address,\n"
-    "67 no such recipient, 69 refused, 71 system, 74 input or output, 75 try again later,\n"
+    "exit status: 0 queued; else nothing was sent, but for 75: 64 usage, 65 message or\n"
+    "address, 67 no such recipient, 69 refused, 71 system, 74 input or output, 75 try again\n"
+    "later (what broke off at its very end may or may not have been taken, and is said to),\n"
     "77 not allowed, 78 configuration\n";
 
 struct parse {

@@ -11,7 +11,7 @@ import unittest
 
 from harness import DROP, HANG, RESET, Behaviour, build_dir, free_port
 from harness.case import Case, needs_open_tree
-from harness.relay import release_dir, setting
+from harness.relay import ROOT, release_dir, setting
 
 PROGRAM = os.path.join(build_dir(), "relay-sendmail")
 TEXT = b"To: user@dest.test\nSubject: hello\nFrom: a@example.jp\n\nThe text.\n"
@@ -217,6 +217,17 @@ class ToDaemon(Sendmail):
         done = subprocess.run(["sh", "-c", f"exec '{PROGRAM}' -t <&- >&- 2>&-"], timeout=60,
                               env=dict(os.environ, **self.env))
         self.assertEqual(done.returncode, 74)
+
+    def test_what_an_exit_status_says(self):
+        """The help and the manual name the same ones, and promise no more than is true."""
+        told = self.call("--help").stdout.decode().partition("exit status:")[2]
+        with open(os.path.join(ROOT, "relayd", "man", "relay-sendmail.1")) as f:
+            manual = f.read().partition(".SH EXIT STATUS")[2].partition(".SH ")[0]
+        statuses = re.findall(r"\b\d\d?\b", told)
+        self.assertEqual(sorted(set(statuses)), sorted(set(re.findall(r"\b\d\d?\b", manual))))
+        self.assertEqual(statuses[0], "0")
+        for text in told, manual:
+            self.assertRegex(text.replace("\n", " "), "75 .*may or may not have been taken")
 
     def test_no_standard_input(self):
         """Nothing to read is an empty message; nowhere to read from is a mistake."""
