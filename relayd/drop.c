@@ -339,8 +339,9 @@ static void submit(struct one *one, struct drop_file *file)
 	file->envelope.client = buf_take(&client, NULL);
 	file->envelope.user = mem_text("");
 	drop->taken[file->owner % OWNERS]++;
-	intake_submit_as(drop->daemon->intake, one->id, &file->envelope, span_buf(&file->message),
-	    submitted, one);
+	struct intake_past past = {.id = one->id, .complete_ms = file->written_ms};
+	intake_submit_past(
+	    drop->daemon->intake, &past, &file->envelope, span_buf(&file->message), submitted, one);
 }
 
 static void take_file(struct drop *drop, const char *found)

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "relayd/base/clock.h"
 #include "relayd/dsn.h"
 #include "relayd/intake.h"
 #include "smtp/body.h"
@@ -50,6 +51,15 @@ static int read_bytes(int fd, size_t most, struct buf *content, struct why *why)
 	return 0;
 }
 
+/* Some file systems keep any number of seconds that a user has set. */
+static int64_t to_ms(const struct timespec *t)
+{
+	if (t->tv_sec < 0)
+		return 0;
+	return t->tv_sec < INT64_MAX / 2000 ? t->tv_sec * INT64_C(1000) + t->tv_nsec / 1000000
+	                                    : INT64_MAX / 2;
+}
+
 /* Of one that is too large as much as an envelope may have. It can grow meanwhile. */
 static int read_open(int fd, size_t max, struct drop_file *file, struct buf *content,
     struct why *why)
@@ -60,6 +70,7 @@ static int read_open(int fd, size_t max, struct drop_file *file, struct buf *con
 		return 0;
 	}
 	file->owner = st.st_uid;
+	file->written_ms = to_ms(&st.st_mtim);
 	bool large = st.st_size > (off_t)max;
 	int result = read_bytes(fd, large ? ENVELOPE_MAX : max + 1, content, why);
 	if (large || content->len > max)
@@ -185,13 +196,24 @@ static void take_text(const struct conf_limits *limits, struct span text, struct
 		refuse(file, 554, "5.6.0", "the text breaks a limit or a line end");
 }
 
+/* Its owner may have set any time, and a clock may have been wrong. */
+static void bound_time(struct drop_file *file, int64_t lifetime)
+{
+	int64_t now = clock_wall_ms();
+	if (file->written_ms > now)
+		file->written_ms = now;
+	if (file->written_ms < now - lifetime)
+		file->written_ms = now - lifetime;
+}
+
 int drop_file_read(int folder, const char *name, const struct conf *conf, struct drop_file *file,
     struct why *why)
 {
 	struct buf content = {0};
 	size_t max = (size_t)conf->limits.message_size + ENVELOPE_MAX;
-	*file = (struct drop_file){0};
+	*file = (struct drop_file){.written_ms = clock_wall_ms()};
 	int result = read_content(folder, name, max, file, &content, why);
+	bound_time(file, conf->queue.lifetime);
 	struct span text = span_buf(&content);
 	if (result == 0 && take_envelope(conf, &text, file))
 		take_text(&conf->limits, text, file);

@@ -15,6 +15,7 @@
 
 struct drop_file {
 	uid_t owner;
+	int64_t written_ms;       /* wall clock: by its mtime, if that is within queue.lifetime */
 	struct envelope envelope; /* sender, recipients, reports; no sender: it has none */
 	struct buf message;       /* header, empty line, body; of one that is refused what came
 	                             before the fault */

@@ -100,7 +100,8 @@ void drop_return_send(struct daemon *d, uint64_t id, const struct drop_file *fil
 		enhanced_text(&reply->enhanced, status);
 	e.sender = mem_text(to);
 	e.domain = mem_text("");
-	e.arrived_ms = clock_steady_ms();
+	/* it was never taken: what its sender knows is when he left it */
+	e.arrived_ms = clock_steady_ms() - (clock_wall_ms() - file->written_ms);
 	for (size_t i = 0; i < e.recipient_count; i++)
 		if (dsn_is_wanted(&e, i, ENVELOPE_NOTIFY_FAILURE))
 			list[report.recipient_count++] =

@@ -325,6 +325,7 @@ static void rebuild(struct submission *sub, const struct return_path *path)
 	const struct envelope *e = &sub->envelope;
 	char id[MESSAGE_ID_TEXT];
 	bool hide = conf->received == CONF_RECEIVED_HIDE || e->report;
+	int64_t now = clock_wall_ms();
 	struct fixup fixup = {
 	    .hostname = conf->hostname,
 	    .id = message_id_text(sub->id, id),
@@ -334,7 +335,8 @@ static void rebuild(struct submission *sub, const struct return_path *path)
 	    .protocol = buf_text(&sub->protocol),
 	    .recipient = e->recipient_count == 1 ? e->recipients[0] : NULL,
 	    .from = span_buf(&path->from),
-	    .wall_ms = clock_wall_ms(),
+	    .wall_ms = now,
+	    .complete_ms = sub->complete_ms ? sub->complete_ms : now,
 	};
 	fixup_header(&fixup, &sub->header, &sub->rebuilt);
 	/* some clients ask for SMTPUTF8 by habit: what needs it is what has it */
@@ -499,13 +501,14 @@ static void submit_later(void *arg)
 	submission_end(arg);
 }
 
-void intake_submit_as(struct intake *intake, uint64_t id, struct envelope *envelope,
-    struct span message, intake_done *done, void *arg)
+void intake_submit_past(struct intake *intake, const struct intake_past *past,
+    struct envelope *envelope, struct span message, intake_done *done, void *arg)
 {
-	struct submission *sub = submission_new(intake, intake->settings, id);
+	struct submission *sub = submission_new(intake, intake->settings, past->id);
 	int64_t arrived = sub->envelope.arrived_ms;
 	sub->envelope = *envelope;
 	sub->envelope.arrived_ms = arrived;
+	sub->complete_ms = past->complete_ms;
 	*envelope = (struct envelope){0};
 	sub->done = done;
 	sub->done_arg = arg;
@@ -517,5 +520,6 @@ void intake_submit_as(struct intake *intake, uint64_t id, struct envelope *envel
 void intake_submit(struct intake *intake, struct envelope *envelope, struct span message,
     intake_done *done, void *arg)
 {
-	intake_submit_as(intake, random_u64(), envelope, message, done, arg);
+	struct intake_past now = {.id = random_u64()};
+	intake_submit_past(intake, &now, envelope, message, done, arg);
 }

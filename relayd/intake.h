@@ -75,9 +75,12 @@ int intake_add_recipient(const struct conf *conf, struct envelope *envelope,
 typedef void intake_done(void *arg, const struct reply *reply, uint64_t id);
 void intake_submit(struct intake *intake, struct envelope *envelope, struct span message,
     intake_done *done, void *arg);
-/* The same under an ID that the caller has made (random_u64), so that after a crash it
- * can be looked for in the queue. */
-void intake_submit_as(struct intake *intake, uint64_t id, struct envelope *envelope,
-    struct span message, intake_done *done, void *arg);
+/* The same of a message that its caller has had for a while. */
+struct intake_past {
+	uint64_t id; /* made by him (random_u64), to look for it in the queue after a crash */
+	int64_t complete_ms; /* on the wall clock, 0: now; the Date of one without */
+};
+void intake_submit_past(struct intake *intake, const struct intake_past *past,
+    struct envelope *envelope, struct span message, intake_done *done, void *arg);
 
 #endif

@@ -57,6 +57,7 @@ struct submission {
 	struct header header; /* of head */
 	struct spool_content *content;
 
+	int64_t complete_ms; /* wall clock; 0: it is so now */
 	/* what becomes of it */
 	struct buf rebuilt; /* signature, header section, empty line */
 	struct buf signature;

@@ -199,7 +199,7 @@ void fixup_header(const struct fixup *f, const struct header *header, struct buf
 		add_folded(out, "From", f->from);
 	if (!has_date) {
 		buf_add_text(out, "Date: ");
-		header_date(out, f->wall_ms);
+		header_date(out, f->complete_ms);
 		buf_add_text(out, "\r\n");
 	}
 	if (!has_id)

@@ -23,7 +23,9 @@ struct fixup {
 	const char *protocol;   /* ESMTP, ESMTPS, ESMTPSA, UTF8SMTP, ... (RFC 3848, 6531) */
 	const char *recipient;  /* "for <...>" when there is exactly one; NULL: leave out */
 	struct span from;       /* new value of From:, empty: keep */
-	int64_t wall_ms;
+	int64_t wall_ms;        /* now, for Received */
+	int64_t complete_ms;    /* when the message was complete: the Date of one without
+	                           (RFC 5322 3.6.1) */
 };
 
 /* Append the new section to OUT, without the empty line. Lines of ours are

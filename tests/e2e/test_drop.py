@@ -1,8 +1,11 @@
 """The drop folder: what relayd can not send goes back or is seen, nothing is sent twice, and
 its limits are those of clients."""
 import ctypes
+import email.utils
 import os
+import re
 import struct
+import time
 import unittest
 
 from harness import Behaviour
@@ -44,6 +47,52 @@ class Patient(DropCase):
         """Until all that was logged so far is here."""
         relay.ctl("reload")
         relay.wait_log("reload: .* is in force")
+
+
+class When(DropCase):
+    """PHP and cron send no Date: what waited for relayd overnight is of last night."""
+
+    def parsed(self, message):
+        return email.message_from_bytes(message.data)
+
+    def seconds(self, text):
+        return email.utils.parsedate_to_datetime(text.split(";")[-1].strip()).timestamp()
+
+    def test_a_message_without_a_date(self):
+        begun = int(time.time())
+        written = {"night": begun - 8 * 3600, "future": begun + 86400, "ancient": 0}
+        for name, mtime in written.items():
+            text = TEXT.replace(b"Subject: hello", b"Subject: " + name.encode())
+            os.utime(self.put("new." + name, transaction("a@example.jp", "user@dest.test", text=text)), (mtime, mtime))
+        self.relay().start()
+        messages = {m["Subject"]: m for m in map(self.parsed, self.receiver.wait(3))}
+        now = time.time()
+        dates = {name: self.seconds(m["Date"]) for name, m in messages.items()}
+        self.assertEqual(dates["night"], written["night"])
+        # a time that can not be true is not believed
+        self.assertTrue(begun <= dates["future"] <= now, dates)
+        self.assertTrue(begun - 5 * 86400 <= dates["ancient"] <= now - 5 * 86400, dates)
+        for message in messages.values():
+            self.assertTrue(begun <= self.seconds(message["Received"]) <= now, message["Received"])
+
+    def test_its_life_begins_when_it_is_taken(self):
+        """It had no attempt so far: it is neither returned at once nor called late."""
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")
+        path = self.put("new.x", transaction("a@example.jp", "user@dest.test"))
+        os.utime(path, (0, 0))
+        relay = self.relay().start()
+        self.waiting(relay)
+        self.assertEqual(self.receiver.messages, [])
+        self.assertEqual(relay.ctl("queue", "list", "--older", "1h"), [])
+
+    def test_what_is_returned_names_the_time(self):
+        self.names.mail_host("example.jp", "mx.dest.test", "127.0.0.1")
+        mtime = int(time.time()) - 8 * 3600
+        os.utime(self.put("new.x", transaction("a@example.jp", "user@dest.test", text=FOREIGN)), (mtime, mtime))
+        self.relay().start()
+        report, = self.receiver.wait(1)
+        arrived = re.search(r"Arrival-Date: (.*?)\r\n", report.data.decode()).group(1)
+        self.assertEqual(self.seconds(arrived), mtime)
 
 
 class Refused(DropCase):

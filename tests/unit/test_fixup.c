@@ -19,7 +19,8 @@ static struct fixup plain(void)
 	    .id = "5f3a9c01",
 	    .domain = "example.jp",
 	    .protocol = "ESMTPSA",
-	    .wall_ms = 1790000000000};
+	    .wall_ms = 1790000000000,
+	    .complete_ms = 1789990000000};
 	return f;
 }
 
@@ -41,6 +42,16 @@ static void has(const char *text, const char *part)
 {
 	if (!strstr(text, part))
 		fail_msg("no '%s' in:\n%s", part, text);
+}
+
+static void has_date(const char *text, const char *before, int64_t wall_ms)
+{
+	struct buf part = {0};
+	buf_add_text(&part, before);
+	header_date(&part, wall_ms);
+	buf_add_text(&part, "\r\n");
+	has(text, buf_text(&part));
+	buf_free(&part);
 }
 
 static void has_not(const char *text, const char *part)
@@ -75,7 +86,8 @@ static void test_added(void **state)
 	assert_ptr_equal(strstr(text, "Received: by relay.example.jp (relayd)\r\n"
 				      "\twith ESMTPSA id 5f3a9c01;\r\n\t"),
 	    text);
-	has(text, "\r\nSubject: hi\r\nDate: ");
+	has_date(text, "\r\nSubject: hi\r\nDate: ", f.complete_ms);
+	has_date(text, ";\r\n\t", f.wall_ms);
 	has(text, "\r\nMessage-ID: <5f3a9c01.");
 	has(text, "@example.jp>\r\n");
 	has_not(text, "From:");
