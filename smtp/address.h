@@ -61,6 +61,12 @@ struct mailbox {
 enum mailbox_result { MAILBOX_FOUND, MAILBOX_END, MAILBOX_BAD };
 enum mailbox_result mailbox_next(struct span field, size_t *at, struct mailbox *m);
 
+/* Bytes of the encoded word (RFC 2047), of the comment at the start of S: what mailbox_next
+ * passes over in one, whatever it holds. 0: there is none, or of a word one in which others
+ * could read another address: it is taken byte by byte, as they do. */
+size_t mailbox_encoded_word(struct span s);
+size_t mailbox_comment(struct span s);
+
 /* Bytes of the domain name at the start of S, as addresses have it: labels of 1 to
  * 63 letters, digits, hyphens (not at their ends), underscores and bytes over
  * 127. A dot behind the last label is not taken. 0: there is no such name. */

@@ -8,8 +8,6 @@
 #include "smtp/address.h"
 #include "smtp/header.h"
 
-#define ENCODED_WORD_MAX                                                                 \
-	256 /* RFC 2047 says 75; those who fold wrongly write longer ones */
 #define SHIFT_JIS_MAX 1000 /* bytes of a field behind which no name in Shift_JIS is looked for */
 #define ESC '\x1b'
 #define SO '\x0e'
@@ -48,42 +46,90 @@ static bool is_bad_control(char c)
 	return is_shift(c) || (!is_space(c) && !header_byte_is_allowed(c));
 }
 
+static bool holds_any(struct span s, const char *bytes)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] && strchr(bytes, s.p[i]))
+			return true;
+	return false;
+}
+
+/* From AT to the byte END, with nothing but '!' to LAST before it. 0: something else is. */
+static size_t scan_graphic(struct span s, size_t at, char last, char end)
+{
+	while (at < s.n && s.p[at] > ' ' && s.p[at] <= last)
+		at++;
+	return at < s.n && s.p[at] == end ? at : 0;
+}
+
 /* Unencoded ISO-2022-JP at ESC or SO: its two-byte part, and the kana from SO to SI, look
  * like any ASCII, quotes and angles included; the former lasts until the next ESC. Bytes of
  * it, 0: it is something else. */
 static size_t scan_jis(struct span s)
 {
-	const char *end;
 	if (s.p[0] == SO) {
-		end = memchr(s.p, SI, s.n);
-		return end ? (size_t)(end - s.p) + 1 : 0;
+		size_t end = scan_graphic(s, 1, '_', SI);
+		return end ? end + 1 : 0;
 	}
-	if (s.p[0] != ESC || s.n < 3)
+	if (s.p[0] != ESC || s.n < 4)
 		return 0;
 	if (s.p[1] == '(')
-		return 3;
+		return memchr("BJIH", s.p[2], 4) ? 3 : 0;
 	/* "$B" and "$@" are JIS X 0208; "$(D" is JIS X 0212, "$(O" to "$(Q" JIS X 0213 */
 	if (s.p[1] != '$' || !memchr("B@(", s.p[2], 3))
 		return 0;
-	end = memchr(s.p + 3, ESC, s.n - 3);
-	return end ? (size_t)(end - s.p) : 0;
+	if (s.p[2] == '(')
+		return memchr("B@DOPQ", s.p[3], 6) ? scan_graphic(s, 4, '~', ESC) : 0;
+	return scan_graphic(s, 3, '~', ESC);
 }
 
-/* "=?charset?encoding?text?=" without spaces: one word whatever it holds. */
-static size_t scan_encoded_word(struct span s)
+/* The charset of an encoded word: a token of RFC 2047 section 2. */
+static size_t scan_charset(struct span s)
 {
-	size_t marks = 0;
-	if (s.n < 2 || s.p[1] != '?')
-		return 0;
-	for (size_t i = 2; i < s.n && i < ENCODED_WORD_MAX; i++) {
+	size_t i = 0;
+	while (i < s.n && s.p[i] > ' ' && s.p[i] < 127 && !strchr("()<>@,;:\"/[]?.=", s.p[i]))
+		i++;
+	return i;
+}
+
+/* May an encoded word hold TEXT? Readers that know of none must find the same addresses: they
+ * may see a list whose other members have no domain, but no <>, quote or comment, nor an
+ * address that a special byte ends. (Without one its domain ends in the "?=".) */
+static bool is_harmless(struct span text)
+{
+	const char *at = text.n ? memchr(text.p, '@', text.n) : NULL;
+	if (holds_any(text, "<>\"()"))
+		return false;
+	return !at || (!holds_any(text, ",;:[]\\") &&
+			  !memchr(at + 1, '@', text.n - (size_t)(at + 1 - text.p)));
+}
+
+/* An encoded text up to its "?=". A word does not hold the beginning of another one: so a
+ * byte is not looked at from each of many of them. */
+static size_t scan_encoded_text(struct span s)
+{
+	for (size_t i = 0; i + 1 < s.n; i++) {
 		if (is_space(s.p[i]) || is_bad_control(s.p[i]))
 			return 0;
-		if (marks >= 2 && s.p[i] == '?' && i + 1 < s.n && s.p[i + 1] == '=' &&
-		    s.p[i - 1] != '?')
-			return i + 2;
-		marks += s.p[i] == '?';
+		if (s.p[i] == '?' && s.p[i + 1] == '=')
+			return is_harmless((struct span){s.p, i}) ? i + 2 : 0;
+		if (s.p[i] == '=' && s.p[i + 1] == '?')
+			return 0;
 	}
 	return 0;
+}
+
+size_t mailbox_encoded_word(struct span s)
+{
+	if (s.n < 2 || s.p[0] != '=' || s.p[1] != '?')
+		return 0;
+	size_t charset = scan_charset((struct span){s.p + 2, s.n - 2});
+	const char *p = s.p + 2 + charset; /* "?Q?" */
+	size_t head = charset + 5;
+	if (charset == 0 || s.n < head || p[0] != '?' || !memchr("BbQq", p[1], 4) || p[2] != '?')
+		return 0;
+	size_t text = scan_encoded_text((struct span){s.p + head, s.n - head});
+	return text ? head + text : 0;
 }
 
 /* Bytes of a character of two in Shift_JIS at S; 0: there is none. */
@@ -135,6 +181,11 @@ static size_t scan_quoted(struct span s)
 	return n;
 }
 
+size_t mailbox_comment(struct span s)
+{
+	return s.n && s.p[0] == '(' ? scan_enclosed(s, '(', ')', false) : 0;
+}
+
 /* Pass over white space and comments; false: a comment has no end. */
 static bool skip_space(struct cursor *c)
 {
@@ -145,12 +196,25 @@ static bool skip_space(struct cursor *c)
 		}
 		if (c->field.p[c->at] != '(')
 			return true;
-		size_t n = scan_enclosed(rest_of(c), '(', ')', false);
+		size_t n = mailbox_comment(rest_of(c));
 		if (n == 0)
 			return false;
 		c->at += n;
 	}
 	return true;
+}
+
+/* "[...]", or its first byte alone: raw Shift_JIS has it as the second one of a character,
+ * and other readers may not take it for a bracket. */
+static size_t scan_brackets(struct span s)
+{
+	for (size_t i = 1; i < s.n && i < ADDRESS_DOMAIN_MAX; i++) {
+		if (s.p[i] == ']')
+			return i + 1;
+		if (s.p[i] && strchr("[<>()\"\\", s.p[i]))
+			return 1;
+	}
+	return 1;
 }
 
 /* Bytes of the next piece of a phrase or an address; 0: it can not be one. What
@@ -161,15 +225,10 @@ static size_t scan_token(struct span s)
 	switch (s.p[0]) {
 	case '"':
 		return scan_quoted(s);
-	case '[': {
-		const char *end =
-		    memchr(s.p, ']', s.n < ADDRESS_DOMAIN_MAX ? s.n : ADDRESS_DOMAIN_MAX);
-		struct span inner = {s.p + 1, end ? (size_t)(end - s.p) - 1 : 0};
-		/* raw Shift_JIS has this byte as the second one of a character */
-		return !end || memchr(inner.p, '<', inner.n) ? 1 : inner.n + 2;
-	}
+	case '[':
+		return scan_brackets(s);
 	case '=': {
-		size_t n = scan_encoded_word(s);
+		size_t n = mailbox_encoded_word(s);
 		return n ? n : 1;
 	}
 	case ESC:

@@ -24,32 +24,47 @@ static const struct {
     {"\"Doe, Jo\" <a@b>", "\"Doe, Jo\"|a@b|a@b|\"Doe, Jo\" <a@b>\n"},
     {"\"a\\\" <x@y>\" <a@b>", "\"a\\\" <x@y>\"|a@b|a@b|\"a\\\" <x@y>\" <a@b>\n"},
     {"=?UTF-8?B?44GT?= <a@b>", "=?UTF-8?B?44GT?=|a@b|a@b|=?UTF-8?B?44GT?= <a@b>\n"},
-    {"=?u?Q?x,_<y>?= <a@b>", "=?u?Q?x,_<y>?=|a@b|a@b|=?u?Q?x,_<y>?= <a@b>\n"},
+    {"=?u?Q?x,_y?= <a@b>", "=?u?Q?x,_y?=|a@b|a@b|=?u?Q?x,_y?= <a@b>\n"},
+    {"=?u*en?q?x:?= <a@b>", "=?u*en?q?x:?=|a@b|a@b|=?u*en?q?x:?= <a@b>\n"},
+    {"=?u?Q?x@y?= <a@b>", "=?u?Q?x@y?=|a@b|a@b|=?u?Q?x@y?= <a@b>\n"},
+    {"=?u?Q?x?_,?= <a@b>", "=?u?Q?x?_,?=|a@b|a@b|=?u?Q?x?_,?= <a@b>\n"},
+    {"=?u=?u?Q?,?= <a@b>", "=?u=?u?Q?,?=|a@b|a@b|=?u=?u?Q?,?= <a@b>\n"},
+    /* words in which others read an address are read as they do */
+    {"=?u?q?<c@d>?= <a@b>", "BAD"},
+    {"=?u?b?<c@d>,?= <a@b>", "=?u?b?|c@d|c@d|=?u?b?<c@d>\n?=|a@b|a@b|?= <a@b>\n"},
+    {"=?u?b?c@d,?= <a@b>", "|=?u?b?c@d|=?u?b?c@d|=?u?b?c@d\n?=|a@b|a@b|?= <a@b>\n"},
+    {"=?u?b?x;c@d?= <a@b>", "|=?u?b?x|=?u?b?x|=?u?b?x\nc@d?=|a@b|a@b|c@d?= <a@b>\n"},
+    {"=?u?q?\"?= \"<c@d>\"", "BAD"},
+    {"=?u?q?x(y)?= <a@b>", "=?u?q?x(y)?=|a@b|a@b|=?u?q?x(y)?= <a@b>\n"},
+    {"=?u?q?(?= \"x) <c@d> \" <a@b>", "BAD"},
+    {"=?u,?q?x?= <a@b>", "|=?u|=?u|=?u\n?q?x?=|a@b|a@b|?q?x?= <a@b>\n"},
+    {"=??q?x,?= <a@b>", "|=??q?x|=??q?x|=??q?x\n?=|a@b|a@b|?= <a@b>\n"},
+    {"=?u?x?x,?= <a@b>", "|=?u?x?x|=?u?x?x|=?u?x?x\n?=|a@b|a@b|?= <a@b>\n"},
+    {"=?u?q?=?u?q?x,?= <a@b>", "=?u?q?=?u?q?x,?=|a@b|a@b|=?u?q?=?u?q?x,?= <a@b>\n"},
+    {"[\" ]\"<c@d>\" <a@b>", "BAD"},
+    {"\x1b(\"x\" <a@b>", "BAD"},
+    {"\x1b$Bx y\x1b(B <a@b>", "BAD"},
+    {"\x0exy\x0f <a@b>", "BAD"},
     {"=?u?Q?=41?= <a@b>", "=?u?Q?=41?=|a@b|a@b|=?u?Q?=41?= <a@b>\n"},
     {"=? <a@b>", "=?|a@b|a@b|=? <a@b>\n"},
     {"J. Doe <a@b>", "J. Doe|a@b|a@b|J. Doe <a@b>\n"},
     {"a@b <a@b>", "a@b|a@b|a@b|a@b <a@b>\n"},
     {"\xe9\x83\xb5 <a@b>", "\xe9\x83\xb5|a@b|a@b|\xe9\x83\xb5 <a@b>\n"},
-    {"\x95\x5c\x83[ <a@b>",
-	"\x95\x5c\x83[|a@b|a@b|\x95\x5c\x83[ <a@b>\n"}, /* Shift_JIS */
+    {"\x95\x5c\x83[ <a@b>", "\x95\x5c\x83[|a@b|a@b|\x95\x5c\x83[ <a@b>\n"}, /* Shift_JIS */
     {"\x1b$B<>\"\x1b(B <a@b>", "\x1b$B<>\"\x1b(B|a@b|a@b|\x1b$B<>\"\x1b(B <a@b>\n"},
-    {"\"\x1b$B\"(\x1b(B\" <a@b>",
-	"\"\x1b$B\"(\x1b(B\"|a@b|a@b|\"\x1b$B\"(\x1b(B\" <a@b>\n"},
+    {"\"\x1b$B\"(\x1b(B\" <a@b>", "\"\x1b$B\"(\x1b(B\"|a@b|a@b|\"\x1b$B\"(\x1b(B\" <a@b>\n"},
     {"\x1b$(D\"!\x1b(B <a@b>", "\x1b$(D\"!\x1b(B|a@b|a@b|\x1b$(D\"!\x1b(B <a@b>\n"},
-    {"\"\x1b$(D\"!\x1b(B\" <a@b>",
-	"\"\x1b$(D\"!\x1b(B\"|a@b|a@b|\"\x1b$(D\"!\x1b(B\" <a@b>\n"},
+    {"\"\x1b$(D\"!\x1b(B\" <a@b>", "\"\x1b$(D\"!\x1b(B\"|a@b|a@b|\"\x1b$(D\"!\x1b(B\" <a@b>\n"},
     {"\x0e\"1<\x0f <a@b>", "\x0e\"1<\x0f|a@b|a@b|\x0e\"1<\x0f <a@b>\n"},
     {"\"\x0e\"1\x0f\" <a@b>", "\"\x0e\"1\x0f\"|a@b|a@b|\"\x0e\"1\x0f\" <a@b>\n"},
     {"x\x7f <a@b>", "x\x7f|a@b|a@b|x\x7f <a@b>\n"},
     /* Shift_JIS with a backslash before the closing quote, where nothing else is meant */
     {"\"\x95\x5c\" <a@b>", "\"\x95\x5c\"|a@b|a@b|\"\x95\x5c\" <a@b>\n"},
     {"\"\x83\x5c\x95\x5c\"<a@b>", "\"\x83\x5c\x95\x5c\"|a@b|a@b|\"\x83\x5c\x95\x5c\"<a@b>\n"},
-    {"\"\x95\x5c\" <c@d>\" <a@b>",
-	"\"\x95\x5c\" <c@d>\"|a@b|a@b|\"\x95\x5c\" <c@d>\" <a@b>\n"},
+    {"\"\x95\x5c\" <c@d>\" <a@b>", "\"\x95\x5c\" <c@d>\"|a@b|a@b|\"\x95\x5c\" <c@d>\" <a@b>\n"},
     {"[shop] x <a@b>", "[shop] x|a@b|a@b|[shop] x <a@b>\n"},
-    {"\xe9\x83\xb5@\xe4\xbe\x8b.jp",
-	"|\xe9\x83\xb5@\xe4\xbe\x8b.jp|\xe9\x83\xb5@\xe4\xbe\x8b.jp|"
-	"\xe9\x83\xb5@\xe4\xbe\x8b.jp\n"},
+    {"\xe9\x83\xb5@\xe4\xbe\x8b.jp", "|\xe9\x83\xb5@\xe4\xbe\x8b.jp|\xe9\x83\xb5@\xe4\xbe\x8b.jp|"
+				     "\xe9\x83\xb5@\xe4\xbe\x8b.jp\n"},
     /* comments and folds */
     {" a@b (Jo Doe)", "|a@b|a@b|a@b\n"},
     {"(x) a@b", "|a@b|a@b|a@b\n"},
@@ -120,7 +135,7 @@ static const struct {
     {"\x1b$(D\"! <a@b>", "BAD"},
     {"\x0e\"1 <a@b>", "BAD"},
     {"x\x0f <a@b>", "BAD"},
-    {"\"\xb1\x5c\" <a@b>", "BAD"}, /* half-width kana, of one byte */
+    {"\"\xb1\x5c\" <a@b>", "BAD"},       /* half-width kana, of one byte */
     {"\"\xe3\x81\x82\\\" <a@b>", "BAD"}, /* UTF-8 */
     {"\"\x95\x5c\" <c@d>, \"x\" <a@b>", "BAD"},
     {"x\x07 <a@b>", "BAD"},
@@ -139,6 +154,7 @@ static const struct {
     {"<mailto:a@b>", "BAD"},
     {"<\"a\r\n b\"@c>", "BAD"},
     {"=?u?Q?x y, <a@b>", "BAD"},
+    {"=?u?Q?x,_<y>?= <a@b>", "|=?u?Q?x|=?u?Q?x|=?u?Q?x\nBAD"},
 };
 
 static void add(struct buf *b, struct span s, const char *end)

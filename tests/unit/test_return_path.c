@@ -299,6 +299,24 @@ static void test_refused(void **state)
 	refused("<a@example.jp>", "From: app@gmail.com\r\n", "(example.jp);");
 }
 
+/* What we would read as an encoded word, and others as an address that is not ours. */
+static void test_refused_hidden(void **state)
+{
+	(void)state;
+	refused(
+	    "<a@example.jp>", "From: =?x?q?<ceo@other.jp>?= <a@example.jp>\r\n", "can not be read");
+	refused("<a@example.jp>", "From: =?UTF-8?B?<ceo@other.jp>?= <a@example.jp>\r\n",
+	    "can not be read");
+	refused("<a@example.jp>", "From: =?a?b?<ceo@other.jp>,?= <a@example.jp>\r\n",
+	    "ceo@other.jp is not in");
+	refused("<a@example.jp>", "From: =?a?q?ceo@other.jp,?= <a@example.jp>\r\n",
+	    "ceo@other.jp is not in");
+	refused("<a@example.jp>",
+	    "From: =?a?q?\"?= \"<ceo@other.jp>\" =?a?q?\"?= <a@example.jp>\r\n", "can not be read");
+	refused("<a@example.jp>", "From: [\" ]\"<ceo@other.jp>\" <a@example.jp>\r\n",
+	    "can not be read");
+}
+
 /* The longest address must leave room for what to do about it. */
 static void test_refused_long(void **state)
 {
@@ -410,6 +428,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_from, reset),
 	    cmocka_unit_test_setup(test_from_names, reset),
 	    cmocka_unit_test_setup(test_refused, reset),
+	    cmocka_unit_test_setup(test_refused_hidden, reset),
 	    cmocka_unit_test_setup(test_refused_long, reset),
 	    cmocka_unit_test_setup(test_refused_wide_word, reset),
 	    cmocka_unit_test_setup(test_pass, reset),
