@@ -97,8 +97,10 @@ static int check_from(const struct conf_client *entry, struct span value, struct
 		count++;
 		if (check_mailbox(entry, &m.address, why) < 0)
 			return -1;
+		if (mailbox_has_bare_at(m.display))
+			break;
 	}
-	if (found == MAILBOX_BAD || count == 0)
+	if (found != MAILBOX_END || count == 0)
 		return refuse(entry, "From: field", value, !entry->domain_count, why);
 	return 0;
 }

@@ -61,6 +61,10 @@ struct mailbox {
 enum mailbox_result { MAILBOX_FOUND, MAILBOX_END, MAILBOX_BAD };
 enum mailbox_result mailbox_next(struct span field, size_t *at, struct mailbox *m);
 
+/* Does PHRASE, a mailbox's display, hold an @ outside its quoted strings, comments and encoded
+ * words? Some readers then take what stands around it for the address. */
+bool mailbox_has_bare_at(struct span phrase);
+
 /* Bytes of the encoded word (RFC 2047), of the comment at the start of S: what mailbox_next
  * passes over in one, whatever it holds. 0: there is none, or of a word one in which others
  * could read another address: it is taken byte by byte, as they do. */

@@ -242,6 +242,25 @@ static size_t scan_token(struct span s)
 	}
 }
 
+bool mailbox_has_bare_at(struct span phrase)
+{
+	bool utf8 = span_is_utf8(phrase);
+	size_t i = 0;
+	while (i < phrase.n) {
+		struct span rest = {phrase.p + i, phrase.n - i};
+		size_t n = mailbox_comment(rest);
+		if (n == 0 && *rest.p == '@') {
+			/* not the second byte of one in Shift_JIS, as of its wide space */
+			if (i == 0 || utf8 || !scan_shift_jis((struct span){rest.p - 1, 2}))
+				return true;
+		} else if (n == 0 && *rest.p != '[') {
+			n = scan_token(rest);
+		}
+		i += n ? n : 1;
+	}
+	return false;
+}
+
 /* Tokens up to a byte of STOP or the end. FROM and TO: what they span, without
  * white space and comments around. False: malformed. */
 static bool take_tokens(struct cursor *c, const char *stop, size_t *from, size_t *to)
@@ -311,7 +330,7 @@ static enum mailbox_result take_mailbox(struct cursor *c, struct mailbox *m)
 			m->display = between(c, from, to);
 			return take_angle(c, from, m) ? MAILBOX_FOUND : MAILBOX_BAD;
 		}
-		if (next == ':' && to == from)
+		if (next == ':' && (to == from || mailbox_has_bare_at(between(c, from, to))))
 			return MAILBOX_BAD;
 		if (is_separator(next) && to > from) {
 			m->whole = between(c, from, to);

@@ -231,6 +231,8 @@ static enum mailbox_result mend_list(struct decision *d, struct span value, size
 		*refused = judge(d, &m.address, &finding, &mend, why) != 0;
 		if (*refused)
 			return found;
+		if (mailbox_has_bare_at(m.display))
+			return MAILBOX_BAD;
 		if (*count == 1)
 			result->domain = finding.domain;
 		if (!mend)

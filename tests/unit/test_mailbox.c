@@ -142,6 +142,8 @@ static const struct {
     {"\"x\\\x07\" <a@b>", "BAD"},
     {":", "BAD"},
     {": a@b", "BAD"},
+    {"c@d: a@b", "BAD"},
+    {"\"c@d\" (c@d) =?u?q?c@d?=: a@b", "|a@b|a@b|a@b\n"},
     {"a@@b", "BAD"},
     {"a@b@c", "BAD"},
     {"a @ b", "BAD"},
@@ -156,6 +158,39 @@ static const struct {
     {"=?u?Q?x y, <a@b>", "BAD"},
     {"=?u?Q?x,_<y>?= <a@b>", "|=?u?Q?x|=?u?Q?x|=?u?Q?x\nBAD"},
 };
+
+static void an_at_that_stands_bare_is_seen(void **state)
+{
+	static const struct {
+		const char *phrase;
+		bool bare;
+	} phrases[] = {
+	    {"", false},
+	    {"x", false},
+	    {"@", true},
+	    {"c@d", true},
+	    {"x \"c\"@d", true},
+	    {"[c@d,]", true},
+	    {"[\"c@d", true},
+	    {"\xe5\x81@d", false}, /* not UTF-8 */
+	    {"\xe3\x81\x82@d", true},
+	    {"\"c@d\"", false},
+	    {"x (c@d) [y] =?u?q?c@d?=", false},
+	    {"=?u?q?c@d:?=", true},
+	    {"(c@d", true},
+	    {"\x82\xa0\x81@\x82\xa0", false}, /* Shift_JIS: a wide space */
+	    {"\x82\xa0 @\x82\xa0", true},
+	    {"\x1b$Bc@d!\x1b(B", false},
+	    {"\x1b$B!!\x1b(B@", true},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++) {
+		struct span phrase = exact(phrases[i].phrase);
+		if (mailbox_has_bare_at(phrase) != phrases[i].bare)
+			fail_msg("\"%s\"", phrases[i].phrase);
+		exact_free(phrase);
+	}
+}
 
 static void add(struct buf *b, struct span s, const char *end)
 {
@@ -241,6 +276,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(fields_are_taken_apart),
+	    cmocka_unit_test(an_at_that_stands_bare_is_seen),
 	    cmocka_unit_test(nul_is_malformed),
 	    cmocka_unit_test(long_fields_are_not_looked_at_twice),
 	    cmocka_unit_test(deep_comments_take_no_stack),

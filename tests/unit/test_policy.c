@@ -88,11 +88,45 @@ static void test_missing_from(void **state)
 	}
 }
 
+/* Where no domain is configured nothing has been mended: what others may read as another
+ * address is refused to a client that may send as some only. */
+static void test_bare_at(void **state)
+{
+	static char *shop[] = {(char *)"shop.jp"};
+	const struct conf_client entry = {
+	    .name = (char *)"shop", .domains = shop, .domain_count = 1};
+	static const struct {
+		const char *header;
+		int decided;
+	} rows[] = {
+	    {"From: Tokyo <a@shop.jp>\r\n", 0},
+	    {"From: \"ceo@other.jp\" <a@shop.jp>\r\n", 0},
+	    {"From: ceo@other.jp <a@shop.jp>\r\n", -1},
+	    {"From: Shop: ceo@other.jp <a@shop.jp>\r\n", -1},
+	    {"From: ceo@other.jp: <a@shop.jp>\r\n", -1},
+	};
+	const struct conf none = {.return_path = {.default_domain = (char *)""}};
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct return_path result;
+		struct address sender;
+		struct header h;
+		struct why why = {0};
+		assert_true(address_parse(span_text("a@shop.jp"), &sender));
+		assert_int_equal(header_parse(span_text(rows[i].header), &h, &why), 0);
+		if (policy_decide(&none, &entry, &sender, &h, &result, &why) != rows[i].decided)
+			fail_msg("%s", rows[i].header);
+		return_path_free(&result);
+		header_free(&h);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_repaired_from),
 	    cmocka_unit_test(test_missing_from),
+	    cmocka_unit_test(test_bare_at),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -251,8 +251,21 @@ static void test_from_names(void **state)
 		"\"Shop, Tokyo\" <a@shop.test>", "syntax", "shop.test"},
 	    {"colon that makes a group", "<a@example.jp>", "From: Shop: \\o/ <a@shop.test>\r\n",
 		"a@example.jp", NULL, "\"Shop: \\\\o/\" <a@shop.test>", "syntax", "shop.test"},
-	    {"brackets", "<a@example.jp>", "From: [Shop] Tokyo <a@shop.test>\r\n",
-		"a@example.jp", NULL, "\"[Shop] Tokyo\" <a@shop.test>", "syntax", "shop.test"},
+	    {"an @ in what looks like a group", "<a@example.jp>",
+		"From: Shop: ceo@other.jp <a@shop.test>\r\n", "a@example.jp", NULL,
+		"\"Shop: ceo@other.jp\" <a@shop.test>", "syntax", "shop.test"},
+	    {"an @ in a group's name", "<a@example.jp>", "From: ceo@other.jp: <a@shop.test>\r\n",
+		"a@example.jp", NULL, "\"ceo@other.jp:\" <a@shop.test>", "syntax", "shop.test"},
+	    {"an @ in what looks like a list", "<a@example.jp>",
+		"From: Tokyo, ceo@other.jp <a@shop.test>\r\n", "a@example.jp", NULL,
+		"\"Tokyo, ceo@other.jp\" <a@shop.test>", "syntax", "shop.test"},
+	    {"an @ in brackets", "<a@example.jp>", "From: [ceo@other.jp,] <a@shop.test>\r\n",
+		"a@example.jp", NULL, "\"[ceo@other.jp,]\" <a@shop.test>", "syntax", "shop.test"},
+	    {"wide space in Shift_JIS", "<a@example.jp>",
+		"From: \x95\x5c\x81@\x95\x5c <a@shop.test>\r\n", "a@example.jp", NULL, NULL, NULL,
+		"shop.test"},
+	    {"brackets", "<a@example.jp>", "From: [Shop] Tokyo <a@shop.test>\r\n", "a@example.jp",
+		NULL, "\"[Shop] Tokyo\" <a@shop.test>", "syntax", "shop.test"},
 	    {"comma behind an encoded word", "<a@example.jp>",
 		"From: =?UTF-8?B?5pel?=, Inc. <a@shop.test>\r\n", "a@example.jp", NULL,
 		"=?UTF-8?B?5pel?=  Inc. <a@shop.test>", "syntax", "shop.test"},
@@ -313,6 +326,9 @@ static void test_refused_hidden(void **state)
 	    "ceo@other.jp is not in");
 	refused("<a@example.jp>",
 	    "From: =?a?q?\"?= \"<ceo@other.jp>\" =?a?q?\"?= <a@example.jp>\r\n", "can not be read");
+	refused("<a@example.jp>", "From: \"ceo\"@other.jp <a@example.jp>\r\n", "can not be read");
+	refused("<a@example.jp>", "From: A <a@example.jp>, ceo@other.jp <b@example.jp>\r\n",
+	    "can not be read");
 	refused("<a@example.jp>", "From: [\" ]\"<ceo@other.jp>\" <a@example.jp>\r\n",
 	    "can not be read");
 }
