@@ -87,6 +87,20 @@ static int check_mailbox(const struct conf_client *entry, const struct address *
 	return 0;
 }
 
+/* Who takes the bytes of unencoded Japanese for themselves may find another address. */
+static int check_plain(const struct conf_client *entry, struct span value, struct why *why)
+{
+	struct buf lines = {0};
+	struct address a;
+	int result = 0;
+	mailbox_plain(value, &lines);
+	struct span rest = span_buf(&lines);
+	while (result == 0 && mailbox_plain_next(&rest, &a))
+		result = check_mailbox(entry, &a, why);
+	buf_free(&lines);
+	return result;
+}
+
 static int check_from(const struct conf_client *entry, struct span value, struct why *why)
 {
 	struct mailbox m;
@@ -102,7 +116,7 @@ static int check_from(const struct conf_client *entry, struct span value, struct
 	}
 	if (found != MAILBOX_END || count == 0)
 		return refuse(entry, "From: field", value, !entry->domain_count, why);
-	return 0;
+	return check_plain(entry, value, why);
 }
 
 static int check_sender(const struct conf_client *entry, const struct return_path *path,

@@ -61,6 +61,13 @@ struct mailbox {
 enum mailbox_result { MAILBOX_FOUND, MAILBOX_END, MAILBOX_BAD };
 enum mailbox_result mailbox_next(struct span field, size_t *at, struct mailbox *m);
 
+/* Unencoded ISO-2022-JP may hold any bytes, "<" and "@" included, and readers that do not know
+ * it take each for itself. So in a FIELD that shifts, what stands in <> or before a comma for
+ * them, quotes and all left aside, is added to LINES, if its domain has a dot. NEXT cuts
+ * one off, to be judged by its domain: the local part may be anything. False: no more. */
+void mailbox_plain(struct span field, struct buf *lines);
+bool mailbox_plain_next(struct span *lines, struct address *a);
+
 /* Does PHRASE, a mailbox's display, hold an @ outside its quoted strings, comments and encoded
  * words? Some readers then take what stands around it for the address. */
 bool mailbox_has_bare_at(struct span phrase);

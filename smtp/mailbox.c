@@ -354,3 +354,80 @@ enum mailbox_result mailbox_next(struct span field, size_t *at, struct mailbox *
 	*at = result == MAILBOX_FOUND ? c.at : field.n;
 	return result;
 }
+
+/* ---- unencoded Japanese, as others read it ---- */
+
+/* The domain at the start of S, up to a special byte, without white space and COMMENTS; CLOSES
+ * is the last ")". Result: bytes. */
+static size_t scan_plain_domain(struct span s, bool comments, const char *closes, struct buf *out)
+{
+	size_t i = 0;
+	buf_clear(out);
+	for (; i < s.n && !(s.p[i] && strchr("<>,;:@", s.p[i])); i++) {
+		const char *p = s.p + i;
+		if (comments && *p == '(' && closes && p < closes)
+			i = (size_t)((const char *)memchr(p, ')', s.n - i) - s.p);
+		else if (!is_space(*p))
+			buf_add_byte(out, *p);
+	}
+	if (out->len && out->data[out->len - 1] == '.')
+		out->data[--out->len] = '\0';
+	return i;
+}
+
+static bool is_dotted_name(struct span d)
+{
+	return d.n && domain_scan(d) == d.n && memchr(d.p, '.', d.n);
+}
+
+static void add_plain(struct span field, bool comments, struct buf *lines)
+{
+	const char *closes = memrchr(field.p, ')', field.n);
+	struct buf domain = {0};
+	bool angle = false;
+	size_t start = 0; /* of the local part */
+	for (size_t i = 0; i < field.n;) {
+		char c = field.p[i++];
+		if (c == '<' || c == '>')
+			angle = c == '<';
+		if (c && strchr("<>,;:", c))
+			start = i;
+		if (c != '@')
+			continue;
+		struct span local = {field.p + start, i - 1 - start};
+		struct span rest = {field.p + i, field.n - i};
+		i += scan_plain_domain(rest, comments, closes, &domain);
+		char end = i < field.n ? field.p[i] : '\0';
+		if (((angle && end == '>') || end == ',') && is_dotted_name(span_buf(&domain))) {
+			header_unfold(local, lines);
+			buf_addf(lines, "@%s\n", buf_text(&domain));
+		}
+		start = i;
+	}
+	buf_free(&domain);
+}
+
+void mailbox_plain(struct span field, struct buf *lines)
+{
+	bool shifts = false;
+	for (size_t i = 0; i < field.n && !shifts; i++)
+		shifts = is_shift(field.p[i]);
+	if (!shifts)
+		return;
+	add_plain(field, true, lines);
+	add_plain(field, false, lines);
+}
+
+bool mailbox_plain_next(struct span *lines, struct address *a)
+{
+	struct span line = span_cut(lines, '\n');
+	const char *at = line.n ? memrchr(line.p, '@', line.n) : NULL;
+	if (!at)
+		return false;
+	size_t local = (size_t)(at - line.p);
+	*a = (struct address){.form = ADDRESS_DOMAIN,
+	    .text = line,
+	    .local = {line.p, local},
+	    .domain = {at + 1, line.n - local - 1}};
+	return true;
+}

@@ -368,6 +368,23 @@ static int decide_value(struct decision *d, struct span value, struct why *why)
 	return d->result->from_reason ? mend_display(d, why) : 0;
 }
 
+/* Who takes the bytes of unencoded Japanese for themselves may find another address. */
+static int check_plain(const struct decision *d, struct span value, struct why *why)
+{
+	struct buf lines = {0};
+	struct address a;
+	int result = 0;
+	if (d->conf->foreign_from == CONF_FOREIGN_FROM_PASS)
+		return 0;
+	mailbox_plain(value, &lines);
+	struct span rest = span_buf(&lines);
+	while (result == 0 && mailbox_plain_next(&rest, &a))
+		if (examine(d->conf, &a).fault == FAULT_FOREIGN)
+			result = refuse_foreign(d->conf, a.text, why);
+	buf_free(&lines);
+	return result;
+}
+
 static int decide_from(struct decision *d, const struct header *header, struct why *why)
 {
 	size_t fields = header_count(header, "From");
@@ -384,6 +401,9 @@ static int decide_from(struct decision *d, const struct header *header, struct w
 		make_from(d);
 	else if (d->home)
 		result = decide_value(d, span_buf(&value), why);
+	if (result == 0 && d->home)
+		result = check_plain(
+		    d, span_buf(d->result->from_reason ? &d->result->from : &value), why);
 	buf_free(&value);
 	return result;
 }

@@ -80,9 +80,24 @@ static void check_mailboxes(struct span in)
 		check_within(m.spec, m.whole);
 		check_address(&m.address, in);
 		check_within(m.address.text, m.spec);
+		(void)mailbox_has_bare_at(m.display);
 	}
 	if (at != in.n || mailbox_next(in, &at, &m) != MAILBOX_END)
 		bug("not at the end");
+}
+
+static void check_plain(struct span in)
+{
+	struct buf lines = {0};
+	struct address a;
+	mailbox_plain(in, &lines);
+	struct span rest = span_buf(&lines);
+	while (mailbox_plain_next(&rest, &a))
+		if (domain_scan(a.domain) != a.domain.n)
+			bug("a plain domain that is no name");
+	if (rest.n)
+		bug("a line without a plain address");
+	buf_free(&lines);
 }
 
 static void check_domain(struct span in)
@@ -119,6 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (address_route(in) > size)
 		bug("a route longer than its text");
 	check_mailboxes(in);
+	check_plain(in);
 	check_domain(in);
 	return 0;
 }

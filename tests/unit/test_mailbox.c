@@ -192,6 +192,43 @@ static void an_at_that_stands_bare_is_seen(void **state)
 	}
 }
 
+static void japanese_is_read_as_bytes(void **state)
+{
+	static const char *const plain[][2] = {
+	    {"<c@d.jp>", ""}, /* no shift: nothing to look for */
+	    {"\x1b$B%7%g\x1b(B <a@b.jp>", "a@b.jp\na@b.jp\n"},
+	    {"\x1b$B<c@d.jp>\x1b(B", "c@d.jp\nc@d.jp\n"},
+	    {"\x0e<C@D.JP>\x0f", "C@D.JP\nC@D.JP\n"},
+	    {"\"\x1b$B\"<c@d.jp>\x1b(B\"", "c@d.jp\nc@d.jp\n"},
+	    {"\x1b(B \"x) <c@d.jp.>\"", "c@d.jp\nc@d.jp\n"},
+	    {"\x1b$Bc@d.jp,\x1b(B", "\x1b$Bc@d.jp\n\x1b$Bc@d.jp\n"},
+	    {"\x1b$B<c@(>)d(,).jp>\x1b(B", "c@d.jp\n"},
+	    {"\x1b$B@(<c@d.jp>)x\x1b(B", "c@d.jp\n"},
+	    {"\x1b$B<@x.jp,@y:c@d.jp>\x1b(B", "@x.jp\nc@d.jp\n@x.jp\nc@d.jp\n"},
+	    {"\x1b$B<c@d.jp\x1b(B", ""},
+	    {"\x1b$B3t<02q<R@P0.>&\x1b(B", ""}, /* a name: "R@P0." has no dot within */
+	    {"\x1b$Bc@d.jp\x1b(B", ""},
+	    {"\x1b$B<c@@d.jp>@(@(", "@d.jp\n@d.jp\n"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+		struct span field = exact(plain[i][0]);
+		struct buf lines = {0};
+		struct address a;
+		mailbox_plain(field, &lines);
+		if (strcmp(buf_text(&lines), plain[i][1]) != 0)
+			fail_msg("\"%s\": \"%s\"", plain[i][0], buf_text(&lines));
+		struct span rest = span_buf(&lines);
+		while (mailbox_plain_next(&rest, &a)) {
+			assert_int_equal(a.form, ADDRESS_DOMAIN);
+			assert_int_equal(a.local.n + 1 + a.domain.n, a.text.n);
+		}
+		assert_int_equal(rest.n, 0);
+		buf_free(&lines);
+		exact_free(field);
+	}
+}
+
 static void add(struct buf *b, struct span s, const char *end)
 {
 	buf_add(b, s.p, s.n);
@@ -277,6 +314,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(fields_are_taken_apart),
 	    cmocka_unit_test(an_at_that_stands_bare_is_seen),
+	    cmocka_unit_test(japanese_is_read_as_bytes),
 	    cmocka_unit_test(nul_is_malformed),
 	    cmocka_unit_test(long_fields_are_not_looked_at_twice),
 	    cmocka_unit_test(deep_comments_take_no_stack),

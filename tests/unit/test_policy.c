@@ -104,6 +104,8 @@ static void test_bare_at(void **state)
 	    {"From: ceo@other.jp <a@shop.jp>\r\n", -1},
 	    {"From: Shop: ceo@other.jp <a@shop.jp>\r\n", -1},
 	    {"From: ceo@other.jp: <a@shop.jp>\r\n", -1},
+	    {"From: \x1b$B%7%g\x1b(B <a@shop.jp>\r\n", 0},
+	    {"From: \x1b$B<c@other.jp>\x1b(B <a@shop.jp>\r\n", -1},
 	};
 	const struct conf none = {.return_path = {.default_domain = (char *)""}};
 	(void)state;

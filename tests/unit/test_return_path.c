@@ -329,6 +329,14 @@ static void test_refused_hidden(void **state)
 	refused("<a@example.jp>", "From: \"ceo\"@other.jp <a@example.jp>\r\n", "can not be read");
 	refused("<a@example.jp>", "From: A <a@example.jp>, ceo@other.jp <b@example.jp>\r\n",
 	    "can not be read");
+	refused("<a@example.jp>", "From: \x1b$B<ceo@other.jp>\x1b(B <a@example.jp>\r\n",
+	    "ceo@other.jp is not in");
+	refused("<a@example.jp>", "From: \x0e<CEO@OTHER.JP>\x0f <www@web01>\r\n",
+	    "CEO@OTHER.JP is not in");
+	refused(
+	    "<a@example.jp>", "From: \x0e<ceo@other.jp>\x0f <a@example.jp>\r\n", "can not be read");
+	refused("<a@example.jp>", "From: \x1b(B \"x) <ceo@other.jp>\" <a@example.jp>\r\n",
+	    "ceo@other.jp is not in");
 	refused("<a@example.jp>", "From: [\" ]\"<ceo@other.jp>\" <a@example.jp>\r\n",
 	    "can not be read");
 }
