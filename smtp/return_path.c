@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define WORD_MAX 900 /* of a mended From:; a line has room for 998 */
+#define FROM_MAX 65536         /* bytes; it is read in the loop, which others wait for */
 #define FROM_MAILBOXES_MAX 100 /* more in one From: are refused */
 #define SHOWN_VALUE_MAX 56     /* bytes of a field shown in a refusal */
 #define SHOWN_DOMAINS_MAX 40   /* likewise for the list of our domains */
@@ -394,8 +395,13 @@ static int decide_from(struct decision *d, const struct header *header, struct w
 		    " it and a library of it may each have added one",
 		    fields);
 	struct buf value = {0};
-	if (fields == 1)
-		header_unfold(header_find(header, "From", 0)->value, &value);
+	if (fields == 1) {
+		struct span from = header_find(header, "From", 0)->value;
+		if (from.n > FROM_MAX)
+			return why_set(
+			    why, WHY_PERM, "the From: field is over %d bytes long", FROM_MAX);
+		header_unfold(from, &value);
+	}
 	int result = 0;
 	if (value.len == 0)
 		make_from(d);

@@ -380,6 +380,36 @@ static void test_refused_wide_word(void **state)
 	check_row(&row);
 }
 
+/* More than anybody can mean, though the header section may hold it, is not read at all. */
+static void test_refused_long_field(void **state)
+{
+	static const char *const pieces[] = {"=?x", "=?u?q?", "=?u?q?x", "(x)", "x "};
+	(void)state;
+	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+		struct buf header = {0};
+		buf_add_text(&header, "From: ");
+		while (header.len < 65000)
+			buf_add_text(&header, pieces[i]);
+		buf_add_text(&header, " <a@example.jp>\r\n");
+		struct row row = {.story = "as long as it may be",
+		    .sender = "<a@example.jp>",
+		    .header = buf_text(&header),
+		    .new_sender = "a@example.jp",
+		    .domain = "example.jp"};
+		check_row(&row);
+		buf_clear(&header);
+		buf_add_text(&header, "From: ");
+		while (header.len < 65600)
+			buf_add_text(&header, pieces[i]);
+		buf_add_text(&header, " <a@example.jp>\r\n");
+		refused("<a@example.jp>", buf_text(&header), "over 65536 bytes long");
+		conf.domain_count = 0;
+		refused("<a@example.jp>", buf_text(&header), "over 65536 bytes long");
+		(void)reset(NULL);
+		buf_free(&header);
+	}
+}
+
 static void test_pass(void **state)
 {
 	static const struct row rows[] = {
@@ -455,6 +485,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_refused_hidden, reset),
 	    cmocka_unit_test_setup(test_refused_long, reset),
 	    cmocka_unit_test_setup(test_refused_wide_word, reset),
+	    cmocka_unit_test_setup(test_refused_long_field, reset),
 	    cmocka_unit_test_setup(test_pass, reset),
 	    cmocka_unit_test_setup(test_bounces_elsewhere, reset),
 	    cmocka_unit_test_setup(test_no_domains, reset),
