@@ -74,8 +74,8 @@ bool mailbox_has_bare_at(struct span phrase);
 
 /* Bytes of the encoded word (RFC 2047), of the comment at the start of S: what mailbox_next
  * passes over in one, whatever it holds. 0: there is none, or of a word one in which others
- * could read another address: it is taken byte by byte, as they do. */
-size_t mailbox_encoded_word(struct span s);
+ * could read another address, unless ANY will do: it is taken byte by byte, as they do. */
+size_t mailbox_encoded_word(struct span s, bool any);
 size_t mailbox_comment(struct span s);
 
 /* Bytes of the domain name at the start of S, as addresses have it: labels of 1 to

@@ -112,14 +112,14 @@ static size_t scan_encoded_text(struct span s)
 		if (is_space(s.p[i]) || is_bad_control(s.p[i]))
 			return 0;
 		if (s.p[i] == '?' && s.p[i + 1] == '=')
-			return is_harmless((struct span){s.p, i}) ? i + 2 : 0;
+			return i + 2;
 		if (s.p[i] == '=' && s.p[i + 1] == '?')
 			return 0;
 	}
 	return 0;
 }
 
-size_t mailbox_encoded_word(struct span s)
+size_t mailbox_encoded_word(struct span s, bool any)
 {
 	if (s.n < 2 || s.p[0] != '=' || s.p[1] != '?')
 		return 0;
@@ -128,8 +128,8 @@ size_t mailbox_encoded_word(struct span s)
 	size_t head = charset + 5;
 	if (charset == 0 || s.n < head || p[0] != '?' || !memchr("BbQq", p[1], 4) || p[2] != '?')
 		return 0;
-	size_t text = scan_encoded_text((struct span){s.p + head, s.n - head});
-	return text ? head + text : 0;
+	size_t n = scan_encoded_text((struct span){s.p + head, s.n - head});
+	return n && (any || is_harmless((struct span){s.p + head, n - 2})) ? head + n : 0;
 }
 
 /* Bytes of a character of two in Shift_JIS at S; 0: there is none. */
@@ -228,7 +228,7 @@ static size_t scan_token(struct span s)
 	case '[':
 		return scan_brackets(s);
 	case '=': {
-		size_t n = mailbox_encoded_word(s);
+		size_t n = mailbox_encoded_word(s, false);
 		return n ? n : 1;
 	}
 	case ESC:

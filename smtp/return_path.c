@@ -250,28 +250,71 @@ static enum mailbox_result mend_list(struct decision *d, struct span value, size
 	return found;
 }
 
-/* A display name that stood bare in the field. As a quoted string, but within
- * one an encoded word would not be decoded: then its specials are left out. */
-static void add_display(struct buf *out, struct span s)
-{
-	bool encoded = span_find_nocase(s, "=?") != NULL;
-	if (!encoded)
-		buf_add_byte(out, '"');
-	for (size_t i = 0; i < s.n; i++) {
-		if (!encoded && s.p[i] == '\\')
-			buf_add_byte(out, '\\');
-		buf_add_byte(out, encoded && strchr("()[]:;@\\,", s.p[i]) ? ' ' : s.p[i]);
-	}
-	if (!encoded)
-		buf_add_byte(out, '"');
-}
-
 static bool holds_any(struct span s, const char *bytes)
 {
 	for (size_t i = 0; i < s.n; i++)
 		if (s.p[i] && strchr(bytes, s.p[i]))
 			return true;
 	return false;
+}
+
+/* The encoded word or the comment at the start of a name, in which specials are in order.
+ * COMMENTS is cleared at one without an end, behind which there is none to be looked for. */
+static size_t scan_kept(struct span s, bool *comments)
+{
+	size_t n = mailbox_encoded_word(s, false);
+	if (n || s.p[0] != '(' || !*comments)
+		return n;
+	n = mailbox_comment(s);
+	*comments = n > 0;
+	return n;
+}
+
+/* Append the specials of a name that stand for themselves. */
+static void add_specials(struct buf *out, struct span name)
+{
+	bool comments = true;
+	for (size_t i = 0; i < name.n; i++) {
+		size_t n = scan_kept((struct span){name.p + i, name.n - i}, &comments);
+		if (n)
+			i += n - 1;
+		else if (name.p[i] && strchr(",;:@[]\\", name.p[i]))
+			buf_add_byte(out, name.p[i]);
+	}
+}
+
+static void add_quoted(struct buf *out, struct span s)
+{
+	buf_add_byte(out, '"');
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '\\')
+			buf_add_byte(out, '\\');
+		buf_add_byte(out, s.p[i]);
+	}
+	buf_add_byte(out, '"');
+}
+
+/* A display name that stood bare in the field. As a quoted string, but within
+ * one an encoded word would not be decoded: then specials beside it are left out. */
+static void add_display(struct buf *out, struct span s)
+{
+	size_t start = out->len;
+	bool encoded = false;
+	bool comments = true;
+	for (size_t i = 0; i < s.n; i++) {
+		size_t n = scan_kept((struct span){s.p + i, s.n - i}, &comments);
+		if (n) {
+			encoded |= s.p[i] == '=';
+			buf_add(out, s.p + i, n);
+			i += n - 1;
+		} else {
+			buf_add_byte(out, strchr("()[]:;@\\,", s.p[i]) ? ' ' : s.p[i]);
+		}
+	}
+	if (encoded)
+		return;
+	out->len = start;
+	add_quoted(out, s);
 }
 
 static bool holds_control(struct span s)
@@ -299,16 +342,33 @@ static bool cut_loose(struct span value, struct span *display, struct address *a
 	       !holds_any(a->domain, "<");
 }
 
+/* An encoded word in which others could read an address. */
+static bool holds_odd_word(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		struct span rest = {s.p + i, s.n - i};
+		if (mailbox_encoded_word(rest, true) && !mailbox_encoded_word(rest, false))
+			return true;
+	}
+	return false;
+}
+
 /* Is VALUE one address whose name needs quotes? The name may look like a list
  * of local users ("Shop, Tokyo <shop@example.jp>") or a group; only one that
- * has both an @ and a comma is more likely a list. */
+ * has both an @ and a comma, not in an encoded word, is more likely a list. */
 static bool is_loose(struct span value)
 {
 	struct span display;
 	struct address a;
-	if (!cut_loose(value, &display, &a) || !holds_any(display, ",;:@[]\\"))
+	struct buf found = {0};
+	if (!cut_loose(value, &display, &a))
 		return false;
-	return !holds_any(display, "@") || !holds_any(display, ",;:");
+	add_specials(&found, display);
+	struct span specials = span_buf(&found);
+	bool list = holds_any(specials, "@") && holds_any(specials, ",;:");
+	bool loose = specials.n && (!list || holds_odd_word(display));
+	buf_free(&found);
+	return loose;
 }
 
 /* The display name of many a web form holds an @, a comma or a bracket without

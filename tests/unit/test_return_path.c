@@ -292,6 +292,43 @@ static void test_from_names(void **state)
 	CHECK(rows);
 }
 
+/* Specials in a name are in order within its encoded words and comments. */
+static void test_from_words(void **state)
+{
+	static const struct row rows[] = {
+	    {"specials in an encoded word", "<a@example.jp>",
+		"From: =?UTF-8?Q?M=C3=BCller,_J=C3=B6rg?= <a@shop.test>\r\n", "a@example.jp", NULL,
+		NULL, NULL, "shop.test"},
+	    {"an @ in an encoded word", "<a@example.jp>",
+		"From: =?UTF-8?Q?info@shop.test?= <a@shop.test>\r\n", "a@example.jp", NULL, NULL,
+		NULL, "shop.test"},
+	    {"a colon in an encoded word", "<a@example.jp>",
+		"From: =?UTF-8?Q?Shop:_[1]?= x <a@shop.test>\r\n", "a@example.jp", NULL, NULL, NULL,
+		"shop.test"},
+	    {"specials in an encoded word, broken address", "<a@example.jp>",
+		"From: =?UTF-8?Q?M=C3=BCller,_J=C3=B6rg?= <www@localhost>\r\n", "a@example.jp",
+		NULL, "=?UTF-8?Q?M=C3=BCller,_J=C3=B6rg?= <bounce@example.jp>", "localhost",
+		"example.jp"},
+	    {"specials in and behind an encoded word", "<a@example.jp>",
+		"From: =?u?Q?M,_J?=, =?u?Q?x@y?= @ Co. <a@shop.test>\r\n", "a@example.jp", NULL,
+		"=?u?Q?M,_J?=  =?u?Q?x@y?=   Co. <a@shop.test>", "syntax", "shop.test"},
+	    {"a word that is none", "<a@example.jp>",
+		"From: =?u?Q?x@other.jp,z?= <a@shop.test>\r\n", "a@example.jp", NULL,
+		"\"=?u?Q?x@other.jp,z?=\" <a@shop.test>", "syntax", "shop.test"},
+	    {"specials in a comment", "<a@example.jp>",
+		"From: Foo (Sales, Tokyo: a@b \\) ) <a@shop.test>\r\n", "a@example.jp", NULL, NULL,
+		NULL, "shop.test"},
+	    {"a comment beside an encoded word", "<a@example.jp>",
+		"From: =?UTF-8?B?5pel5pys?= (x@y), Inc. <a@shop.test>\r\n", "a@example.jp", NULL,
+		"=?UTF-8?B?5pel5pys?= (x@y)  Inc. <a@shop.test>", "syntax", "shop.test"},
+	    {"a comment without an end", "<a@example.jp>",
+		"From: =?u?Q?x?= (Tokyo <a@shop.test>\r\n", "a@example.jp", NULL,
+		"=?u?Q?x?=  Tokyo <a@shop.test>", "syntax", "shop.test"},
+	};
+	(void)state;
+	CHECK(rows);
+}
+
 static void test_refused(void **state)
 {
 	(void)state;
@@ -321,8 +358,6 @@ static void test_refused_hidden(void **state)
 	refused("<a@example.jp>", "From: =?UTF-8?B?<ceo@other.jp>?= <a@example.jp>\r\n",
 	    "can not be read");
 	refused("<a@example.jp>", "From: =?a?b?<ceo@other.jp>,?= <a@example.jp>\r\n",
-	    "ceo@other.jp is not in");
-	refused("<a@example.jp>", "From: =?a?q?ceo@other.jp,?= <a@example.jp>\r\n",
 	    "ceo@other.jp is not in");
 	refused("<a@example.jp>",
 	    "From: =?a?q?\"?= \"<ceo@other.jp>\" =?a?q?\"?= <a@example.jp>\r\n", "can not be read");
@@ -481,6 +516,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_modes, reset),
 	    cmocka_unit_test_setup(test_from, reset),
 	    cmocka_unit_test_setup(test_from_names, reset),
+	    cmocka_unit_test_setup(test_from_words, reset),
 	    cmocka_unit_test_setup(test_refused, reset),
 	    cmocka_unit_test_setup(test_refused_hidden, reset),
 	    cmocka_unit_test_setup(test_refused_long, reset),
