@@ -14,6 +14,8 @@
  */
 #include "relayd/intake_internal.h"
 
+#include <string.h>
+
 #include "dkim/sign.h"
 #include "queue/message.h"
 #include "relayd/base/clock.h"
@@ -118,6 +120,18 @@ static void begin_body(struct submission *sub)
 	spool_content_add(sub->content, rest);
 }
 
+/* HEAD is over MAX bytes, with no empty line in time. Does a whole line that is no field end
+ * the section before? Then what is too much is text. */
+static bool is_ended_by_text(struct span head, size_t max)
+{
+	struct header h;
+	if (header_parse(head, &h, NULL) < 0)
+		return false;
+	size_t size = h.size;
+	header_free(&h);
+	return size + 2 <= max && memmem(head.p + size, head.n - size, "\r\n", 2);
+}
+
 static bool is_crowded(const struct submission *sub)
 {
 	uint64_t share = (uint64_t)sub->settings->conf->spool.memory / HEADS_SHARE;
@@ -131,9 +145,10 @@ static void take_head(struct submission *sub, struct span slice)
 	buf_add(&sub->head, slice.p, slice.n);
 	sub->intake->head_bytes += slice.n;
 	size_t body = header_end(span_buf(&sub->head), &sub->head_scanned);
-	if (body > 0 && body <= max) {
+	bool over = sub->head.len > max;
+	if ((body > 0 && body <= max) || (over && is_ended_by_text(span_buf(&sub->head), max))) {
 		begin_body(sub);
-	} else if (sub->head.len > max) {
+	} else if (over) {
 		submission_refuse(sub, 552, "5.3.4", "the header section is over limits.header_size");
 	} else if (is_crowded(sub)) {
 		drop_head(sub); /* so that those of others go on */

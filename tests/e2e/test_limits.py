@@ -57,6 +57,23 @@ class Limits(Case):
             self.assertEqual(self.data(client, b"x" * 300000 + b"\r\n")[0], 552)  # never ends
         self.receiver.wait(1)
 
+    def test_text_without_an_empty_line(self):
+        """The header section ends where a line is no field; what follows is no part of it."""
+        relay = self.relay(limits={"header_size": "4K"}).start()
+        lines = (b"x" * 70 + b"\r\n") * 300
+        field = b"X-F: " + b"x" * 93 + b"\r\n"
+        head = b"From: a@example.jp\r\n" + field * 20
+        with RawClient(relay) as client:
+            self.assertEqual(self.data(client, lines)[0], 250)
+            self.assertEqual(self.data(client, head + b"look at this\r\n" + lines)[0], 250)
+            # no line of it is seen whole, or only behind too many fields
+            self.assertEqual(self.data(client, head + b"x" * 9000 + b"\r\n")[0], 552)
+            self.assertEqual(self.data(client, field * 42 + lines)[0], 552)
+        bodies = sorted(m.data.partition(b"\r\n\r\n")[2] for m in self.receiver.wait(2))
+        self.assertEqual(bodies, [b"look at this\r\n" + lines, lines])
+        self.gone(relay)
+        self.assertEqual(len(self.receiver.messages), 2)
+
     def test_text_line(self):
         relay = self.relay(limits={"text_line": "2000B"}).start()
         with RawClient(relay) as client:
