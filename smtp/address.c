@@ -133,7 +133,7 @@ static bool is_clean_utf8(struct span s)
 
 static bool is_within_limits(struct address *a)
 {
-	if (a->local.n > ADDRESS_LOCAL_MAX || a->text.n > ADDRESS_MAX)
+	if (a->text.n > ADDRESS_MAX)
 		return false;
 	a->utf8 = !span_is_ascii(a->text);
 	return !a->utf8 || is_clean_utf8(a->text);

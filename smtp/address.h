@@ -12,11 +12,12 @@
 #include "relayd/base/buf.h"
 #include "relayd/base/text.h"
 
-#define ADDRESS_LOCAL_MAX 64   /* RFC 5321 4.5.3.1.1 */
-#define ADDRESS_DOMAIN_MAX 255 /* 4.5.3.1.2 */
-#define ADDRESS_MAX 320        /* the two with "@": a path of 256 must be taken (4.5.3.1.3), and
-                                  what the parts alone allow should be (4.5.3.1) */
+#define ADDRESS_DOMAIN_MAX 255 /* RFC 5321 4.5.3.1.2 */
 #define DOMAIN_LABEL_MAX 63    /* RFC 1035 2.3.4 */
+
+/* A path of 256 must be taken (4.5.3.1.3), and what the parts alone allow should be (4.5.3.1).
+ * The 64 octets of a local part are a least size: VERP, SRS and reply tokens need more. */
+#define ADDRESS_MAX 320
 
 enum address_form {
 	ADDRESS_NULL,    /* <> */

@@ -5,6 +5,7 @@
  * here, whatever was checked before.
  */
 #include "smtp/fixup.h"
+#include "smtp/address.h"
 #include "smtp/priority.h"
 
 #include <inttypes.h>
@@ -17,7 +18,6 @@
 #define LINE_HARD 990 /* RFC 5322 2.1.1 allows 998; some room for the fold */
 #define HELO_MAX 120
 #define WIDE_MAX 40 /* blanks in a row that are kept in a new From: */
-#define RECIPIENT_MAX 320 /* 64 + 1 + 255 */
 
 static bool is_wsp(char c)
 {
@@ -57,7 +57,7 @@ static void add_client(struct buf *out, const char *client)
 static bool recipient_is_clean(const char *recipient)
 {
 	size_t n = strlen(recipient);
-	if (n == 0 || n > RECIPIENT_MAX || !span_is_utf8((struct span){recipient, n}))
+	if (n == 0 || n > ADDRESS_MAX || !span_is_utf8((struct span){recipient, n}))
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)recipient[i];

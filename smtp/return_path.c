@@ -110,8 +110,7 @@ static bool is_ours(const struct conf *conf, const struct address *a)
 static void add_sender(const struct conf *conf, const struct address *a,
     const struct conf_domain *domain, struct buf *out)
 {
-	bool keep_local = conf->return_path.mode == CONF_RETURN_PATH_MASQUERADE &&
-	                  a->local.n > 0 && a->local.n <= ADDRESS_LOCAL_MAX &&
+	bool keep_local = conf->return_path.mode == CONF_RETURN_PATH_MASQUERADE && a->local.n > 0 &&
 	                  a->local.n + 1 + strlen(domain->name) <= ADDRESS_MAX;
 	if (!keep_local) {
 		buf_add_text(out, domain->return_path);

@@ -119,6 +119,24 @@ class Conformance(Case):
         self.assertEqual(len(message.recipients), 100)
         self.assertIn(b"x" * 998, message.body)
 
+    def test_long_local_parts(self):
+        """4.5.3.1: there is no limit where none is needed; VERP, SRS and reply tokens are longer."""
+        sender, recipient, author = (b"%c=" % c + b"l" * 230 for c in b"srf")
+        with self.client() as client:
+            client.ask(b"MAIL FROM:<" + sender + b"@example.jp>", 250)
+            client.ask(b"RCPT TO:<" + recipient + b"@dest.test>", 250)
+            client.ask(b"DATA", 354)
+            client.send(b"From: <" + author + b"@example.jp>\r\nSubject: x\r\n\r\nx\r\n.\r\n")
+            client.expect(250)
+        done = self.daemon.sendmail("-t", "-f", sender.decode() + "@example.jp", input=b"From: a@example.jp\nTo: "
+                              + recipient + b"@dest.test\n\nx\n")
+        self.assertEqual(done.returncode, 0)
+        for message in self.receiver.wait(2):
+            self.assertEqual(message.sender, sender.decode() + "@example.jp")
+            self.assertEqual(message.recipients, [recipient.decode() + "@dest.test"])
+            self.assertIn(b"for <" + recipient + b"@dest.test>", message.data)
+        self.assertIn(author + b"@example.jp", self.receiver.messages[0].data)
+
     def test_line_too_long(self):
         """4.5.3.1.4: one answer to it, and none of it is run."""
         client = self.client()

@@ -33,7 +33,7 @@ static void check_address(const struct address *a, struct span in)
 	check_within(a->text, in);
 	check_within(a->local, a->text);
 	check_clean(a->text);
-	if (a->local.n > ADDRESS_LOCAL_MAX || a->text.n > ADDRESS_MAX)
+	if (a->text.n > ADDRESS_MAX)
 		bug("too long");
 	if (a->utf8 == span_is_ascii(a->text))
 		bug("utf8 is wrong");

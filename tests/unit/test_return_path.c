@@ -465,6 +465,29 @@ static void test_pass(void **state)
 	CHECK(off);
 }
 
+/* A local part of any length is kept, as long as it and the new domain make an address. */
+static void test_masquerade_long(void **state)
+{
+	char sender[400] = "<";
+	struct row row = {.story = "a long local part",
+	    .sender = sender,
+	    .header = "From: a@example.jp\r\n",
+	    .sender_reason = "masquerade",
+	    .domain = "example.jp"};
+	char kept[400];
+	(void)state;
+	conf.return_path.mode = CONF_RETURN_PATH_MASQUERADE;
+	memset(sender + 1, 'l', ADDRESS_MAX - strlen("@example.jp"));
+	memcpy(kept, sender + 1, sizeof(kept) - 1);
+	strcat(kept, "@example.jp");
+	strcat(sender, "@x>");
+	row.new_sender = kept;
+	check_row(&row);
+	strcpy(strchr(sender, '@'), "l@x>");
+	row.new_sender = "bounce@example.jp";
+	check_row(&row);
+}
+
 /* Bounces go to another domain of ours: a mended From: stays in the one that signs. */
 static void test_bounces_elsewhere(void **state)
 {
@@ -523,6 +546,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_refused_wide_word, reset),
 	    cmocka_unit_test_setup(test_refused_long_field, reset),
 	    cmocka_unit_test_setup(test_pass, reset),
+	    cmocka_unit_test_setup(test_masquerade_long, reset),
 	    cmocka_unit_test_setup(test_bounces_elsewhere, reset),
 	    cmocka_unit_test_setup(test_no_domains, reset),
 	};
