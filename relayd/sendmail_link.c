@@ -135,15 +135,14 @@ void sendmail_link_close(struct sendmail_link *link)
 
 /* ---- TLS ---- */
 
-/* What went wrong in an SSL call; 0: wait and call again, -1: WHY. */
-static int judge(struct sendmail_link *link, int result, int64_t deadline, struct why *why)
+/* What went wrong in an SSL call; 0: call again behind EVENTS, -1: WHY. */
+static int judge(struct sendmail_link *link, int result, short *events, struct why *why)
 {
 	int error = errno;
 	int kind = SSL_get_error(link->ssl, result);
-	if (kind == SSL_ERROR_WANT_READ)
-		return wait_for(link->fd, POLLIN, deadline, why);
-	if (kind == SSL_ERROR_WANT_WRITE)
-		return wait_for(link->fd, POLLOUT, deadline, why);
+	*events = kind == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;
+	if (kind == SSL_ERROR_WANT_READ || kind == SSL_ERROR_WANT_WRITE)
+		return 0;
 	unsigned long code = ERR_peek_error();
 	long verified = SSL_get_verify_result(link->ssl);
 	if (kind == SSL_ERROR_ZERO_RETURN || (code == 0 && error == 0))
@@ -201,32 +200,33 @@ int sendmail_link_tls(struct sendmail_link *link, const char *host, const char *
 	for (;;) {
 		ERR_clear_error();
 		errno = 0;
+		short events;
 		int result = SSL_connect(link->ssl);
 		if (result == 1)
 			return 0;
-		if (judge(link, result, deadline, why) < 0)
+		if (judge(link, result, &events, why) < 0 ||
+		    wait_for(link->fd, events, deadline, why) < 0)
 			return why_prefix(why, "%.80s", host);
 	}
 }
 
 /* ---- bytes ---- */
 
-static int64_t write_some(struct sendmail_link *link, struct span s, int64_t deadline,
-    struct why *why)
+int64_t sendmail_link_write_some(
+    struct sendmail_link *link, struct span s, short *events, struct why *why)
 {
 	errno = 0;
+	*events = POLLOUT;
 	if (link->ssl) {
 		ERR_clear_error();
 		int n = SSL_write(link->ssl, s.p, (int)(s.n < PIECE ? s.n : PIECE));
-		return n > 0 ? n : judge(link, n, deadline, why);
+		return n > 0 ? n : judge(link, n, events, why);
 	}
 	ssize_t n = send(link->fd, s.p, s.n, MSG_NOSIGNAL);
 	if (n >= 0)
 		return n;
-	if (errno == EINTR)
+	if (errno == EAGAIN || errno == EINTR)
 		return 0;
-	if (errno == EAGAIN)
-		return wait_for(link->fd, POLLOUT, deadline, why);
 	return why_errno(why, WHY_TEMP, errno, "sending");
 }
 
@@ -234,11 +234,35 @@ int sendmail_link_write(struct sendmail_link *link, struct span s, int64_t deadl
     struct why *why)
 {
 	while (s.n) {
-		int64_t n = write_some(link, s, deadline, why);
-		if (n < 0)
+		short events;
+		int64_t n = sendmail_link_write_some(link, s, &events, why);
+		if (n < 0 || (n == 0 && wait_for(link->fd, events, deadline, why) < 0))
 			return -1;
 		s.p += n, s.n -= (size_t)n;
 	}
+	return 0;
+}
+
+int64_t sendmail_link_read_some(
+    struct sendmail_link *link, char *to, size_t n, short *events, struct why *why)
+{
+	errno = 0;
+	*events = 0;
+	if (link->ssl) {
+		ERR_clear_error();
+		int got = SSL_read(link->ssl, to, (int)(n < PIECE ? n : PIECE));
+		if (got > 0)
+			return got;
+		if (SSL_get_error(link->ssl, got) == SSL_ERROR_ZERO_RETURN)
+			return 0;
+		return judge(link, got, events, why);
+	}
+	ssize_t got = recv(link->fd, to, n, 0);
+	if (got >= 0)
+		return got;
+	if (errno != EAGAIN && errno != EINTR)
+		return why_errno(why, WHY_TEMP, errno, "receiving");
+	*events = POLLIN;
 	return 0;
 }
 
@@ -246,26 +270,12 @@ int64_t sendmail_link_read(struct sendmail_link *link, char *to, size_t n, int64
     struct why *why)
 {
 	for (;;) {
-		errno = 0;
-		if (link->ssl) {
-			ERR_clear_error();
-			int got = SSL_read(link->ssl, to, (int)(n < PIECE ? n : PIECE));
-			if (got > 0)
-				return got;
-			if (SSL_get_error(link->ssl, got) == SSL_ERROR_ZERO_RETURN)
-				return 0;
-			if (judge(link, got, deadline, why) < 0)
-				return -1;
-			continue;
-		}
-		ssize_t got = recv(link->fd, to, n, 0);
-		if (got >= 0)
+		short events;
+		int64_t got = sendmail_link_read_some(link, to, n, &events, why);
+		if (got || !events)
 			return got;
-		int error = errno;
-		if (error == EAGAIN && wait_for(link->fd, POLLIN, deadline, why) < 0)
+		if (wait_for(link->fd, events, deadline, why) < 0)
 			return -1;
-		if (error != EAGAIN && error != EINTR)
-			return why_errno(why, WHY_TEMP, error, "receiving");
 	}
 }
 

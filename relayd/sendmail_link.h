@@ -46,6 +46,13 @@ int sendmail_link_line(struct sendmail_link *link, struct span *line, int64_t de
 int64_t sendmail_link_read(struct sendmail_link *link, char *to, size_t n, int64_t deadline,
     struct why *why) ATTR_MUST_CHECK;
 
+/* The same without waiting, as much as goes at once. 0: nothing now, poll for EVENTS; of
+ * reading with no EVENTS: the other side closed. */
+int64_t sendmail_link_write_some(
+    struct sendmail_link *link, struct span s, short *events, struct why *why) ATTR_MUST_CHECK;
+int64_t sendmail_link_read_some(
+    struct sendmail_link *link, char *to, size_t n, short *events, struct why *why) ATTR_MUST_CHECK;
+
 /* Would link_read return without waiting, whatever poll says? */
 bool sendmail_link_has_input(const struct sendmail_link *link);
 

@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 #include "relayd/sendmail_submit.h"
 
@@ -29,6 +28,9 @@ struct proxy {
 	char code[3];    /* of the relay's last line */
 	size_t line_len; /* of it, so far */
 	bool input_open; /* of the caller */
+	struct buf unsent; /* of the caller; until it has gone he is not heard further */
+	short events;      /* that it waits for */
+	bool cut;          /* the relay takes no more */
 	bool over;
 };
 
@@ -63,25 +65,42 @@ static bool relay_said_goodbye(const struct proxy *p)
 /* It ended without a word: nothing to wonder at when the caller did so first. */
 static bool is_cut(const struct proxy *p)
 {
-	return !relay_said_goodbye(p) && (p->input_open || p->session.link.ssl);
+	return !relay_said_goodbye(p) && (p->input_open || p->cut || p->session.link.ssl);
+}
+
+/* Send what goes without waiting: the relay may read on only when its own words are read.
+ * Where it has closed, what it said last waits to be read. */
+static void push(struct proxy *p)
+{
+	struct why why;
+	int64_t n = 1;
+	while (p->unsent.len && n > 0) {
+		n = sendmail_link_write_some(
+		    &p->session.link, span_buf(&p->unsent), &p->events, &why);
+		if (n > 0)
+			buf_drop(&p->unsent, (size_t)n);
+	}
+	if (n >= 0)
+		return;
+	p->cut = true;
+	p->input_open = false;
+	buf_clear(&p->unsent);
 }
 
 /* The caller is done: the relay may still have replies to send. TLS can not be
  * closed halfway, so there the relay is left to close. */
 static void end_input(struct proxy *p)
 {
-	struct sendmail_link *link = &p->session.link;
-	struct why why;
 	p->input_open = false;
-	if (!link->ssl)
-		shutdown(link->fd, SHUT_WR);
-	else if (sendmail_link_write(link, span_text("QUIT\r\n"),
-		     clock_mono_ms() + p->session.config->timeout_ms, &why) < 0)
-		return; /* it has closed already: what it said last waits to be read */
+	if (!p->session.link.ssl)
+		shutdown(p->session.link.fd, SHUT_WR);
+	else
+		buf_add_text(&p->unsent, "QUIT\r\n");
 }
 
-static void add_with_line_ends(struct proxy *p, struct span in, struct buf *out)
+static void add_with_line_ends(struct proxy *p, struct span in)
 {
+	struct buf *out = &p->unsent;
 	for (size_t i = 0; i < in.n; i++) {
 		bool bare = in.p[i] == '\n' && p->last != '\r';
 		if (in.p[i] == '\n' && p->ends == ENDS_UNKNOWN)
@@ -100,22 +119,20 @@ static void from_caller(struct proxy *p)
 		return;
 	if (n < 0)
 		sendmail_fail(p->session.report, EX_IOERR, "standard input: %s", strerror(errno));
-	if (n <= 0) {
+	if (n > 0)
+		add_with_line_ends(p, (struct span){p->piece, (size_t)n});
+	else
 		end_input(p);
-		return;
-	}
-	struct buf out = {0};
-	add_with_line_ends(p, (struct span){p->piece, (size_t)n}, &out);
-	if (sendmail_session_write(&p->session, span_buf(&out)) < 0)
-		p->over = true;
-	buf_free(&out);
+	push(p);
 }
 
 static void from_relay(struct proxy *p)
 {
 	struct why why = {0};
-	int64_t deadline = clock_mono_ms() + p->session.config->timeout_ms;
-	int64_t n = sendmail_link_read(&p->session.link, p->piece, PIECE, deadline, &why);
+	short events;
+	int64_t n = sendmail_link_read_some(&p->session.link, p->piece, PIECE, &events, &why);
+	if (n == 0 && events)
+		return;
 	p->over = n <= 0;
 	if (n > 0)
 		note_codes(p, p->piece, (size_t)n);
@@ -127,21 +144,45 @@ static void from_relay(struct proxy *p)
 		p->over = true; /* the caller has gone */
 }
 
+/* How long neither side may say anything. */
+static int64_t patience(const struct proxy *p)
+{
+	if (p->unsent.len)
+		return p->session.config->timeout_ms;
+	return p->input_open ? IDLE_MS : LAST_MS;
+}
+
+/* FDS: the relay and the caller. False: it is over. */
+static bool wait_for_bytes(struct proxy *p, struct pollfd *fds)
+{
+	bool waiting = sendmail_link_has_input(&p->session.link);
+	bool unsent = p->unsent.len > 0;
+	fds[0] = (struct pollfd){.fd = p->session.link.fd, .events = POLLIN};
+	fds[1] =
+	    (struct pollfd){.fd = p->input_open && !unsent ? STDIN_FILENO : -1, .events = POLLIN};
+	if (unsent)
+		fds[0].events |= p->events;
+	int ready = poll(fds, 2, waiting ? 0 : (int)patience(p));
+	if (ready < 0 && errno != EINTR)
+		return false;
+	if (ready <= 0)
+		fds[0].revents = fds[1].revents = 0;
+	if (waiting)
+		fds[0].revents |= POLLIN;
+	else if (ready == 0 && unsent)
+		sendmail_fail(p->session.report, EX_TEMPFAIL, "the relay: no answer in time");
+	return ready != 0 || waiting;
+}
+
 static void pass_bytes(struct proxy *p)
 {
-	struct pollfd fds[2] = {{.fd = p->session.link.fd, .events = POLLIN}, {.events = POLLIN}};
-	while (!p->over) {
-		fds[0].revents = fds[1].revents = 0;
-		fds[1].fd = p->input_open ? STDIN_FILENO : -1;
-		bool waiting = sendmail_link_has_input(&p->session.link);
-		int ready = poll(fds, 2, waiting ? 0 : p->input_open ? IDLE_MS : LAST_MS);
-		if (ready == 0 && !waiting)
-			return;
-		if (ready < 0 && errno != EINTR)
-			return;
-		if (waiting || (ready > 0 && fds[0].revents))
+	struct pollfd fds[2];
+	while (!p->over && wait_for_bytes(p, fds)) {
+		if (fds[0].revents & ~POLLOUT)
 			from_relay(p);
-		if (!p->over && ready > 0 && fds[1].revents)
+		if (!p->over && fds[0].revents)
+			push(p);
+		if (!p->over && fds[1].revents && p->input_open)
 			from_caller(p);
 	}
 }
@@ -173,6 +214,7 @@ int sendmail_proxy(const struct sendmail_config *config, const char *hostname,
 	}
 	p->session.greeted = false; /* QUIT was the caller's to say */
 	sendmail_session_close(&p->session);
+	buf_free(&p->unsent);
 	mem_free(p);
 	return report->status;
 }

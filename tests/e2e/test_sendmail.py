@@ -5,8 +5,10 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
+import threading
 import unittest
 
 from harness import DROP, HANG, RESET, Behaviour, build_dir, free_port
@@ -193,6 +195,13 @@ class ToDaemon(Sendmail):
         codes = re.findall(rb"^(\d{3})(?: |$)", done.stdout, re.M)
         self.assertEqual(codes, [b"220", b"250", b"250", b"250", b"354", b"550", b"221"])
 
+    def test_long_pipelining(self):
+        """Who reads and writes at once is never stuck: neither direction waits for the other."""
+        done = self.call("-bs", input=b"EHLO me\r\n" + b"NOOP\r\n" * 60000 + b"QUIT\r\n")
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(done.stdout.count(b"\r\n250 2.0.0 Ok"), 60000)
+        self.assertTrue(done.stdout.splitlines()[-1].startswith(b"221 "))
+
     def test_dialogue_without_quit(self):
         done = self.call("-bs", input=b"EHLO me\r\n")
         self.assertEqual(done.returncode, 0)
@@ -240,6 +249,45 @@ class ToDaemon(Sendmail):
         self.assertEqual(subprocess.run([*shell, "--help"], timeout=60, capture_output=True).returncode, 0)
         self.good("user@dest.test", input=b"")
         self.receiver.wait(1)
+
+
+class DeafRelay(Sendmail):
+    """-bs, and a relay that does not read what it is sent."""
+
+    def relay_says(self, text, close):
+        path = os.path.join(self.home, "deaf.sock")
+        self.env["RELAY_SENDMAIL_SOCKET"] = path
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(path)
+        listener.listen()
+
+        def serve():
+            client = listener.accept()[0]
+            client.sendall(text)
+            if close:
+                client.close()
+            else:
+                self.addCleanup(client.close)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        self.addCleanup(thread.join)
+
+    def test_it_reads_nothing(self):
+        self.conf(timeout=1)
+        self.relay_says(b"220 x\r\n", close=False)
+        done = self.bad(75, "no answer in time", "-bs", input=b"NOOP\r\n" * 1000000)
+        self.assertTrue(done.stdout.endswith(b"220 x\r\n"), done.stdout)
+
+    def test_its_last_words_are_passed_on(self):
+        self.relay_says(b"220 x\r\n421 4.3.2 bye\r\n", close=True)
+        done = self.call("-bs", input=b"NOOP\r\n" * 1000000)
+        self.assertTrue(done.stdout.endswith(b"421 4.3.2 bye\r\n"), done.stdout)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+    def test_it_ends_without_a_word(self):
+        self.relay_says(b"220 x\r\n", close=True)
+        self.bad(75, "the relay: ", "-bs", input=b"NOOP\r\n" * 1000000)
 
 
 class Injection(Sendmail):
