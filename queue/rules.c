@@ -202,13 +202,14 @@ static bool host_fits(const struct rule *rule, const struct rule_reply *reply)
 
 /* Before any recipient was named no answer is about one, whatever words it has:
  * "mailbox unavailable" to MAIL is a verdict about us. And what is refused to AUTH is our
- * login: "disabled by the administrator" is said of it, and not of a message. */
+ * login: "disabled by the administrator" is said of it, and not of a message. In DNS no server
+ * speaks at all: its findings are ours, and only a rule that names the stage is for them. */
 static bool stage_fits(const struct rule *rule, const struct verdict_input *in)
 {
 	enum verdict_stage stage = in->stage;
 	if (rule->stages)
 		return rule->stages & 1U << stage;
-	if (stage == VERDICT_STAGE_AUTH && in->code >= 500)
+	if (stage == VERDICT_STAGE_DNS || (stage == VERDICT_STAGE_AUTH && in->code >= 500))
 		return false;
 	if (stage < VERDICT_STAGE_CONNECT || stage > VERDICT_STAGE_MAIL)
 		return true;

@@ -99,7 +99,7 @@ struct verdict {
 	const char *provider;  /* "" none */
 	const char *help;      /* where to ask, "" nothing known */
 	int family;            /* AF_INET6 when only that family is meant; 0: both */
-	bool known;            /* a rule fired */
+	bool known;            /* a rule fired; settle.c: or nobody had to say it */
 };
 
 struct verdict_rules;

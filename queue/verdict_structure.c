@@ -43,6 +43,8 @@ static const struct meaning {
     {7, 23, VERDICT_AUTH_FAILED, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN},
     {7, 26, VERDICT_AUTH_FAILED, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN},
     {7, 27, VERDICT_POLICY, VERDICT_SCOPE_SENDER_DOMAIN, VERDICT_HOLD_DOMAIN},
+    /* RFC 8689's, which is ours too when a host lacks REQUIRETLS; Gmail's has a rule */
+    {7, 30, VERDICT_PROTOCOL, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
     {7, -1, VERDICT_POLICY, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
 };
 
@@ -121,7 +123,12 @@ static enum verdict_class class_of_code(unsigned code)
 static void judge_permanent(const struct verdict_input *in, struct verdict *v)
 {
 	const struct meaning *m = in->klass == 5 ? meaning_of(in) : NULL;
-	if (in->stage == VERDICT_STAGE_AUTH || in->stage == VERDICT_STAGE_TLS) {
+	if (in->stage == VERDICT_STAGE_DNS) {
+		/* found by ourselves: 5.1.10 is a null MX here, and no unknown user */
+		v->klass = VERDICT_ROUTING;
+		v->scope = VERDICT_SCOPE_DESTINATION;
+		v->action = VERDICT_BOUNCE;
+	} else if (in->stage == VERDICT_STAGE_AUTH || in->stage == VERDICT_STAGE_TLS) {
 		/* a smarthost does not know us, or TLS is broken: ours to mend */
 		v->klass = in->stage == VERDICT_STAGE_TLS ? VERDICT_TLS_REQUIRED : VERDICT_POLICY;
 		v->scope = VERDICT_SCOPE_US;

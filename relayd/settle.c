@@ -157,7 +157,11 @@ static void judge(struct attempt *a, struct tried *t, const struct answer *answe
 	    .mx = t->mx,
 	    .smarthost = a->smarthost != NULL,
 	};
-	t->verdict = verdict_judge(a->settings->rules, &input);
+	/* the rules are for the words of receivers: a finding of ours, with a name in it such as
+	 * mx.dnsbl.example, is none, and its codes are exact. A rule may name the stage DNS. */
+	bool ours = !t->answered && answer->stage != VERDICT_STAGE_DNS;
+	t->verdict = verdict_judge(ours ? NULL : a->settings->rules, &input);
+	t->verdict.known |= !t->answered && answer->code;
 	switch (t->verdict.action) {
 	case VERDICT_DELIVERED:
 		t->state = TRIED_DELIVERED;

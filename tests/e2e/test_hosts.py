@@ -292,6 +292,16 @@ class Names(Case):
     def test_no_such_domain(self):
         self.check_returned("nowhere.test", "5.1.2", "no such domain")
 
+    def test_the_words_of_a_name_are_no_refusal(self):
+        """What we found ourselves is not read as if a receiver had said it."""
+        self.names.add("blacklist.test", "MX", "0 .")
+        relay = self.relay().start()
+        for domain, status in (("blacklist.test", "5.1.10"), ("dnsbl.spamhaus.test", "5.1.2")):
+            relay.send("a@example.jp", [f"user@{domain}"], TEXT)
+            relay.wait_log(f"to=user@{domain} .*result=failed .*status={status} verdict=routing "
+                           "scope=destination rule=structure")
+        self.gone(relay)
+
     def test_no_address(self):
         self.names.add("empty.test", "TXT", '"x"')
         self.check_returned("empty.test", "5.1.2", "no mail server with an address")

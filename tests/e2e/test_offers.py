@@ -49,6 +49,13 @@ class Offers(Case):
         self.assertIn(b"5.6.3", report.body)
         self.assertEqual(self.receiver.messages, [])
 
+    def test_the_words_of_a_host_s_name_are_no_refusal(self):
+        self.names.mail_host("wall.test", "mx.dnsbl.wall.test", "127.0.0.1")
+        relay = self.send(["SIZE 0"], TEXT + "日本".encode() + b"\r\n", to="user@wall.test",
+                          options=["BODY=8BITMIME"])
+        relay.wait_log("to=user@wall.test .*result=failed .*status=5.6.3 verdict=protocol "
+                       "scope=message rule=structure")
+
     def test_8bit_text_where_it_is_offered(self):
         self.send(["8BITMIME", "SIZE 0"], TEXT + "日本".encode() + b"\r\n", options=["BODY=8BITMIME"])
         message, = self.receiver.wait(1)

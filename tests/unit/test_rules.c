@@ -17,6 +17,7 @@
 
 #define SHIPPED "conf/replies.conf"
 #define MINUTE (60 * INT64_C(1000))
+#define DNS VERDICT_STAGE_DNS
 #define RCPT VERDICT_STAGE_RCPT
 
 static struct verdict judge(const struct verdict_rules *rules, const char *reply,
@@ -164,6 +165,26 @@ static void test_broken(void **state)
 	}
 }
 
+/* A rule that names the stage is meant for what we found in DNS. */
+static void test_dns_rule(void **state)
+{
+	static const char text[] =
+	    "rules = ( { id = \"any\"; text = [ \"no such domain\" ]; category = \"ip-blocked\";"
+	    " examples = [ \"550 no such domain\" ]; },"
+	    "{ id = \"dns\"; stage = \"dns\"; text = [ \"no such domain\" ];"
+	    " category = \"routing\"; action = \"retry\";"
+	    " examples = [ \"550 5.1.2 x.jp: no such domain\" ]; } );";
+	struct buf errors = {0};
+	struct verdict_rules *rules = rules_new();
+	(void)state;
+	assert_int_equal(rules_read(rules, span_text(text), "x.conf", &errors), 0);
+	assert_int_equal(rules_finish(rules, &errors), 0);
+	assert_string_equal(judge(rules, "550 5.1.2 x.jp: no such domain", DNS, "").rule, "dns");
+	assert_string_equal(judge(rules, "550 5.1.2 x.jp: no such domain", RCPT, "").rule, "any");
+	verdict_free(rules);
+	buf_free(&errors);
+}
+
 static void write_file(const char *path, const char *text)
 {
 	FILE *file = fopen(path, "w");
@@ -235,6 +256,7 @@ int main(void)
 	    cmocka_unit_test(test_broken),
 	    cmocka_unit_test(test_wrapped),
 	    cmocka_unit_test(test_include_in_comments),
+	    cmocka_unit_test(test_dns_rule),
 	    cmocka_unit_test(test_files),
 	    cmocka_unit_test(test_regex),
 	};

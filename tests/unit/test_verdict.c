@@ -33,6 +33,7 @@ static struct verdict judge(const struct verdict_rules *rules, const char *reply
 }
 
 #define ANY VERDICT_STAGE_UNKNOWN
+#define DNS VERDICT_STAGE_DNS
 #define BANNER VERDICT_STAGE_BANNER
 #define EHLO VERDICT_STAGE_EHLO
 #define AUTH VERDICT_STAGE_AUTH
@@ -63,13 +64,13 @@ static const struct {
 	"example-jp.mail.protection.outlook.com", VERDICT_IP_BLOCKED, VERDICT_SCOPE_IP,
 	VERDICT_HOLD, 0},
     {"554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using gmo-rbl.jp; Poor "
-     "Reputation Sender", BANNER, "mx1.onamae.ne.jp", VERDICT_IP_BLOCKED, VERDICT_SCOPE_IP,
-	VERDICT_HOLD, 0},
+     "Reputation Sender",
+	BANNER, "mx1.onamae.ne.jp", VERDICT_IP_BLOCKED, VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
     {"550-5.7.1 [192.0.2.1] this message is likely suspicious due to the\n550-5.7.1 very low "
-     "reputation of the sending IP\n550 5.7.1 address.", END, "aspmx.l.google.com",
-	VERDICT_REPUTATION, VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
-    {"421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to user complaints",
-	MAIL, "mta5.am0.yahoodns.net", VERDICT_REPUTATION, VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
+     "reputation of the sending IP\n550 5.7.1 address.",
+	END, "aspmx.l.google.com", VERDICT_REPUTATION, VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
+    {"421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to user complaints", MAIL,
+	"mta5.am0.yahoodns.net", VERDICT_REPUTATION, VERDICT_SCOPE_IP, VERDICT_HOLD, 0},
     /* unknown users: dead only when it was said to RCPT */
     {"550 5.1.1 User unknown", RCPT, "", VERDICT_UNKNOWN_RECIPIENT, VERDICT_SCOPE_RECIPIENT,
 	VERDICT_SUPPRESS, 0},
@@ -107,8 +108,9 @@ static const struct {
     {"450 4.7.1 Greylisted, try again in 300 seconds", RCPT, "", VERDICT_GREYLISTED,
 	VERDICT_SCOPE_RECIPIENT, VERDICT_RETRY_SAME, 310 * 1000},
     {"451 4.7.650 The mail server [192.0.2.1] has been temporarily rate limited due to IP "
-     "reputation. (S775)", MAIL, "example.olc.protection.outlook.com", VERDICT_REPUTATION,
-	VERDICT_SCOPE_IP, VERDICT_SLOW, 30 * MINUTE},
+     "reputation. (S775)",
+	MAIL, "example.olc.protection.outlook.com", VERDICT_REPUTATION, VERDICT_SCOPE_IP,
+	VERDICT_SLOW, 30 * MINUTE},
     {"550 Ip frequency limited", END, "mx3.qq.com", VERDICT_RATE_LIMITED, VERDICT_SCOPE_IP,
 	VERDICT_SLOW, HOUR},
     /* other languages */
@@ -124,6 +126,13 @@ static const struct {
     {"530 5.7.0 Must issue a STARTTLS command first", MAIL, "", VERDICT_TLS_REQUIRED,
 	VERDICT_SCOPE_CONNECTION, VERDICT_RETRY, 0},
     {"250 2.0.0 taken", END, "", VERDICT_OTHER, VERDICT_SCOPE_NONE, VERDICT_DELIVERED, 0},
+    /* what we found in DNS has no receiver's words, however the domain is called */
+    {"550 5.1.10 blacklist.test takes no mail (it publishes a null MX)", DNS, "", VERDICT_ROUTING,
+	VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE, 0},
+    {"550 5.1.2 dnsbl.spamhaus.test: no such domain", DNS, "", VERDICT_ROUTING,
+	VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE, 0},
+    {"550 5.1.2 example.net has no mail server with an IPv4 address", DNS, "", VERDICT_ROUTING,
+	VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE, 0},
 };
 
 static void test_judged(void **state)
@@ -253,7 +262,13 @@ static const struct {
     {421, 0, 0, 0, BANNER, VERDICT_SERVER_BUSY, VERDICT_SCOPE_DESTINATION, VERDICT_RETRY},
     {452, 4, 5, 3, RCPT, VERDICT_RATE_LIMITED, VERDICT_SCOPE_MESSAGE, VERDICT_RETRY},
     {452, 4, 2, 2, RCPT, VERDICT_MAILBOX_FULL, VERDICT_SCOPE_RECIPIENT, VERDICT_RETRY},
-    {0, 0, 0, 0, VERDICT_STAGE_DNS, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_RETRY},
+    /* what we found ourselves */
+    {554, 5, 7, 30, MAIL, VERDICT_PROTOCOL, VERDICT_SCOPE_MESSAGE, VERDICT_BOUNCE},
+    {550, 5, 1, 2, DNS, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
+    {550, 5, 1, 10, DNS, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
+    {550, 5, 4, 4, DNS, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
+    {550, 5, 4, 6, DNS, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_BOUNCE},
+    {0, 0, 0, 0, DNS, VERDICT_ROUTING, VERDICT_SCOPE_DESTINATION, VERDICT_RETRY},
     {0, 0, 0, 0, VERDICT_STAGE_CONNECT, VERDICT_SERVER_BUSY, VERDICT_SCOPE_CONNECTION,
 	VERDICT_RETRY},
 };
