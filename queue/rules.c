@@ -152,6 +152,7 @@ void rules_prepare(const struct verdict_rules *rules, const struct verdict_input
 	reply->provider = verdict_provider(rules, reply->seen.mx)->id;
 	reply->regex_ns = RULES_REGEX_NS;
 	plain_make(&reply->plain, reply->seen.text);
+	reply->seen.names_ip = reply->plain.marks & (PLAIN_IP | PLAIN_IP6);
 	words_find(rules->words, &reply->plain, &reply->found);
 }
 

@@ -86,6 +86,7 @@ struct verdict_input {
 	struct span text;     /* all lines joined by \n, without codes */
 	const char *mx;       /* name of the host, "" unknown */
 	bool smarthost;       /* it relays for us, and so has no domains of its own */
+	bool names_ip;        /* the text has an IP address; found when judged by rules */
 };
 
 struct verdict {

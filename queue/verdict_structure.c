@@ -102,6 +102,13 @@ static bool is_clear_early(enum verdict_stage stage, const struct meaning *m)
 	       m->klass == VERDICT_PROTOCOL;
 }
 
+/* "Syntax error in parameters or arguments" (RFC 5321 section 4.2.2), and the only argument
+ * so far was the sender's address. 553, "mailbox name not allowed", is said of hosts, too. */
+static bool is_bad_sender(const struct verdict_input *in)
+{
+	return in->stage == VERDICT_STAGE_MAIL && in->code == 501 && !in->klass && !in->names_ip;
+}
+
 /* The few plain codes that say something by themselves (RFC 5321 section 4.2.2, RFC
  * 7504); most are used for anything. */
 static enum verdict_class class_of_code(unsigned code)
@@ -133,6 +140,10 @@ static void judge_permanent(const struct verdict_input *in, struct verdict *v)
 		v->klass = in->stage == VERDICT_STAGE_TLS ? VERDICT_TLS_REQUIRED : VERDICT_POLICY;
 		v->scope = VERDICT_SCOPE_US;
 		v->action = VERDICT_RETRY;
+	} else if (is_bad_sender(in)) {
+		v->klass = VERDICT_PROTOCOL;
+		v->scope = VERDICT_SCOPE_SENDER_DOMAIN;
+		v->action = VERDICT_BOUNCE;
 	} else if (is_before_recipients(in->stage) && !is_clear_early(in->stage, m)) {
 		v->klass = VERDICT_POLICY;
 		v->scope = VERDICT_SCOPE_IP;

@@ -406,6 +406,22 @@ class Smarthosts(Case):
         self.assertEqual(report.recipients, ["a@example.jp"])
         self.assertEqual((spare.messages, relay.ctl("incidents")), ([], []))
 
+    def test_a_sender_that_it_refuses_holds_nobody_else(self):
+        """As SES says it of an address that is not set up there, and as others do to MAIL."""
+        self.names.mail_host("example.jp", "mx.example.jp")
+        for stage, answer in (
+                ("end", "554 Message rejected: Email address is not verified. The following identities failed "
+                 "the check in region XX-EAST-1: a@example.jp"),
+                ("mail", lambda _, said: "501 Invalid MAIL FROM address provided" if "a@" in said else None)):
+            with self.subTest(stage):
+                self.offer(["AUTH PLAIN"], **{stage: answer})
+                relay, spare = self.two_smarthosts()
+                relay.send("a@example.jp", "user@a.test", TEXT)
+                relay.wait_log("result=failed .*smarthost=smart .*scope=domain")
+                self.gone(relay)
+                self.assertEqual((spare.messages, relay.ctl("incidents")), ([], []))
+                relay.stop()
+
     def test_a_name_that_does_not_exist(self):
         """A slip in our configuration, and not the end of all mail."""
         relay = self.by_smarthost(host="smrat.test")
