@@ -202,8 +202,10 @@ static void not_readable(struct one *one, const struct why *why)
 
 static void log_end_of(const struct one *one, const char *what, const char *value)
 {
+	char id[MESSAGE_ID_TEXT];
 	struct log_line line;
 	log_begin(&line, LOG_LEVEL_WARN, "drop");
+	log_add_text(&line, "id", message_id_text(one->id, id));
 	log_add_text(&line, "file", one->found);
 	log_add_text(&line, what, value);
 	log_add_text(&line, "refused", one->reason);

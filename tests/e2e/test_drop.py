@@ -114,7 +114,8 @@ class Refused(DropCase):
         self.assertEqual((report.sender, report.recipients), ("", [to]))
         for words in says:
             self.assertIn(words, b" ".join(report.data.split()))
-        relay.wait_log(f"drop file=new.x returned={to} refused=")
+        number, = re.search(rb"X-Relayd-Queue-ID: (\w+)", report.data).groups()
+        relay.wait_log(f"drop id={number.decode()} file=new.x returned={to} refused=")
         self.gone(relay)
         self.assertEqual((self.left(), self.status(relay), self.incidents(relay)), ([], 0, []))
         self.assertEqual(len(self.receiver.messages), 1)
@@ -180,7 +181,7 @@ class Refused(DropCase):
                  .replace(b"test>\r\n", b"test> NOTIFY=NEVER\r\n", 1))
         self.put("new.rubbish", b"From: a@example.jp\r\n\r\nno envelope\r\n")
         relay = self.relay(notify={"mail": "admin@dest.test"}).start()
-        relay.wait_log("drop file=new.* renamed=bad.* refused=", 3)
+        relay.wait_log(r"drop id=(\w+) file=new.* renamed=bad.\1 refused=", 3)
         self.assertEqual([name[:4] for name in self.left()], ["bad."] * 3)
         self.assertEqual((self.status(relay), self.incidents(relay)), (3, [("drop", "open")]))
         notice, = self.receiver.wait(1)

@@ -21,7 +21,7 @@ class Drop(DropCase):
         relay = self.relay().start()
         message, = self.receiver.wait(1)
         self.assertEqual(message.recipients, ["user@dest.test"])
-        lines = relay.wait_log("drop file=.* refused=", count)
+        lines = relay.wait_log(r"drop id=\w+ file=.* refused=", count)
         for line in lines:
             self.assertRegex(line, says)
         left = count if left is None else left
@@ -68,7 +68,7 @@ class Drop(DropCase):
         self.put("bad.new.x", b"somebody's")
         self.put("new.x", b"rubbish\n")
         relay = self.relay().start()
-        relay.wait_log("drop file=new.x renamed=bad")
+        relay.wait_log(r"drop id=\w+ file=new.x renamed=bad")
         self.assertEqual(len(self.left()), 3)
         for name in ("bad.x", "bad.new.x"):
             with open(os.path.join(self.drop, name)) as f:
@@ -83,7 +83,7 @@ class Drop(DropCase):
         for i in range(3000):
             os.chown(self.put(f"new.{i:04}", b"", mode=0), owner, -1)
         relay = self.taken_and_set_aside_crowd(3000)
-        self.assertLess(len(relay.log("drop file=")), 30)
+        self.assertLess(len(relay.log(r"drop id=\w+ file=")), 30)
         relay.wait_log("drop: 29[0-9][0-9] more files were set aside")
 
     def taken_and_set_aside_crowd(self, count):
