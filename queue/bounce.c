@@ -18,7 +18,6 @@
 #define REPLIES_SHOWN 50      /* recipients whose reply stands in the words as well */
 #define DIAGNOSTIC_SHOWN 800
 #define HEADER_SHOWN 65536
-#define LINE_SHOWN 980 /* longer lines of the original header are cut */
 #define LINE_MAX_BYTES 998
 #define FOLD_AT 76
 #define OLD_MS (2 * 60 * 1000) /* what was said before is told with its time */
@@ -324,25 +323,6 @@ static void print_status(const struct bounce *b, struct buf *out)
 		print_status_of(b, &b->recipients[i], out);
 }
 
-/* The original header. Long lines are cut, 8-bit bytes escaped unless the part
- * may hold UTF-8: the report itself goes anywhere. */
-static void print_original(const struct bounce *b, struct buf *out)
-{
-	struct span rest = b->header;
-	if (rest.n > HEADER_SHOWN)
-		rest.n = HEADER_SHOWN;
-	while (rest.n) {
-		struct span line = span_cut(&rest, '\n');
-		while (line.n && line.p[line.n - 1] == '\r')
-			line.n--;
-		/* an empty line would end the header */
-		if (line.n) {
-			add_text(out, line, LINE_SHOWN, b->smtputf8);
-			buf_add_text(out, "\r\n");
-		}
-	}
-}
-
 static void begin_part(const struct bounce *b, const char *boundary, const char *type,
     const char *description, struct buf *out)
 {
@@ -350,17 +330,89 @@ static void begin_part(const struct bounce *b, const char *boundary, const char 
 	    type, encoding(b), description);
 }
 
+/* ---- what goes back ---- */
+
+/* The next line of the original header, without its end. False: there is none. An empty
+ * one would end the header. */
+static bool next_line(struct span *rest, struct span *line)
+{
+	*line = (struct span){0};
+	while (rest->n && line->n == 0) {
+		*line = span_cut(rest, '\n');
+		while (line->n && line->p[line->n - 1] == '\r')
+			line->n--;
+	}
+	return line->n > 0;
+}
+
+/* Can a part without an encoding hold this line as it is? */
+static bool is_plain(struct span line, bool wide)
+{
+	for (size_t i = 0; i < line.n; i++) {
+		unsigned char c = (unsigned char)line.p[i];
+		if ((c < 32 && c != '\t') || c == 127 || (c > 127 && !wide))
+			return false;
+	}
+	return line.n <= LINE_MAX_BYTES;
+}
+
+static bool is_plain_header(struct span header, bool wide)
+{
+	struct span line;
+	bool plain = !wide || span_is_utf8(header);
+	while (plain && next_line(&header, &line))
+		plain = is_plain(line, wide);
+	return plain;
+}
+
+/* It is cut behind a line, if it has one. */
+static struct span shown_header(const struct bounce *b)
+{
+	size_t n = HEADER_SHOWN;
+	if (b->header.n < n)
+		return b->header;
+	while (n && b->header.p[n - 1] != '\n')
+		n--;
+	return (struct span){b->header.p, n ? n : HEADER_SHOWN};
+}
+
+/* The original header as it was: the report itself goes anywhere, so what is no plain text
+ * is encoded, which RFC 6522 section 4 allows. */
+static void print_header_part(const struct bounce *b, const char *boundary, struct buf *out)
+{
+	static const char description[] = "Header of your message";
+	struct span rest = shown_header(b);
+	struct span line;
+	bool plain = is_plain_header(rest, b->smtputf8);
+	if (plain)
+		begin_part(b, boundary,
+		    b->smtputf8 ? "message/global-headers" : "text/rfc822-headers", description,
+		    out);
+	else
+		buf_addf(out,
+		    "--%s\r\nContent-Type: text/rfc822-headers%s\r\n"
+		    "Content-Transfer-Encoding: quoted-printable\r\nContent-Description: %s\r\n\r\n",
+		    boundary, !span_is_ascii(rest) && span_is_utf8(rest) ? "; charset=utf-8" : "",
+		    description);
+	while (next_line(&rest, &line)) {
+		if (!plain) {
+			text_quoted_line(out, line);
+			continue;
+		}
+		buf_add(out, line.p, line.n);
+		buf_add_text(out, "\r\n");
+	}
+}
+
 static void print_returned(const struct bounce *b, const char *boundary, struct buf *out)
 {
-	if (b->content.n) {
-		begin_part(b, boundary, b->smtputf8 ? "message/global" : "message/rfc822",
-		    "Your message", out);
-		buf_add(out, b->content.p, b->content.n);
+	if (!b->content.n) {
+		print_header_part(b, boundary, out);
 		return;
 	}
-	begin_part(b, boundary, b->smtputf8 ? "message/global-headers" : "text/rfc822-headers",
-	    "Header of your message", out);
-	print_original(b, out);
+	begin_part(
+	    b, boundary, b->smtputf8 ? "message/global" : "message/rfc822", "Your message", out);
+	buf_add(out, b->content.p, b->content.n);
 }
 
 bool bounce_can_hold(struct span content)

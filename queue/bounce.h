@@ -55,8 +55,8 @@ struct bounce {
 bool bounce_can_hold(struct span content);
 
 /* Append the whole message (header, empty line, body; CRLF; lines under 998;
- * 7-bit, or UTF-8 with smtputf8) to OUT. Text of others is escaped and cannot
- * end a MIME part or a line. */
+ * 7-bit, or UTF-8 with smtputf8) to OUT. Text of others is escaped, the original
+ * header in quoted-printable where it has to be, and cannot end a MIME part or a line. */
 void bounce_print(const struct bounce *bounce, struct buf *out);
 
 #endif

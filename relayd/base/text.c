@@ -252,6 +252,37 @@ void text_base64_lines(struct buf *out, struct span s)
 	}
 }
 
+#define QUOTED_LINE 76
+
+/* White space at the end of a line would get lost. */
+static bool is_quoted(unsigned char c, bool last)
+{
+	if (c == ' ' || c == '\t')
+		return last;
+	return c < 33 || c > 126 || c == '=';
+}
+
+void text_quoted_line(struct buf *out, struct span line)
+{
+	size_t column = 0;
+	for (size_t i = 0; i < line.n; i++) {
+		unsigned char c = (unsigned char)line.p[i];
+		bool last = i + 1 == line.n;
+		bool quoted = is_quoted(c, last);
+		size_t width = quoted ? 3 : 1;
+		if (column + width > (last ? QUOTED_LINE : QUOTED_LINE - 1)) {
+			buf_add_text(out, "=\r\n");
+			column = 0;
+		}
+		if (quoted)
+			buf_addf(out, "=%02X", c);
+		else
+			buf_add_byte(out, (char)c);
+		column += width;
+	}
+	buf_add_text(out, "\r\n");
+}
+
 static int base64_value(char c)
 {
 	const char *at = c ? strchr(base64_digits, c) : NULL;

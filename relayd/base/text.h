@@ -61,6 +61,10 @@ void text_base64(struct buf *out, struct span s);
 void text_base64_lines(struct buf *out, struct span s); /* MIME's: 76 characters and CRLF */
 bool text_unbase64(struct buf *out, struct span s) ATTR_MUST_CHECK;
 
+/* RFC 2045 quoted-printable of one line without its end, in lines of at most 76, the last
+ * one ended as well. */
+void text_quoted_line(struct buf *out, struct span line);
+
 void text_hex(struct buf *out, struct span s); /* lower case */
 
 #endif

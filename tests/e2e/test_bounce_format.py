@@ -166,15 +166,12 @@ class BounceFormat(Case):
         a form that any mail program takes."""
         self.receiver.behaviour = Behaviour(rcpt="550 5.1.1 no such user")
         relay = self.relay().start()
-        text = (b"From: a@example.jp\r\nSubject: \x1b$B$\"\x1b(B \xe3\x81\x82\r\n"
-                b"X-Long: " + b"y" * 900 + b"\r\nX-Folded: one\r\n\ttwo\r\n"
-                b"X-Back: C:\\temp\r\n--report: x\r\n\r\nText\r\n")
+        fields = ("Subject: \x1b$B$\"\x1b(B あ\r\nX-Long: " + "y" * 1200 + "\r\n"
+                  "X-Folded: one\r\n\ttwo\r\nX-Back: C:\\temp\r\n--report: x = y\r\n")
+        text = ("From: a@example.jp\r\n" + fields + "\r\nText\r\n").encode()
         report = self.report(relay, text=text, mail_options=["BODY=8BITMIME"])
         header = list(report.iter_parts())[2].get_content()
-        self.assertIn("X-Long: " + "y" * 900, header)
-        self.assertIn("X-Back: C:\\temp", header)
-        self.assertRegex(header, r"X-Folded: one\s+two")
-        self.assertIn("\\xe3\\x81\\x82", header)
+        self.assertIn(fields, header)
 
     def test_delay_notice(self):
         self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")

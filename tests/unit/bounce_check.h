@@ -101,6 +101,75 @@ static inline const char *bounce_check_fields(struct span s)
 	return NULL;
 }
 
+static inline int bounce_hex(char c)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	const char *at = c ? strchr(digits, c) : NULL;
+	return at ? (int)(at - digits) : -1;
+}
+
+/* RFC 2045 section 6.7 back into bytes; NULL or what is wrong. */
+static inline const char *bounce_unquote(struct span s, struct buf *out)
+{
+	size_t column = 0;
+	for (size_t i = 0; i < s.n; i++) {
+		bool end = s.p[i] == '\r' || s.p[i] == '\n';
+		column = s.p[i] == '\n' ? 0 : column + !end;
+		if (column > 76)
+			return "a line of quoted-printable is too long";
+		if ((s.p[i] == ' ' || s.p[i] == '\t') && i + 1 < s.n && s.p[i + 1] == '\r')
+			return "white space at the end of a line of quoted-printable";
+		if (s.p[i] != '=') {
+			buf_add_byte(out, s.p[i]);
+			continue;
+		}
+		if (i + 2 >= s.n)
+			return "a = without anything behind it";
+		int high = bounce_hex(s.p[i + 1]);
+		int low = bounce_hex(s.p[i + 2]);
+		bool soft = s.p[i + 1] == '\r' && s.p[i + 2] == '\n';
+		if (!soft && (high < 0 || low < 0))
+			return "a = without two digits";
+		if (!soft)
+			buf_add_byte(out, (char)(high * 16 + low));
+		column = soft ? 0 : column + 2;
+		i += 2;
+	}
+	return NULL;
+}
+
+/* The header comes back byte for byte, but for line ends and empty lines; what is longer
+ * than may go back is not compared. PART: with its own header. */
+static inline const char *bounce_check_header(const struct bounce *b, struct span part)
+{
+	const char *body = span_find_nocase(part, "\r\n\r\n");
+	if (!body || b->content.n || b->header.n >= 65536)
+		return body ? NULL : "the last part has no body";
+	struct span head = {part.p, (size_t)(body - part.p)};
+	struct span text = {body + 4, part.n - head.n - 4};
+	struct buf want = {0};
+	struct buf have = {0};
+	const char *fault = NULL;
+	for (struct span rest = b->header; rest.n;) {
+		struct span line = span_cut(&rest, '\n');
+		while (line.n && line.p[line.n - 1] == '\r')
+			line.n--;
+		buf_add(&want, line.p, line.n);
+		if (line.n)
+			buf_add_text(&want, "\r\n");
+	}
+	buf_add_text(&want, "\r\n"); /* the boundary's */
+	if (span_find_nocase(head, "\r\nContent-Transfer-Encoding: quoted-printable"))
+		fault = bounce_unquote(text, &have);
+	else
+		buf_add(&have, text.p, text.n);
+	if (!fault && !span_equal(span_buf(&have), span_buf(&want)))
+		fault = "the header does not come back as it was";
+	buf_free(&want);
+	buf_free(&have);
+	return fault;
+}
+
 static inline const char *bounce_check(const struct bounce *b, struct span s)
 {
 	struct span parts[4];
@@ -117,7 +186,7 @@ static inline const char *bounce_check(const struct bounce *b, struct span s)
 	    bounce_count(parts[1], "Status: ") != b->recipient_count ||
 	    bounce_count(parts[1], "\r\n") != b->recipient_count + 2)
 		return "not one group of status fields a recipient";
-	return NULL;
+	return bounce_check_header(b, parts[2]);
 }
 
 #endif

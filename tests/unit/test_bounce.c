@@ -313,7 +313,7 @@ static void test_utf8_address(void **state)
 	r.address = "\xe7\x94\xa8@dest.test";
 	text = printed(&b);
 	assert_has(text, "Final-Recipient: rfc822; \\xe7\\x94\\xa8@dest.test\r\n");
-	assert_has(text, "Subject: \\xe3\\x83\\xa1\r\n");
+	assert_has(text, "Subject: =E3=83=A1\r\n");
 	mem_free(text);
 }
 
@@ -327,8 +327,66 @@ static void test_quoted_address(void **state)
 	b.header = span_text("Subject: C:\\x41\r\n\tand more\r\n");
 	char *text = printed(&b);
 	assert_has(text, "Final-Recipient: rfc822; \"a\\\"b c\"@dest.test\r\n");
-	assert_has(text, "Subject: C:\\x41\r\n and more\r\n");
+	assert_has(text, "Subject: C:\\x41\r\n\tand more\r\n");
 	mem_free(text);
+}
+
+/* RFC 6522 section 4: a header that is no 7-bit text comes back in quoted-printable, so that
+ * it is the original one and a mail program shows it. */
+static void test_encoded_header(void **state)
+{
+	static const char encoded[] = "\r\nContent-Transfer-Encoding: quoted-printable\r\n";
+	static const char utf8[] = "Content-Type: text/rfc822-headers; charset=utf-8\r\n";
+	static const struct {
+		const char *header;
+		const char *type;
+		const char *body;
+	} rows[] = {
+	    {"Subject: S\xc3\xbcject utf8\r\n", utf8, "\r\n\r\nSubject: S=C3=BCject utf8\r\n"},
+	    {"Subject: S\xfc = 1\r\n", "Content-Type: text/rfc822-headers\r\n",
+		"\r\n\r\nSubject: S=FC =3D 1\r\n"},
+	    {"Subject: \x1b$B$\"\x1b(B\r\nX: a \r\n", "Content-Type: text/rfc822-headers\r\n",
+		"\r\n\r\nSubject: =1B$B$\"=1B(B\r\nX: a=20\r\n"},
+	};
+	struct bounce_recipient r = one();
+	struct bounce b = report(&r, 1);
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		b.header = span_text(rows[i].header);
+		char *text = printed(&b);
+		assert_has(text, rows[i].type);
+		assert_has(text, encoded);
+		assert_has(text, rows[i].body);
+		mem_free(text);
+	}
+	b.header = span_text(header);
+	char *text = printed(&b);
+	assert_has_not(text, "Content-Transfer-Encoding");
+	mem_free(text);
+	/* message/global-headers is UTF-8 */
+	b.smtputf8 = true;
+	b.header = span_text("Subject: S\xfc\r\n");
+	text = printed(&b);
+	assert_has(text,
+	    "Content-Type: text/rfc822-headers\r\nContent-Transfer-Encoding: quoted-printable\r\n");
+	mem_free(text);
+}
+
+/* What is too long to go back ends with a whole line. */
+static void test_huge_header(void **state)
+{
+	struct bounce_recipient r = one();
+	struct bounce b = report(&r, 1);
+	struct buf text = {0};
+	(void)state;
+	while (text.len < 70000)
+		buf_add_text(&text, "X: \xe3\x83\xa1\xe3\x83\xa1\r\n");
+	b.header = (struct span){text.data, 65536};
+	char *out = printed(&b);
+	assert_has(out, "charset=utf-8");
+	assert_has(out, "X: =E3=83=A1=E3=83=A1\r\n\r\n--report-");
+	mem_free(out);
+	buf_free(&text);
 }
 
 /* Header lines up to the limit of RFC 5322 come back whole. */
@@ -400,6 +458,8 @@ int main(void)
 	    cmocka_unit_test(test_utf8_is_cut_between_characters),
 	    cmocka_unit_test(test_utf8_address),
 	    cmocka_unit_test(test_quoted_address),
+	    cmocka_unit_test(test_encoded_header),
+	    cmocka_unit_test(test_huge_header),
 	    cmocka_unit_test(test_long_header_line),
 	    cmocka_unit_test(test_header_edges),
 	    cmocka_unit_test(test_boundary),

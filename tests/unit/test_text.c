@@ -282,6 +282,36 @@ static void test_base64(void **state)
 	buf_free(&none);
 }
 
+static void test_quoted(void **state)
+{
+	static const struct {
+		const char *plain;
+		const char *code;
+	} rows[] = {
+	    {"", "\r\n"},
+	    {"a b\tc", "a b\tc\r\n"},
+	    {"a=b", "a=3Db\r\n"},
+	    {"end ", "end=20\r\n"},
+	    {"end\t", "end=09\r\n"},
+	    {"\xc3\xbc\x1b\x7f\r", "=C3=BC=1B=7F=0D\r\n"},
+#define TEN "0123456789"
+#define SEVENTY TEN TEN TEN TEN TEN TEN TEN
+	    {SEVENTY "012345", SEVENTY "012345\r\n"},
+	    {SEVENTY "0123456", SEVENTY "01234=\r\n56\r\n"},
+	    {SEVENTY "0123=", SEVENTY "0123=\r\n=3D\r\n"},
+	    {SEVENTY "012==", SEVENTY "012=\r\n=3D=3D\r\n"},
+	    {SEVENTY "012=", SEVENTY "012=3D\r\n"},
+	    {SEVENTY "01234  ", SEVENTY "01234=\r\n =20\r\n"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf b = {0};
+		text_quoted_line(&b, span_text(rows[i].plain));
+		assert_string_equal(buf_text(&b), rows[i].code);
+		buf_free(&b);
+	}
+}
+
 static void test_base64_round(void **state)
 {
 	(void)state;
@@ -319,6 +349,7 @@ int main(void)
 	    cmocka_unit_test(test_under),
 	    cmocka_unit_test(test_escape),
 	    cmocka_unit_test(test_utf8),
+	    cmocka_unit_test(test_quoted),
 	    cmocka_unit_test(test_base64),
 	    cmocka_unit_test(test_base64_round),
 	    cmocka_unit_test(test_hex),
