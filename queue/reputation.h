@@ -120,6 +120,25 @@ int64_t reputation_turn(struct reputation *reputation, const struct reputation_w
 /* Nobody waits for a turn any more: the next one is the first again. */
 void reputation_forget_turns(struct reputation *reputation, const struct reputation_way *way);
 
+/* What keeps mail back. */
+enum wait_cause {
+	WAIT_NONE,
+	WAIT_BY_HAND, /* the path is held by hand */
+	WAIT_BLOCKED, /* it is held, for the provider has refused us */
+	WAIT_DOMAIN,  /* the sender's domain is held there */
+	WAIT_TROUBLE, /* it pauses, after silence or a refusal */
+	WAIT_START,   /* it was held, and opens little by little */
+	WAIT_BUDGET,  /* this hour's of a young source is used up */
+	WAIT_RATE,    /* so many at a time, or a minute */
+	WAIT_UNKNOWN, /* never a result: for who has forgotten it */
+};
+
+/* For what does WAY's mail wait, since PERMIT said no at NOW_MS? LAST: what the path has
+ * met last, escaped, "" nothing; valid until its next report. */
+enum wait_cause reputation_wait_cause(struct reputation *reputation,
+    const struct reputation_way *way, const struct permit *permit, int64_t now_ms,
+    const char **last);
+
 /* ---- reporting ---- */
 
 struct reputation_report {

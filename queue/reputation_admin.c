@@ -133,6 +133,34 @@ bool reputation_probe_now(struct reputation *r, const char *provider, const char
 
 /* ---- views ---- */
 
+static enum wait_cause cause_of(const struct path *p, const struct permit *permit, int64_t now_ms)
+{
+	if (p->until_ms > now_ms)
+		return WAIT_TROUBLE;
+	if (permit->spread.first == 0)
+		return WAIT_RATE;
+	return permit->spread.grows ? WAIT_START : WAIT_BUDGET;
+}
+
+enum wait_cause reputation_wait_cause(struct reputation *r, const struct reputation_way *way,
+    const struct permit *permit, int64_t now_ms, const char **last)
+{
+	const struct path *p = reputation_find_path(r, way->source, way->provider);
+	*last = p ? p->last_reply : "";
+	switch (permit->answer) {
+	case PERMIT_DOMAIN_HELD:
+		return WAIT_DOMAIN;
+	case PERMIT_HELD:
+		return p && p->by_hand ? WAIT_BY_HAND : WAIT_BLOCKED;
+	case PERMIT_WAIT:
+		return p ? cause_of(p, permit, now_ms) : WAIT_RATE;
+	case PERMIT_GO:
+	case PERMIT_PROBE:
+		break;
+	}
+	return WAIT_NONE;
+}
+
 static enum path_state state_of(const struct path *p, bool warm)
 {
 	if (p->held)

@@ -323,6 +323,61 @@ static void test_held_by_hand_during_a_probe(void **state)
 	assert_int_equal(paths_state(kit, "ip1", "a", T0 + 2 * DAY), PATH_HELD);
 }
 
+static void assert_waits_for(struct paths *kit, const struct reputation_way *way, int64_t now_ms,
+    enum permit_answer answer, enum wait_cause cause, const char *says)
+{
+	const char *last = NULL;
+	struct permit permit = paths_ask(kit, way, now_ms, answer);
+	assert_int_equal(reputation_wait_cause(kit->r, way, &permit, now_ms, &last), cause);
+	assert_string_equal(last, says);
+}
+
+/* Only some of it is the receiver's doing. */
+static void test_what_mail_waits_for(void **state)
+{
+	struct paths *kit = *state;
+	struct reputation_way way = paths_way("ip1", "a");
+	assert_waits_for(kit, &way, T0, PERMIT_GO, WAIT_NONE, "");
+	assert_waits_for(kit, &way, T0, PERMIT_GO, WAIT_NONE, "");
+	assert_waits_for(kit, &way, T0, PERMIT_WAIT, WAIT_RATE, ""); /* two at a time */
+	paths_report(kit, &way, &paths_slow, VERDICT_STAGE_MAIL, "450 slower", false, T0);
+	paths_report(kit, &way, &paths_slow, VERDICT_STAGE_MAIL, "450 slower", false, T0);
+	assert_waits_for(kit, &way, T0, PERMIT_WAIT, WAIT_TROUBLE, "450 slower");
+	assert_true(reputation_hold(kit->r, "a", "ip1", T0));
+	assert_waits_for(kit, &way, T0, PERMIT_HELD, WAIT_BY_HAND, "450 slower");
+	assert_true(reputation_open(kit->r, "a", "ip1", T0)); /* with a slow start */
+	paths_send(kit, &way, NULL, VERDICT_STAGE_END, "250 ok", T0 + SECOND);
+	assert_waits_for(kit, &way, T0 + 2 * SECOND, PERMIT_WAIT, WAIT_START, "450 slower");
+	way = paths_way("ip1", "b");
+	block(kit, &way, T0);
+	assert_waits_for(kit, &way, T0, PERMIT_HELD, WAIT_BLOCKED, "550 banned");
+	way = paths_way("ip1", "c");
+	way.sender_domain = "example.jp";
+	paths_send(kit, &way, &paths_dmarc, VERDICT_STAGE_END, "550 dmarc", T0);
+	assert_waits_for(kit, &way, T0, PERMIT_DOMAIN_HELD, WAIT_DOMAIN, "");
+	way = paths_way("ip3", "d");
+	way.since = "2026-11-21";
+	for (unsigned i = 0; i < 16; i++) /* the others are for urgent mail */
+		paths_send(kit, &way, NULL, VERDICT_STAGE_END, "250 ok", T0);
+	assert_waits_for(kit, &way, T0, PERMIT_WAIT, WAIT_BUDGET, "");
+}
+
+static void test_what_silence_has_said(void **state)
+{
+	struct paths *kit = *state;
+	struct reputation_way way = paths_way("ip1", "a");
+	struct reputation_report report = {.reply = "connect: Connection refused",
+	    .silence = true,
+	    .recipient_domain = "dest.test",
+	    .stage = VERDICT_STAGE_CONNECT};
+	for (int i = 0; i < 3; i++) {
+		paths_ask(kit, &way, T0 + i * MINUTE, PERMIT_GO);
+		reputation_report(kit->r, &way, &report, T0 + i * MINUTE);
+	}
+	assert_waits_for(kit, &way, T0 + 2 * MINUTE + SECOND, PERMIT_WAIT, WAIT_TROUBLE,
+	    "connect: Connection refused");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, paths_setup, paths_teardown)
@@ -340,6 +395,8 @@ int main(void)
 	    TEST(test_late_for_each_turn),
 	    TEST(test_by_hand),
 	    TEST(test_held_by_hand_during_a_probe),
+	    TEST(test_what_mail_waits_for),
+	    TEST(test_what_silence_has_said),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
