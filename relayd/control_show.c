@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * One message: all that is known of it, its content, and why it is still here.
  */
+#include <string.h>
 #include <sys/types.h>
 
 #include "queue/verdict_text.h"
@@ -231,21 +232,37 @@ static const struct incident *open_incident_of(const struct request *r, const st
 	return NULL;
 }
 
-/* It was not tried, or met a block: the incident says more than a reply does. */
-static void fill_incident(const struct request *r, const struct message *m, json_t *row)
+/* What keeps it back, if it is this server. A batch that is ready waits for a moment, which
+ * nobody notes. */
+static enum wait_cause waits_for(const struct message *m, const struct history_entry *last)
 {
-	const char *stage = json_string_value(json_object_get(row, "stage"));
+	for (const struct batch *b = m->batches; b; b = b->next_of_message) {
+		if (!b->by_path || (b->state != BATCH_WAITING && b->state != BATCH_READY))
+			continue;
+		if (last && last->waits)
+			return last->waits;
+		return b->state == BATCH_READY ? WAIT_RATE : WAIT_UNKNOWN;
+	}
+	return WAIT_NONE;
+}
+
+/* It is not tried, or met a block: the incident says more than a reply does. */
+static void fill_wait(
+    const struct request *r, const struct message *m, const struct history_entry *last, json_t *row)
+{
 	const struct incident *i = open_incident_of(r, m);
-	bool untried = stage && strcmp(stage, "path") == 0;
-	if (untried) {
-		json_object_set_new(row, "means",
-		    json_string("This server keeps its mail for that provider back at present. "
-				"Nothing is wrong with the message or its recipient."));
+	enum wait_cause cause = waits_for(m, last);
+	bool said = last && strcmp(last->stage, "path") != 0;
+	if (cause && (!said || cause == WAIT_BY_HAND)) {
+		bool block = i && cause != WAIT_BY_HAND;
+		json_object_set_new(row, "means", json_string(explain_wait_so_far(cause)));
 		json_object_set_new(row, "do",
-		    json_string(i ? explain_remedy(i->klass)
-				  : "Nothing: it goes when its turn comes."));
+		    json_string(block ? explain_remedy(i->klass) : explain_wait_remedy(cause)));
 		json_object_del(row, "help");
 	}
+	json_object_set_new(row, "waits", json_string(explain_wait_name(cause)));
+	if (cause && last && last->provider[0])
+		json_object_set_new(row, "provider", json_safe(span_text(last->provider)));
 	if (!i)
 		return;
 	json_object_set_new(row, "incident", json_integer((json_int_t)i->number));
@@ -284,6 +301,10 @@ void why_fill(const struct request *r, const struct message *m, const struct env
 		json_object_set_new(row, "destination", json_safe(span_text(destination)));
 	if (last)
 		fill_meaning(r, last, row);
-	fill_incident(r, m, row);
+	fill_wait(r, m, last, row);
+	if (m->held)
+		json_object_set_new(row, "do",
+		    json_string(
+			"Release it when it may go, or delete it: nothing is tried before."));
 	fill_answers(r, m, e, row);
 }

@@ -47,6 +47,11 @@ static void print_recipients(const json_t *row)
 	buf_free(&text);
 }
 
+static bool is_held_by_hand(const json_t *row)
+{
+	return strcmp(ctl_text(row, "waits"), "by-hand") == 0;
+}
+
 static void add_next(struct buf *out, const json_t *row, const char *state)
 {
 	int64_t paused = ctl_number(row, "paused");
@@ -56,6 +61,10 @@ static void add_next(struct buf *out, const json_t *row, const char *state)
 		buf_add_text(out, "it is being tried at this moment");
 	} else if (strcmp(state, "expired") == 0) {
 		buf_add_text(out, "its time is over: it goes back to the sender");
+	} else if (is_held_by_hand(row)) {
+		buf_add_text(
+		    out, "nothing, while its path is held by hand; returned to the sender in ");
+		ctl_add_seconds(out, ctl_number(row, "expires"));
 	} else {
 		buf_add_text(out, "tried again in ");
 		ctl_add_seconds(out, ctl_number(row, "next") > paused ? ctl_number(row, "next") : paused);
@@ -128,9 +137,28 @@ static void print_answer(const json_t *row)
 	print_others(row);
 }
 
-static void print_commands(const json_t *row)
+/* What can be done about it now. What waits for a way out is not tried by being due. */
+static void add_command(struct buf *out, const json_t *row)
 {
 	const char *state = ctl_text(row, "state");
+	const char *id = ctl_text(row, "id");
+	if (strcmp(state, "held") == 0)
+		buf_addf(out, "relayctl queue release %s", id);
+	else if (is_held_by_hand(row))
+		buf_addf(out, "relayctl reputation open %s (lets its mail go again)",
+		    ctl_text(row, "provider"));
+	else if (ctl_number(row, "incident"))
+		buf_addf(out, "relayctl reputation probe %s (asks now whether it is open again)",
+		    ctl_text(row, "incident_provider"));
+	else if (ctl_text(row, "waits")[0])
+		buf_add_text(out, "relayctl reputation (the paths, and what they wait for)");
+	else if (strcmp(state, "waiting") == 0 || strcmp(state, "ready") == 0 ||
+		 strcmp(state, "paused") == 0)
+		buf_addf(out, "relayctl queue retry %s (tries it now)", id);
+}
+
+static void print_commands(const json_t *row)
+{
 	struct buf text = {0};
 	int64_t incident = ctl_number(row, "incident");
 	if (incident) {
@@ -139,14 +167,7 @@ static void print_commands(const json_t *row)
 		print_text("command", buf_text(&text));
 		buf_clear(&text);
 	}
-	if (strcmp(state, "held") == 0)
-		buf_addf(&text, "relayctl queue release %s", ctl_text(row, "id"));
-	else if (incident)
-		buf_addf(&text, "relayctl reputation probe %s (asks now whether it is open again)",
-		    ctl_text(row, "incident_provider"));
-	else if (strcmp(state, "waiting") == 0 || strcmp(state, "ready") == 0 ||
-		 strcmp(state, "paused") == 0)
-		buf_addf(&text, "relayctl queue retry %s (tries it now)", ctl_text(row, "id"));
+	add_command(&text, row);
 	print_text("command", buf_text(&text));
 	buf_free(&text);
 }

@@ -236,6 +236,11 @@ bool way_is_worn(const struct attempt *attempt, unsigned transactions);
 /* The attempt ends: what was taken goes back, or is reported. */
 void way_clear(struct attempt *attempt);
 
+/* waiting.c: nobody is asked now, for PERMIT has let PATH's mail not go: remember that of
+ * each recipient that is left. */
+void waiting_note(
+    const struct attempt *attempt, const struct reputation_way *path, const struct permit *permit);
+
 /* look_up.c */
 
 /* The name by which a host at PORT would be ourselves. NULL: we do not listen there, so

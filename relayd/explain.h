@@ -5,6 +5,7 @@
 #ifndef RELAYD_EXPLAIN_H
 #define RELAYD_EXPLAIN_H
 
+#include "queue/reputation.h"
 #include "queue/verdict.h"
 
 /* A sentence or two for the sender of a message. */
@@ -25,5 +26,13 @@ const char *explain_so_far(enum verdict_class klass);
  * MEANING and REMEDY; false, and nothing is, where the answer speaks for itself. */
 bool explain_smarthost(enum verdict_stage stage, unsigned code, const char *name,
     struct buf *meaning, struct buf *remedy);
+
+/* Of mail that is not tried, for this server keeps it back: a name for programs, what that
+ * means to the sender when its time is over, to the administrator meanwhile, and what that
+ * one can do. */
+const char *explain_wait_name(enum wait_cause cause); /* "by-hand" */
+const char *explain_wait_failure(enum wait_cause cause);
+const char *explain_wait_so_far(enum wait_cause cause);
+const char *explain_wait_remedy(enum wait_cause cause);
 
 #endif

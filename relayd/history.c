@@ -29,7 +29,7 @@ struct known {
 	struct known *prev;
 	struct known *next;
 	struct history_entry entry;
-	char texts[]; /* what mx, smarthost and text point to */
+	char texts[]; /* what mx, smarthost, provider and text point to */
 };
 
 struct history {
@@ -104,20 +104,34 @@ static struct owner *get_owner(struct history *h, uint64_t id)
 	return o;
 }
 
+/* Append TEXT, cut, at AT. Result: where it ends. */
+static char *put(char *at, const char **text, size_t n)
+{
+	memcpy(at, *text, n);
+	*text = at;
+	return at + n + 1;
+}
+
+static size_t length(const char **text, size_t max)
+{
+	if (!*text)
+		*text = "";
+	return strnlen(*text, max);
+}
+
 static struct known *copy(const struct history_entry *entry)
 {
-	const char *name = entry->smarthost ? entry->smarthost : "";
-	size_t mx = strnlen(entry->mx, HISTORY_MX_MAX);
-	size_t smarthost = strnlen(name, HISTORY_NAME_MAX);
-	size_t text = strnlen(entry->text, HISTORY_TEXT_MAX);
-	struct known *k = mem_zero(sizeof(*k) + mx + smarthost + text + 3);
-	k->entry = *entry;
-	k->entry.mx = k->texts;
-	k->entry.smarthost = k->texts + mx + 1;
-	k->entry.text = k->entry.smarthost + smarthost + 1;
-	memcpy(k->texts, entry->mx, mx);
-	memcpy(k->texts + mx + 1, name, smarthost);
-	memcpy(k->texts + mx + smarthost + 2, entry->text, text);
+	struct history_entry e = *entry;
+	size_t mx = length(&e.mx, HISTORY_MX_MAX);
+	size_t smarthost = length(&e.smarthost, HISTORY_NAME_MAX);
+	size_t provider = length(&e.provider, HISTORY_PROVIDER_MAX);
+	size_t text = length(&e.text, HISTORY_TEXT_MAX);
+	struct known *k = mem_zero(sizeof(*k) + mx + smarthost + provider + text + 4);
+	char *at = put(k->texts, &e.mx, mx);
+	at = put(at, &e.smarthost, smarthost);
+	at = put(at, &e.provider, provider);
+	put(at, &e.text, text);
+	k->entry = e;
 	return k;
 }
 

@@ -11,11 +11,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "queue/reputation.h"
 #include "queue/verdict.h"
 
 #define HISTORY_TEXT_MAX 600 /* bytes of an answer that are kept */
 #define HISTORY_MX_MAX 255
 #define HISTORY_NAME_MAX 63 /* of a smarthost */
+#define HISTORY_PROVIDER_MAX 300
 
 struct history;
 
@@ -28,6 +30,8 @@ struct history_entry {
 	const char *mx;           /* who answered, "" nobody */
 	const char *smarthost;    /* as which it was asked; "" (or NULL, when noted) none */
 	const char *text;         /* what: one escaped line, without code and status */
+	enum wait_cause waits;    /* since then it was not tried, for that; at stage "path" never */
+	const char *provider;     /* whose path makes it wait; "" (or NULL, when noted) none */
 };
 
 /* At most MAX answers: less than a kilobyte each. */

@@ -317,24 +317,13 @@ static enum answer ask(struct attempt *a)
 
 /* ---- one after the other ---- */
 
-/* Of a recipient about which something was said, that says more. */
 static void note_why(const struct attempt *a)
 {
-	struct history *history = a->deliver->history;
-	struct buf text = {0};
-	buf_addf(&text, "not tried: the path to %s %s; see relayctl reputation",
-	    a->way.path.provider, a->way.busy ? "has to wait" : "is held");
-	struct history_entry entry = {
-	    .when_ms = clock_steady_ms(),
-	    .stage = "path",
-	    .klass = VERDICT_REPUTATION,
-	    .mx = "",
-	    .text = buf_text(&text),
-	};
-	for (size_t i = 0; i < a->tried_count; i++)
-		if (!history_find(history, a->id, a->tried[i].index))
-			history_note(history, a->id, a->tried[i].index, &entry);
-	buf_free(&text);
+	const struct way *w = &a->way;
+	struct buf name = {0};
+	struct reputation_way path = path_of(a, &w->list[w->waits_for], &name);
+	waiting_note(a, &path, &w->permit);
+	buf_free(&name);
 }
 
 /* When this one shall ask again: not with all the others. One that was brought here before
@@ -638,6 +627,8 @@ bool way_goes_on(struct attempt *a)
 	w->busy |= !w->blocked && permit.answer != PERMIT_DOMAIN_HELD;
 	if (permit.incident && !w->incident)
 		w->incident = permit.incident;
+	if (!w->pacing)
+		note_why(a);
 	return false;
 }
 

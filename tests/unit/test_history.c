@@ -21,16 +21,24 @@ static void test_note_and_find(void **state)
 {
 	char mx[] = "mx.a.test";
 	char smarthost[] = "ses";
+	char provider[] = "google";
 	char text[] = "not now";
 	(void)state;
 	struct history *h = history_new(10);
 	assert_null(history_find(h, 1, 0));
 	assert_null(history_newest(h, 1));
-	struct history_entry entry = {.when_ms = 1000, .stage = "mail", .status = "4.2.0",
-	    .klass = VERDICT_GREYLISTED, .code = 451, .mx = mx, .smarthost = smarthost,
-	    .text = text};
+	struct history_entry entry = {.when_ms = 1000,
+	    .stage = "mail",
+	    .status = "4.2.0",
+	    .klass = VERDICT_GREYLISTED,
+	    .code = 451,
+	    .mx = mx,
+	    .smarthost = smarthost,
+	    .text = text,
+	    .waits = WAIT_BUDGET,
+	    .provider = provider};
 	history_note(h, 1, 0, &entry);
-	mx[0] = smarthost[0] = text[0] = 'X'; /* it has its own copies */
+	mx[0] = smarthost[0] = provider[0] = text[0] = 'X'; /* it has its own copies */
 	const struct history_entry *e = history_find(h, 1, 0);
 	assert_non_null(e);
 	assert_int_equal(e->when_ms, 1000);
@@ -40,6 +48,16 @@ static void test_note_and_find(void **state)
 	assert_string_equal(e->status, "4.2.0");
 	assert_string_equal(e->mx, "mx.a.test");
 	assert_string_equal(e->smarthost, "ses");
+	assert_string_equal(e->text, "not now");
+	assert_int_equal(e->waits, WAIT_BUDGET);
+	assert_string_equal(e->provider, "google");
+	/* what is known, with a change */
+	entry = *e;
+	entry.waits = WAIT_BY_HAND;
+	history_note(h, 1, 0, &entry);
+	e = history_find(h, 1, 0);
+	assert_int_equal(e->waits, WAIT_BY_HAND);
+	assert_string_equal(e->mx, "mx.a.test");
 	assert_string_equal(e->text, "not now");
 	history_free(h);
 }

@@ -1,0 +1,90 @@
+"""What people are told of mail that this server keeps back: its own limit or hold, and not a
+receiver that was not asked."""
+import time
+import unittest
+
+from harness import Behaviour, wait_until
+from harness.case import TEXT, Case
+
+BLAME = "does not trust"
+
+
+class Waiting(Case):
+    def setUp(self):
+        super().setUp()
+        self.names.mail_host("example.jp", "mx.example.jp", "127.0.0.1")
+
+    def put_off(self, relay):
+        """A message that the path does not let go; what `why` says of it."""
+        relay.send("b@example.jp", "user@dest.test", TEXT)
+        wait_until(lambda: [r["next"] > 0 for r in relay.ctl("queue", "list")] == [True],
+                   what="being put off")
+        return self.why(relay)
+
+    def why(self, relay):
+        return " ".join(relay.run_ctl("why", "user@dest.test").stdout.split())
+
+    def open_path(self, **settings):
+        relay = self.relay(**settings).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+        self.gone(relay)
+        return relay
+
+    def young_path(self, **settings):
+        """This hour's only message has gone."""
+        wait_until(lambda: time.time() % 3600 < 3540, timeout=61, what="an hour that lasts")
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        return self.open_path(sources=({"name": "w3", "since": today},),
+                              reputation={"warmup_start": 1}, **settings)
+
+
+class Why(Waiting):
+    def test_held_by_hand(self):
+        relay = self.open_path()
+        relay.ctl("reputation", "hold", "mx.dest.test")
+        shown = self.put_off(relay)
+        self.assertIn("next nothing, while its path is held by hand; returned to the sender in", shown)
+        self.assertIn("holds the path to that provider by hand", shown)
+        self.assertIn("command relayctl reputation open mx.dest.test ", shown)
+        for word in ("tried again", "tries it now", "its turn", BLAME):
+            self.assertNotIn(word, shown)
+        relay.ctl("reputation", "open", "mx.dest.test")
+        self.receiver.wait(2)
+
+    def test_held_by_hand_after_an_answer(self):
+        """What was answered before stays, and does not hide the hold."""
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.waiting(relay)
+        relay.ctl("reputation", "hold", "mx.dest.test")
+        relay.ctl("queue", "retry", "--all")
+        wait_until(lambda: "held by hand" in self.why(relay), what="being put off")
+        shown = self.why(relay)
+        self.assertIn("451 4.2.0 not now", shown)
+        self.assertIn("command relayctl reputation open mx.dest.test ", shown)
+
+    def test_a_young_source(self):
+        shown = self.put_off(self.young_path())
+        self.assertIn("tried again in", shown)
+        self.assertIn("The sending address is in its warm-up", shown)
+        self.assertIn("reputation.warmup_start", shown)
+        self.assertIn("command relayctl reputation (the paths", shown)
+        self.assertNotIn("queue retry", shown)
+        self.assertNotIn(BLAME, shown)
+
+    def test_a_message_that_is_held(self):
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        row = self.waiting(relay)
+        relay.ctl("queue", "hold", row["id"])
+        shown = self.why(relay)
+        self.assertIn("next nothing, until it is released", shown)
+        self.assertIn("nothing is tried before", shown)
+        self.assertNotIn("it is tried again", shown)
+
+
+if __name__ == "__main__":
+    unittest.main()
