@@ -193,7 +193,7 @@ static void print_origin(const struct bounce *b, const struct bounce_recipient *
     struct buf *out)
 {
 	struct buf line = {0};
-	bool old = b->now_ms - r->last_attempt_ms > OLD_MS;
+	bool old = r->last_attempt_ms && b->now_ms - r->last_attempt_ms > OLD_MS;
 	struct buf mx = {0};
 	add_text(&mx, span_text(r->mx), MX_SHOWN, false);
 	if (mx.len && r->answered)
@@ -298,9 +298,11 @@ static void print_status_of(const struct bounce *b, const struct bounce_recipien
 	}
 	if (r->reply[0])
 		print_diagnostic(b, r, out);
-	buf_add_text(out, "Last-Attempt-Date: ");
-	add_date(out, r->last_attempt_ms);
-	buf_add_text(out, "\r\n");
+	if (r->last_attempt_ms) { /* section 2.3.7 */
+		buf_add_text(out, "Last-Attempt-Date: ");
+		add_date(out, r->last_attempt_ms);
+		buf_add_text(out, "\r\n");
+	}
 	if (b->kind == BOUNCE_DELAYED) {
 		buf_add_text(out, "Will-Retry-Until: ");
 		add_date(out, b->expires_ms);

@@ -29,7 +29,7 @@ struct bounce_recipient {
 	unsigned code;        /* of the reply, 0: none, or REPLY begins with it */
 	const char *reply;    /* what was said or found, raw bytes; "" nothing */
 	const char *reason;   /* in words: what it means and what to do */
-	int64_t last_attempt_ms;
+	int64_t last_attempt_ms; /* 0: there was none, or it is not known */
 };
 
 struct bounce {

@@ -45,7 +45,8 @@ struct tried {
 	struct buf text;     /* of the reply, or why there is none */
 	char mx[256];        /* who said it */
 	const char *stage;   /* where, a literal */
-	int64_t said_ms;     /* and when, steady clock */
+	int64_t said_ms;     /* and when, steady clock; 0: it was not tried, or is not known */
+	enum wait_cause waits; /* expired without an answer: for this it was not tried */
 	bool answered;       /* by a reply, not by a failure of ours or the network */
 	bool heard;          /* a host of this way has said what stands here */
 	bool rests;          /* LATER, and no other host or way is asked in this attempt */
@@ -240,6 +241,10 @@ void way_clear(struct attempt *attempt);
  * each recipient that is left. */
 void waiting_note(
     const struct attempt *attempt, const struct reputation_way *path, const struct permit *permit);
+bool waiting_is_untried(const struct history_entry *last); /* and no more is known of it */
+/* Where there were attempts and no answer is known. */
+#define WAITING_FORGOTTEN                                                                          \
+	"what was answered is not known any more, as after a restart of this mail server"
 
 /* look_up.c */
 

@@ -55,8 +55,8 @@ static const struct {
     [WAIT_UNKNOWN] = {"unknown",
 	"This mail server has kept its mail for the receiving side back, until your message's "
 	"time was over.",
-	"This server keeps its mail for that provider back. Why is not known any more: answers "
-	"are kept in memory, and relayd was started anew.",
+	"This server keeps its mail for that provider back. Why is not known any more, as "
+	"after a restart of relayd.",
 	"Look for its provider in `relayctl reputation`."},
 };
 

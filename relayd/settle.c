@@ -470,6 +470,7 @@ static const struct incident *waited_for(const struct attempt *a)
 static void say_block(struct tried *t, const struct incident *i)
 {
 	t->verdict.klass = i->klass;
+	t->waits = WAIT_NONE;
 	t->code = 0;
 	t->answered = false;
 	buf_clear(&t->text);
@@ -480,6 +481,16 @@ static void say_block(struct tried *t, const struct incident *i)
 		buf_addf(&t->text, ". The last answer was: %s", i->replies[0].text);
 }
 
+/* Nobody has answered, or it is forgotten. */
+static void expire_unheard(const struct attempt *a, struct tried *t)
+{
+	const struct batch *batch = a->batch;
+	t->verdict.klass = batch->by_path ? VERDICT_OTHER : VERDICT_SERVER_BUSY;
+	t->waits = batch->by_path ? WAIT_UNKNOWN : WAIT_NONE;
+	buf_addf(&t->text, "the message could not be delivered in time%s",
+	    batch->attempts ? "; " WAITING_FORGOTTEN : "");
+}
+
 /* Its time is over: what the last answer was is in the history. Without one it waited
  * for a way out, or nobody was reached in this process's life. */
 static void expire_one(const struct attempt *a, struct tried *t)
@@ -487,17 +498,19 @@ static void expire_one(const struct attempt *a, struct tried *t)
 	const struct history_entry *last = history_find(a->deliver->history, a->id, t->index);
 	snprintf(t->status, sizeof(t->status), "4.4.7");
 	t->state = TRIED_FAILED;
-	t->verdict.klass = a->batch->by_path ? VERDICT_REPUTATION : VERDICT_SERVER_BUSY;
 	t->verdict.rule = "expired";
-	t->stage = "expired";
-	t->said_ms = clock_steady_ms();
+	t->stage = "";
 	if (!last) {
-		buf_add_text(&t->text, "the message could not be delivered in time");
+		expire_unheard(a, t);
 		return;
 	}
 	t->verdict.klass = last->klass;
-	t->stage = last->stage;
-	t->said_ms = last->when_ms;
+	if (waiting_is_untried(last)) {
+		t->waits = last->waits;
+	} else {
+		t->stage = last->stage;
+		t->said_ms = last->when_ms;
+	}
 	t->code = last->code;
 	t->answered = last->code != 0;
 	snprintf(t->mx, sizeof(t->mx), "%s", last->mx);

@@ -117,6 +117,8 @@ static const char *reason(const struct tried *t, enum bounce_kind kind)
 {
 	if (kind == BOUNCE_RELAYED)
 		return "It was handed to the mail server that is named here.";
+	if (t->waits)
+		return explain_wait_failure(t->waits);
 	if (!t->answered && t->mx[0])
 		return explain_finding(t->verdict.klass, t->status);
 	return explain_failure(t->verdict.klass);
@@ -147,7 +149,7 @@ static void list_tried(struct list *list, const struct attempt *a, enum bounce_k
 			.code = t->code,
 			.reply = buf_text(&t->text),
 			.reason = reason(t, kind),
-			.last_attempt_ms = t->said_ms + shift,
+			.last_attempt_ms = t->said_ms ? t->said_ms + shift : 0,
 		    });
 	}
 }
@@ -177,24 +179,31 @@ bool settle_report(struct attempt *a, enum bounce_kind kind, report_done *done)
 
 /* ---- the delay notice ---- */
 
-static void list_waiting(struct list *list, struct deliver *deliver, const struct message *message,
+static void list_waiting(struct list *list, struct deliver *deliver, const struct batch *batch,
     const struct envelope *e, uint32_t index)
 {
-	const struct history_entry *last = history_find(deliver->history, message->id, index);
-	int64_t age = last ? clock_steady_ms() - last->when_ms : 0;
+	static const struct history_entry none = {.stage = "", .mx = "", .text = ""};
+	const struct history_entry *last =
+	    history_find(deliver->history, batch->message->id, index);
+	int64_t shift = clock_wall_ms() - clock_steady_ms();
+	bool tried = last && !waiting_is_untried(last);
+	const char *forgotten = batch->attempts ? WAITING_FORGOTTEN : "";
 	if (!dsn_is_wanted(e, index, ENVELOPE_NOTIFY_DELAY))
 		return;
+	const char *said = last ? last->text : forgotten;
+	if (!last)
+		last = &none;
 	list_add(list, e, index,
 	    (struct bounce_recipient){
-		.status = last && last->status[0] ? last->status : "4.0.0",
-		.mx = last ? last->mx : "",
-		.stage = last ? last->stage : "",
-		.answered = last && last->code,
-		.code = last ? last->code : 0,
-		.reply = last ? last->text : "",
+		.status = last->status[0] ? last->status : "4.0.0",
+		.mx = last->mx,
+		.stage = tried ? last->stage : "",
+		.answered = last->code != 0,
+		.code = last->code,
+		.reply = said,
 		.reason = "It has not been delivered yet. relayd keeps trying; there is "
 			  "nothing to do for now, and no need to send it again.",
-		.last_attempt_ms = clock_wall_ms() - age,
+		.last_attempt_ms = tried ? last->when_ms + shift : 0,
 	    });
 }
 
@@ -210,7 +219,7 @@ static void send_notice(struct deliver *deliver, struct message *message, const 
 	list_init(&list, message->pending);
 	for (const struct batch *b = message->batches; b; b = b->next_of_message)
 		for (uint32_t i = 0; i < b->count; i++)
-			list_waiting(&list, deliver, message, e, batch_recipient(b, i));
+			list_waiting(&list, deliver, b, e, batch_recipient(b, i));
 	struct report report = {
 	    .kind = BOUNCE_DELAYED,
 	    .message_id = message->id,

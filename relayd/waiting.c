@@ -30,9 +30,17 @@ static void print_cause(
 	    [WAIT_RATE] = "has to wait: this mail server limits what it sends there at a time",
 	    [WAIT_UNKNOWN] = "has to wait",
 	};
-	buf_addf(out, "not tried: mail to %s %s", path->provider, forms[cause]);
+	const char *name = path->provider;
+	bool smarthost = way_is_smarthost(name);
+	buf_addf(out, "not tried: mail %s %s %s", smarthost ? "by the smarthost" : "to",
+	    smarthost ? strchr(name, ':') + 1 : name, forms[cause]);
 	if (*last && (cause == WAIT_TROUBLE || cause == WAIT_BLOCKED))
 		buf_addf(out, ". What was met last: %s", last);
+}
+
+bool waiting_is_untried(const struct history_entry *last)
+{
+	return strcmp(last->stage, "path") == 0;
 }
 
 void waiting_note(
@@ -57,7 +65,7 @@ void waiting_note(
 		if (a->tried[i].state != TRIED_OPEN && a->tried[i].state != TRIED_LATER)
 			continue;
 		/* where something was said about it, that says more */
-		if (known && strcmp(known->stage, entry.stage) != 0)
+		if (known && !waiting_is_untried(known))
 			entry = *known;
 		entry.waits = cause;
 		entry.provider = path->provider;

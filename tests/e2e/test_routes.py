@@ -395,6 +395,9 @@ class Smarthosts(Case):
         self.reload(relay)
         relay.send("a@example.jp", "user@a.test", TEXT)
         wait_until(lambda: [r["next"] > 600 for r in relay.ctl("queue", "list")] == [True], what="being put off")
+        row, = relay.ctl("why", "a.test")
+        self.assertIn("not tried: mail by the smarthost smart is held by the administrator", row["said"])
+        self.assertIn("relayctl reputation open smarthost:smart ", relay.run_ctl("why", "a.test").stdout)
         self.assertEqual(len(self.receiver.messages), 1)
 
     def test_what_it_says_of_a_recipient_is_true(self):

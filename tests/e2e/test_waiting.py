@@ -86,5 +86,52 @@ class Why(Waiting):
         self.assertNotIn("it is tried again", shown)
 
 
+class Reports(Waiting):
+    def report(self, relay):
+        """That on the one message which waits."""
+        relay.send("b@example.jp", "user@dest.test", TEXT)
+        report = self.receiver.wait(2)[1]
+        self.assertEqual(report.recipients, ["b@example.jp"])
+        text = b" ".join(report.data.split()).decode()
+        for word in (BLAME, "relayctl", "stage path", "Last-Attempt-Date"):
+            self.assertNotIn(word, text)
+        return text
+
+    def test_a_young_source_at_the_end(self):
+        text = self.report(self.young_path(queue={"lifetime": "2s", "delay_notice": "0"}))
+        self.assertIn("limits by itself how much it sends in an hour", text)
+        self.assertIn("The receiving side was not asked.", text)
+        self.assertIn("Status: 4.4.7", text)
+        self.assertIn("x-relayd; not tried: mail to mx.dest.test has to wait: this mail server limits", text)
+
+    def test_a_young_source_and_the_delay(self):
+        text = self.report(self.young_path(queue={"delay_notice": "1s"}))
+        self.assertIn("Action: delayed", text)
+        self.assertIn("not tried: mail to mx.dest.test has to wait: this mail server limits", text)
+
+    def test_held_by_hand_at_the_end(self):
+        relay = self.open_path(queue={"lifetime": "2s", "delay_notice": "0"},
+                               reputation={"hold_max": "0s"})
+        relay.ctl("reputation", "hold", "mx.dest.test")
+        text = self.report(relay)
+        self.assertIn("The administrator of this mail server holds all mail", text)
+        self.assertIn("is held by the administrator of this mail server", text)
+
+    def test_after_a_restart(self):
+        """There were attempts, and what was answered is in no file."""
+        self.receiver.behaviour = Behaviour(rcpt=lambda _, to: "451 4.2.0 no" if "dest" in to else None)
+        relay = self.relay(queue={"backoff": ["1h"], "delay_notice": "1d"}).start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.waiting(relay)
+        relay.stop()
+        relay.change(queue={"delay_notice": "1s"})
+        relay.start()
+        notice, = self.receiver.wait(1)
+        text = b" ".join(notice.data.split()).decode()
+        self.assertIn("Action: delayed", text)
+        self.assertIn("what was answered is not known any more, as after a restart", text)
+        self.assertNotIn("Last-Attempt-Date", text)
+
+
 if __name__ == "__main__":
     unittest.main()

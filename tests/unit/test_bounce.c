@@ -178,8 +178,26 @@ static void test_finding_about_a_host(void **state)
 	assert_has(text, "Delivery to mx.dest.test failed here (status 4.4.7, stage connect):\r\n"
 			 "      connect to 192.0.2.1 port 25: Connection refused\r\n");
 	assert_has(text, "Diagnostic-Code: x-relayd; connect to 192.0.2.1 port 25: Connection");
+	assert_has(text, "Last-Attempt-Date: ");
 	assert_has_not(text, "said (");
 	assert_has_not(text, "Remote-MTA");
+	mem_free(text);
+}
+
+/* RFC 3464 section 2.3.7: the time of the last attempt, and no other one. */
+static void test_not_tried(void **state)
+{
+	struct bounce_recipient r = one();
+	struct bounce b = report(&r, 1);
+	(void)state;
+	r.mx = r.stage = "";
+	r.answered = false;
+	r.code = 0;
+	r.reply = "not tried: mail to mx.dest.test is held";
+	r.last_attempt_ms = 0;
+	char *text = printed(&b);
+	assert_has(text, "The reason (status 5.1.1):\r\n      not tried: mail");
+	assert_has_not(text, "Last-Attempt-Date");
 	mem_free(text);
 }
 
@@ -451,6 +469,7 @@ int main(void)
 	    cmocka_unit_test(test_durations),
 	    cmocka_unit_test(test_without_answer),
 	    cmocka_unit_test(test_finding_about_a_host),
+	    cmocka_unit_test(test_not_tried),
 	    cmocka_unit_test(test_many_recipients),
 	    cmocka_unit_test(test_hostile_replies),
 	    cmocka_unit_test(test_reply_of_several_lines),
