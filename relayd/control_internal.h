@@ -114,6 +114,7 @@ void control_queue_over(const struct request *request); /* it ends, complete or 
 const char *batch_state_text(const struct batch *batch); /* "paused" with its destination */
 int64_t batch_seconds(const struct batch *batch); /* to its next attempt, or a pause's end */
 json_t *answer_json(const struct history_entry *last); /* NULL: "" */
+int message_attempts(const struct message *message);   /* of the batch that has most */
 /* Why it is held, if the brake or a person does it; "" when it is not. */
 json_t *hold_reason(const struct message *message, const struct envelope *envelope);
 void answer_text(const struct history_entry *last, struct buf *out);

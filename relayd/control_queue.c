@@ -112,6 +112,14 @@ static int64_t next_seconds(const struct message *m)
 	return first == INT64_MAX ? 0 : first;
 }
 
+int message_attempts(const struct message *m)
+{
+	int most = 0;
+	for (const struct batch *b = m->batches; b; b = b->next_of_message)
+		most = b->attempts > most ? b->attempts : most;
+	return most;
+}
+
 static json_t *recipients_of(const struct message *m, const struct envelope *e)
 {
 	json_t *list = json_array();

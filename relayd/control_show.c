@@ -121,8 +121,12 @@ void control_show(struct request *r)
 	request_fact(r, "recipients", json_integer(m->recipient_count));
 	request_fact(r, "pending", json_integer(m->pending));
 	show_batches(r, m, &e);
+	const struct history_entry *last =
+	    history_newest(deliver_history(r->daemon->deliver), m->id);
+	bool forgotten = !last && message_attempts(m);
 	request_fact(r, "last_answer",
-	    answer_json(history_newest(deliver_history(r->daemon->deliver), m->id)));
+	    forgotten ? json_string("not known any more, as after a restart of relayd")
+		      : answer_json(last));
 	envelope_free(&e);
 	request_end(r);
 }
@@ -289,10 +293,7 @@ void why_fill(const struct request *r, const struct message *m, const struct env
 {
 	const char *destination = "";
 	int64_t paused = dead_seconds(m, &destination);
-	int attempts = 0;
-	for (const struct batch *b = m->batches; b; b = b->next_of_message)
-		attempts = b->attempts > attempts ? b->attempts : attempts;
-	json_object_set_new(row, "attempts", json_integer(attempts));
+	json_object_set_new(row, "attempts", json_integer(message_attempts(m)));
 	json_object_set_new(row, "expires", json_integer((m->expires_ms - clock_steady_ms()) / 1000));
 	json_object_set_new(row, "client", json_safe(span_text(e->client)));
 	json_object_set_new(row, "held", hold_reason(m, e));

@@ -125,7 +125,9 @@ static void print_answer(const json_t *row)
 {
 	struct buf text = {0};
 	if (!ctl_text(row, "said")[0]) {
-		print_text("answer", "none yet");
+		print_text("answer", ctl_number(row, "attempts")
+					 ? "not known any more, as after a restart of relayd"
+					 : "none yet");
 	} else {
 		add_said(&text, ctl_number(row, "said_age"), ctl_text(row, "stage"), ctl_text(row, "said"));
 		print_text("answer", buf_text(&text));

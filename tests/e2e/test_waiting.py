@@ -85,6 +85,30 @@ class Why(Waiting):
         self.assertIn("nothing is tried before", shown)
         self.assertNotIn("it is tried again", shown)
 
+    def test_after_a_restart(self):
+        """An answer is in no file, and nobody shall think that there was none."""
+        relay = self.relay(queue={"backoff": ["1h"]}).start()
+        self.receiver.behaviour = Behaviour(rcpt="451 4.2.0 not now")
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        row = self.waiting(relay)
+        relay.stop()
+        relay.start()
+        self.assertIn("1 attempt so far", self.why(relay))
+        self.assertIn("answer not known any more, as after a restart of relayd", self.why(relay))
+        facts = {f["what"]: f["value"] for f in relay.ctl("queue", "show", row["id"])}
+        self.assertIn("not known any more", facts["last_answer"])
+
+    def test_held_before_a_restart(self):
+        relay = self.open_path()
+        relay.ctl("reputation", "hold", "mx.dest.test")
+        self.put_off(relay)
+        relay.stop()
+        relay.start()
+        shown = self.why(relay)
+        self.assertIn("answer none yet", shown)
+        self.assertIn("keeps its mail for that provider back. Why is not known any more", shown)
+        self.assertIn("command relayctl reputation (the paths", shown)
+
 
 class Reports(Waiting):
     def report(self, relay):
