@@ -205,7 +205,8 @@ const struct table_row table_rows[] = {
     {"routes", TABLE_LIST, TABLE_EMPTY, MANY(routes, route_count), ITEMS(route),
 	.standard_says = "everything by the first source",
 	.sentence = "Which way a message goes: the first that fits recipient and sender. What "
-		    "none fits waits, so the last one should be for all (match = \"*\")."},
+		    "none fits goes back to its sender after queue.lifetime, so the last one "
+		    "should be for all (match = \"*\")."},
     {"routes.match", TABLE_TEXT, TABLE_REQUIRED, IN(route, match), .syntax = &syntax_pattern,
 	.sample = "*",
 	.sentence = "The recipient's domain: all, one, or those below one (*.example.org)."},

@@ -191,8 +191,14 @@ static void fill_words(const struct history_entry *last, enum verdict_stage stag
 {
 	struct buf meaning = {0};
 	struct buf remedy = {0};
-	if (!last->smarthost[0] ||
-	    !explain_smarthost(stage, last->code, last->smarthost, &meaning, &remedy)) {
+	const struct explain_own *own = explain_own(stage, last->status);
+	if (last->smarthost[0] &&
+	    explain_smarthost(stage, last->code, last->smarthost, &meaning, &remedy)) {
+		/* it says more */
+	} else if (own) {
+		buf_add_text(&meaning, own->so_far);
+		buf_add_text(&remedy, own->remedy);
+	} else {
 		buf_add_text(&meaning, explain_so_far(klass));
 		buf_add_text(&remedy, explain_remedy(klass));
 	}

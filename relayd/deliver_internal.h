@@ -42,6 +42,7 @@ struct tried {
 	struct verdict verdict;
 	unsigned code;
 	char status[12];
+	char found[12];      /* expired: the status of what is told, "" none */
 	struct buf text;     /* of the reply, or why there is none */
 	char mx[256];        /* who said it */
 	const char *stage;   /* where, a literal */

@@ -114,6 +114,30 @@ bool explain_smarthost(enum verdict_stage stage, unsigned code, const char *name
 	return true;
 }
 
+const struct explain_own *explain_own(enum verdict_stage stage, const char *status)
+{
+	/* only where TLS has to be it is what ends an attempt */
+	static const struct explain_own tls = {
+	    "Your message may go to the receiving side over safe encryption only, and that could not "
+	    "be set up with its mail server. Such is the setting of this mail server, or what the "
+	    "receiving domain publishes.",
+	    "This mail may go over safe encryption only, by tls of its route or what the domain "
+	    "publishes (DANE, MTA-STS), and that could not be set up with its mail server.",
+	    "The answer says what is missing. If the receiver can not do better, give its domain a "
+	    "route of its own in the configuration that demands less.",
+	};
+	static const struct explain_own route = {
+	    "This mail server is not set up to send from your address to this recipient, so nobody "
+	    "was asked. Its administrator can mend that.",
+	    "No entry of routes in the configuration is for this recipient and sender, so nobody is "
+	    "asked.",
+	    "Add one with match = \"*\" at the end of routes, then do: relayctl reload.",
+	};
+	if (strcmp(status, EXPLAIN_NO_ROUTE) == 0 && stage == VERDICT_STAGE_DNS)
+		return &route;
+	return stage == VERDICT_STAGE_TLS ? &tls : NULL;
+}
+
 const char *explain_finding(enum verdict_class klass, const char *status)
 {
 	static const struct {

@@ -15,6 +15,20 @@ const char *explain_failure(enum verdict_class klass);
  * STATUS is the enhanced code that the client puts in front (smtp/client.h), "" none. */
 const char *explain_finding(enum verdict_class klass, const char *status);
 
+/* Of what is missing here, or demanded: no receiver's words or trouble. */
+struct explain_own {
+	const char *failure; /* as explain_failure */
+	const char *so_far;  /* while it is tried, and what the administrator can do */
+	const char *remedy;
+};
+
+/* For what was found at STAGE, with the enhanced code STATUS ("" none). NULL: that is the
+ * receiver's. */
+const struct explain_own *explain_own(enum verdict_stage stage, const char *status);
+
+/* The enhanced code for "no route" (RFC 3463, X.3.5: not correctly configured). */
+#define EXPLAIN_NO_ROUTE "4.3.5"
+
 /* As explain_failure, for the administrator of the relay: what to do about it. */
 const char *explain_remedy(enum verdict_class klass);
 

@@ -471,6 +471,7 @@ static void say_block(struct tried *t, const struct incident *i)
 {
 	t->verdict.klass = i->klass;
 	t->waits = WAIT_NONE;
+	t->stage = "";
 	t->code = 0;
 	t->answered = false;
 	buf_clear(&t->text);
@@ -514,6 +515,7 @@ static void expire_one(const struct attempt *a, struct tried *t)
 	t->code = last->code;
 	t->answered = last->code != 0;
 	snprintf(t->mx, sizeof(t->mx), "%s", last->mx);
+	snprintf(t->found, sizeof(t->found), "%s", last->status);
 	buf_addf(&t->text, "%s%s%s", last->status, last->status[0] ? " " : "", last->text);
 }
 

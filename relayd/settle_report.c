@@ -119,8 +119,14 @@ static const char *reason(const struct tried *t, enum bounce_kind kind)
 		return "It was handed to the mail server that is named here.";
 	if (t->waits)
 		return explain_wait_failure(t->waits);
+	const char *found = t->found[0] ? t->found : t->status;
+	enum verdict_stage stage;
+	bool known = t->stage && verdict_stage_parse(span_text(t->stage), &stage);
+	const struct explain_own *own = known ? explain_own(stage, found) : NULL;
+	if (own)
+		return own->failure;
 	if (!t->answered && t->mx[0])
-		return explain_finding(t->verdict.klass, t->status);
+		return explain_finding(t->verdict.klass, found);
 	return explain_failure(t->verdict.klass);
 }
 

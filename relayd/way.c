@@ -19,6 +19,7 @@
 #include "relayd/base/mem.h"
 #include "relayd/delist.h"
 #include "relayd/deliver_internal.h"
+#include "relayd/explain.h"
 #include "smtp/address.h"
 
 #define HOSTS_PER_ATTEMPT 5 /* addresses tried in one attempt */
@@ -466,9 +467,8 @@ void way_choose(struct attempt *a)
 		return;
 	find_list(&a->way, a->settings->conf, &a->envelope, a->tried[0].address);
 	if (!a->way.list) {
-		attempt_end_all(a, VERDICT_STAGE_DNS, false, "4.4.4",
-		    "no entry of routes in the configuration fits recipient and sender; add one "
-		    "with match = \"*\", then do: relayctl reload");
+		attempt_end_all(a, VERDICT_STAGE_DNS, false, EXPLAIN_NO_ROUTE,
+		    "no entry of routes in the configuration fits recipient and sender");
 		return;
 	}
 	a->way.held = a->way.count;

@@ -106,7 +106,9 @@ class Sources(Case):
         relay = self.relay(routes=({"match": "example.jp", "via": ["default"]},),
                            queue={"backoff": ["1h"]}).start()
         relay.send("a@example.jp", "user@dest.test", TEXT)
-        self.assertIn('match = "*"', self.waiting(relay)["last"])
+        row = self.waiting(relay)
+        self.assertIn("no entry of routes in the configuration fits", row["last"])
+        self.assertIn('match = "*"', relay.ctl("why", row["id"])[0]["do"])
         relay.change(routes=({"match": "*", "sender": "no.test", "via": ["default"]},))
         relay.write_conf()
         self.assertIn("none of them is for all mail", relay.ctl("reload")[0]["warning"])

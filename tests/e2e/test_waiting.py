@@ -157,5 +157,54 @@ class Reports(Waiting):
         self.assertNotIn("Last-Attempt-Date", text)
 
 
+class Own(Waiting):
+    """What our configuration demands or lacks is no trouble of the receiver's."""
+
+    def told(self, relay, *words):
+        """In `why`, and in the report at the end."""
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.waiting(relay)
+        shown = self.why(relay)
+        report = self.receiver.wait(1)[-1]
+        text = b" ".join(report.data.split()).decode()
+        self.assertEqual(report.recipients, ["a@example.jp"])
+        for blame in ("The receiving side wants", "trouble of its own", "could not be reached",
+                      "Check the MX"):
+            self.assertNotIn(blame, shown + text)
+        return shown, text
+
+    def routes(self, *first):
+        return self.relay(queue={"backoff": ["1h"], "lifetime": "4s", "delay_notice": "0"}, routes=(
+            *first, {"match": "example.jp", "via": ["default"]})).start()
+
+    def test_encryption_is_demanded(self):
+        for tls in ("encrypt", "verify", "dane"):
+            with self.subTest(tls):
+                del self.receiver.messages[:]
+                relay = self.routes({"match": "dest.test", "via": ["default"], "tls": tls})
+                shown, text = self.told(relay)
+                self.assertIn("This mail may go over safe encryption only, by tls of its route", shown)
+                self.assertIn("route of its own", shown)
+                self.assertIn("Your message may go to the receiving side over safe encryption only", text)
+                relay.stop()
+
+    def test_starttls_is_broken(self):
+        self.receiver.behaviour = Behaviour(
+            extensions=["STARTTLS"], starttls=lambda *_: "454 4.7.0 TLS not available")
+        relay = self.routes({"match": "dest.test", "via": ["default"], "tls": "encrypt"})
+        shown, text = self.told(relay)
+        self.assertIn("This mail may go over safe encryption only, by tls of its route", shown)
+        self.assertIn("454 4.7.0 TLS not available", shown)
+        self.assertIn("Your message may go to the receiving side over safe encryption only", text)
+
+    def test_no_route(self):
+        shown, text = self.told(self.routes())
+        self.assertIn("No entry of routes in the configuration is for this recipient", shown)
+        self.assertIn("relayctl reload", shown)
+        self.assertIn("This mail server is not set up to send from your address to this recipient", text)
+        self.assertIn("no entry of routes in the configuration fits", text)
+        self.assertNotIn("relayctl", text)
+
+
 if __name__ == "__main__":
     unittest.main()
