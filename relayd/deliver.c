@@ -236,7 +236,7 @@ static void try_smarthost(void *arg, const struct path_view *view)
 {
 	struct deliver *deliver = arg;
 	int64_t now = clock_steady_ms();
-	if (view->state != PATH_HELD || !view->until_ms || !way_is_smarthost(view->source))
+	if (view->state != PATH_HELD || !view->until_ms || !route_is_smarthost(view->source))
 		return;
 	reputation_probe_now(
 	    paths_reputation(deliver->options.paths), view->provider, view->source, now);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * What deliver.c (an attempt's beginning), way.c (by which source or smarthost), host.c
- * (which host), send.c (the dialogue) and settle.c (what the answers mean) share.
+ * What deliver.c (an attempt's beginning), route.c (by which sources and smarthosts it may
+ * go), way.c (one after the other), way_result.c (what came of one), host.c (which host),
+ * send.c (the dialogue) and settle.c (what the answers mean) share.
  */
 #ifndef RELAYD_DELIVER_INTERNAL_H
 #define RELAYD_DELIVER_INTERNAL_H
@@ -193,14 +194,22 @@ bool settle_report(struct attempt *attempt, enum bounce_kind kind, report_done *
 /* The delay notice for MESSAGE is due. */
 void settle_delay_notice(struct deliver *deliver, struct message *message);
 
-/* way.c */
+/* route.c */
+
+#define ROUTE_SMARTHOST "smarthost:" /* in front of its name; no domain has a colon there */
 
 /* The name under which mail for RECIPIENT shares fate and limits. */
-void way_destination(const struct conf *conf, const struct envelope *envelope,
+void route_destination(const struct conf *conf, const struct envelope *envelope,
     const char *recipient, struct buf *name);
 
 /* Is that the name of a smarthost's, and no domain? */
-bool way_is_smarthost(const char *destination);
+bool route_is_smarthost(const char *destination);
+
+/* The route and the entries to try, into WAY; no list: nothing fits. */
+void route_list(struct way *way, const struct conf *conf, const struct envelope *envelope,
+    const char *recipient);
+
+/* way.c */
 
 /* reroute.c: have the routes changed since the batch was made? Then its recipients are
  * in batches anew, and the attempt, which was none, is over (true). */
@@ -209,17 +218,6 @@ bool way_reroute(struct attempt *attempt);
 /* Find the route and its first way that goes, then the hosts; put the batch off
  * when none goes. */
 void way_choose(struct attempt *attempt);
-
-/* By this reply, by one to MAIL before, or by offers that are not enough for the message:
- * the host has spoken, and it was not just the network or its TLS that failed. */
-bool way_has_spoken(enum verdict_stage stage, const struct client_result *result);
-
-/* It is this machine that has failed. */
-bool way_is_ours(const struct client_result *result);
-
-/* A recipient has its result from a host of this way. */
-void way_note(struct attempt *attempt, const struct tried *tried, enum verdict_stage stage,
-    const struct client_result *result);
 
 /* Between two transactions of this way: its path hears of the one that is over and is asked
  * for the next. False: not now. */
@@ -237,6 +235,27 @@ bool way_is_worn(const struct attempt *attempt, unsigned transactions);
 
 /* The attempt ends: what was taken goes back, or is reported. */
 void way_clear(struct attempt *attempt);
+
+struct reputation *way_reputation(const struct attempt *attempt);
+
+/* way_result.c */
+
+/* By this reply, by one to MAIL before, or by offers that are not enough for the message:
+ * the host has spoken, and it was not just the network or its TLS that failed. */
+bool way_has_spoken(enum verdict_stage stage, const struct client_result *result);
+
+/* It is this machine that has failed. */
+bool way_is_ours(const struct client_result *result);
+
+/* A recipient has its result from a host of this way. */
+void way_note(struct attempt *attempt, const struct tried *tried, enum verdict_stage stage,
+    const struct client_result *result);
+
+/* The path under way hears what its hosts have said. */
+void way_report(struct attempt *attempt);
+
+/* May this recipient's mail go the next way at once? */
+bool way_may_switch(const struct attempt *attempt, const struct tried *tried);
 
 /* waiting.c: nobody is asked now, for PERMIT has let PATH's mail not go: remember that of
  * each recipient that is left. */

@@ -21,7 +21,7 @@ void deliver_add(struct deliver *deliver, uint64_t id, struct spool_place place,
 	for (size_t i = 0; i < e->recipient_count; i++) {
 		if (done && done[i / 8] >> (i % 8) & 1)
 			continue;
-		way_destination(deliver->settings->conf, e, e->recipients[i], &texts[i]);
+		route_destination(deliver->settings->conf, e, e->recipients[i], &texts[i]);
 		names[i] = buf_text(&texts[i]);
 	}
 	struct schedule_entry entry = {

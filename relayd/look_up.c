@@ -98,7 +98,7 @@ bool look_up_ahead(void *arg, struct destination *destination)
 {
 	struct deliver *deliver = arg;
 	const char *name = destination_name(destination);
-	if (way_is_smarthost(name))
+	if (route_is_smarthost(name))
 		return false;
 	struct look_up *look_up = mem_zero(sizeof(*look_up));
 	look_up->deliver = deliver;

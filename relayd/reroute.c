@@ -40,7 +40,7 @@ bool way_reroute(struct attempt *a)
 	size_t count = a->tried_count;
 	struct buf *names = mem_array(count, sizeof(*names));
 	for (size_t i = 0; i < count; i++)
-		way_destination(a->settings->conf, &a->envelope, a->tried[i].address, &names[i]);
+		route_destination(a->settings->conf, &a->envelope, a->tried[i].address, &names[i]);
 	bool moved = has_moved(a, names);
 	if (moved)
 		move(a, names);

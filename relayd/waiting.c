@@ -31,7 +31,7 @@ static void print_cause(
 	    [WAIT_UNKNOWN] = "has to wait",
 	};
 	const char *name = path->provider;
-	bool smarthost = way_is_smarthost(name);
+	bool smarthost = route_is_smarthost(name);
 	buf_addf(out, "not tried: mail %s %s %s", smarthost ? "by the smarthost" : "to",
 	    smarthost ? strchr(name, ':') + 1 : name, forms[cause]);
 	if (*last && (cause == WAIT_TROUBLE || cause == WAIT_BLOCKED))

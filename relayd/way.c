@@ -15,118 +15,19 @@
 #include <string.h>
 
 #include "relayd/base/clock.h"
-#include "relayd/base/log.h"
 #include "relayd/base/mem.h"
 #include "relayd/delist.h"
 #include "relayd/deliver_internal.h"
 #include "relayd/explain.h"
-#include "smtp/address.h"
 
 #define HOSTS_PER_ATTEMPT 5 /* addresses tried in one attempt */
-#define DESTINATION_MAX 300
-#define SMARTHOST "smarthost:" /* in front of its name; no domain has a colon there */
 #define PACING_MS 10000     /* a wait that is shorter is no reason for another way */
 
 static void next_way(struct attempt *a);
 
-static struct reputation *reputation_of(const struct attempt *a)
+struct reputation *way_reputation(const struct attempt *a)
 {
 	return paths_reputation(a->deliver->options.paths);
-}
-
-/* ---- route ---- */
-
-static struct span domain_of(const char *address)
-{
-	const char *at = strrchr(address, '@');
-	return span_text(at ? at + 1 : "");
-}
-
-/* As patterns are stored, and DNS is asked: in A-labels. */
-static void add_domain(struct buf *name, struct span domain)
-{
-	if (!domain_to_ascii(domain, name))
-		buf_add(name, domain.p, domain.n < DESTINATION_MAX ? domain.n : DESTINATION_MAX);
-}
-
-static const struct conf_route *find_route(
-    const struct conf *conf, struct span from, struct span to)
-{
-	struct buf sender = {0};
-	struct buf recipient = {0};
-	const struct conf_route *found = NULL;
-	add_domain(&sender, from);
-	add_domain(&recipient, to);
-	for (size_t i = 0; i < conf->route_count && !found; i++) {
-		const struct conf_route *r = &conf->routes[i];
-		if (conf_pattern_fits(r->match, buf_text(&recipient), recipient.len) &&
-		    conf_pattern_fits(r->sender, buf_text(&sender), sender.len))
-			found = r;
-	}
-	buf_free(&sender);
-	buf_free(&recipient);
-	return found;
-}
-
-/* A report goes by the route of the one who gets it: the mail that it is about had one. All
- * else that has no sender counts as from the domain of ours that its From: names. */
-static const struct conf_route *route_for(
-    const struct conf *conf, const struct envelope *e, const char *recipient)
-{
-	struct span to = domain_of(recipient);
-	const char *ours = e->domain[0] ? e->domain : conf_own_domain(conf);
-	if (e->sender[0])
-		return find_route(conf, domain_of(e->sender), to);
-	const struct conf_route *route = e->report ? find_route(conf, to, to) : NULL;
-	return route ? route : find_route(conf, span_text(ours), to);
-}
-
-/* The entries to try: of its client, if that has a way of its own (one that is gone
- * from the configuration has none), else of the route. */
-static void find_list(struct way *w, const struct conf *conf, const struct envelope *e,
-    const char *recipient)
-{
-	const struct conf_client *entry =
-	    e->entry ? conf_client_named(conf->clients, conf->client_count, e->entry) : NULL;
-	w->route = route_for(conf, e, recipient);
-	w->list = w->route ? w->route->via : NULL;
-	w->count = w->route ? w->route->via_count : 0;
-	if (entry && entry->via_count) {
-		w->list = entry->via;
-		w->count = entry->via_count;
-	}
-}
-
-/* A list that may use the recipient domain's own hosts needs batches by domain. */
-static bool is_smarthosts_only(const struct way *w)
-{
-	for (size_t i = 0; i < w->count; i++)
-		if (!w->list[i].smarthost)
-			return false;
-	return w->count > 0;
-}
-
-bool way_is_smarthost(const char *destination)
-{
-	return strncmp(destination, SMARTHOST, sizeof(SMARTHOST) - 1) == 0;
-}
-
-void way_destination(const struct conf *conf, const struct envelope *e, const char *recipient,
-    struct buf *name)
-{
-	struct way way = {0};
-	const struct conf_source *source;
-	int family;
-	find_list(&way, conf, e, recipient);
-	buf_clear(name);
-	/* all of the list: another route may begin with the same one */
-	if (!delist_bound(conf, e->client, &source, &family) && is_smarthosts_only(&way))
-		for (size_t i = 0; i < way.count; i++)
-			buf_addf(name, "%s%s", i ? "," : SMARTHOST, way.list[i].smarthost->name);
-	else
-		add_domain(name, domain_of(recipient));
-	if (name->len)
-		text_lower(name->data, name->len);
 }
 
 /* ---- hosts ---- */
@@ -169,7 +70,7 @@ static void smarthost_unknown(struct attempt *a, const char *text)
 	for (size_t i = 0; i < a->tried_count; i++)
 		if (a->tried[i].state == TRIED_OPEN)
 			settle_local(a, &a->tried[i], VERDICT_STAGE_DNS, false, "4.4.4", text);
-	reputation_give_back(reputation_of(a), &a->way.path, a->way.probe);
+	reputation_give_back(way_reputation(a), &a->way.path, a->way.probe);
 	a->way.taken = false;
 	a->way.unresolved = true;
 	way_over(a);
@@ -239,7 +140,7 @@ static struct reputation_way path_of(const struct attempt *a, const struct conf_
 	};
 	if (via->smarthost) {
 		buf_clear(name);
-		buf_addf(name, SMARTHOST "%s", via->smarthost->name);
+		buf_addf(name, ROUTE_SMARTHOST "%s", via->smarthost->name);
 		path.source = buf_text(name);
 		path.provider = path.source;
 		return path;
@@ -283,7 +184,7 @@ static enum answer ask(struct attempt *a)
 	int64_t now = clock_steady_ms();
 	w->path = path_of(a, &w->list[w->via], &w->name);
 	w->path.family = a->source ? common_family(a) : 0;
-	struct permit permit = reputation_ask(reputation_of(a), &w->path, now);
+	struct permit permit = reputation_ask(way_reputation(a), &w->path, now);
 	switch (permit.answer) {
 	case PERMIT_GO:
 	case PERMIT_PROBE:
@@ -338,8 +239,8 @@ static int64_t turn_of(const struct attempt *a)
 		return batch->turn_ms;
 	struct reputation_way path = path_of(a, &w->list[w->waits_for], &name);
 	if (!schedule_waits_by_path(a->deliver->schedule))
-		reputation_forget_turns(reputation_of(a), &path);
-	batch->turn_ms = reputation_turn(reputation_of(a), &path, &w->permit);
+		reputation_forget_turns(way_reputation(a), &path);
+	batch->turn_ms = reputation_turn(way_reputation(a), &path, &w->permit);
 	buf_free(&name);
 	return batch->turn_ms;
 }
@@ -393,7 +294,7 @@ static void go(struct attempt *a)
 	if (w->held < w->via) {
 		struct buf name = {0};
 		struct reputation_way held = path_of(a, &w->list[w->held], &name);
-		incident_rerouted(reputation_of(a), &held);
+		incident_rerouted(way_reputation(a), &held);
 		buf_free(&name);
 	}
 	buf_free(&w->result.reply);
@@ -465,7 +366,7 @@ void way_choose(struct attempt *a)
 {
 	if (bind_to_source(a))
 		return;
-	find_list(&a->way, a->settings->conf, &a->envelope, a->tried[0].address);
+	route_list(&a->way, a->settings->conf, &a->envelope, a->tried[0].address);
 	if (!a->way.list) {
 		attempt_end_all(a, VERDICT_STAGE_DNS, false, EXPLAIN_NO_ROUTE,
 		    "no entry of routes in the configuration fits recipient and sender");
@@ -477,127 +378,6 @@ void way_choose(struct attempt *a)
 
 /* ---- what came of it ---- */
 
-/* The greater, the more it says about the path. */
-enum weight { WEIGHT_NONE, WEIGHT_OWN, WEIGHT_RETRY, WEIGHT_SLOW, WEIGHT_DOMAIN, WEIGHT_HOLD };
-
-static enum weight weight(const struct verdict *v)
-{
-	if (v->scope == VERDICT_SCOPE_RECIPIENT || v->scope == VERDICT_SCOPE_MESSAGE)
-		return WEIGHT_OWN;
-	if (v->action == VERDICT_HOLD)
-		return WEIGHT_HOLD;
-	if (v->action == VERDICT_HOLD_DOMAIN)
-		return WEIGHT_DOMAIN;
-	return v->action == VERDICT_SLOW ? WEIGHT_SLOW : WEIGHT_RETRY;
-}
-
-/* Reset, timeout or close before a recipient was named. */
-static bool is_silence(enum verdict_stage stage, const struct client_result *result)
-{
-	return !result->reply && result->why->kind == WHY_TEMP &&
-	       (stage == VERDICT_STAGE_CONNECT || stage == VERDICT_STAGE_BANNER ||
-		   stage == VERDICT_STAGE_EHLO || stage == VERDICT_STAGE_MAIL);
-}
-
-bool way_has_spoken(enum verdict_stage stage, const struct client_result *result)
-{
-	return result->reply || stage > VERDICT_STAGE_MAIL || result->why->kind == WHY_PERM;
-}
-
-bool way_is_ours(const struct client_result *result)
-{
-	return !result->reply && result->why->kind == WHY_LOCAL;
-}
-
-void way_note(struct attempt *a, const struct tried *t, enum verdict_stage stage,
-    const struct client_result *result)
-{
-	struct way_result *r = &a->way.result;
-	bool spoken = way_has_spoken(stage, result);
-	if (spoken || !r->answers)
-		r->family = a->hosts[a->host].address.addr.ss_family;
-	r->answers += spoken;
-	r->silences += is_silence(stage, result);
-	r->ours += way_is_ours(result);
-	if (t->state == TRIED_DELIVERED) {
-		r->delivered++;
-		return;
-	}
-	if (weight(&t->verdict) <= r->weight)
-		return;
-	r->weight = weight(&t->verdict);
-	r->worst = t->verdict;
-	r->stage = stage;
-	buf_clear(&r->reply);
-	if (t->answered)
-		buf_addf(&r->reply, "%u %s%s", t->code, t->status, t->status[0] ? " " : "");
-	buf_add(&r->reply, t->text.data, t->text.len);
-	for (char *p = r->reply.data; p && p < r->reply.data + r->reply.len; p++)
-		if (*p == '\0')
-			*p = ' '; /* it goes on as a string */
-}
-
-static bool was_silent(const struct way_result *r)
-{
-	return r->silences > 0 && r->answers == 0;
-}
-
-static void report(struct attempt *a)
-{
-	struct way *w = &a->way;
-	struct way_result *r = &w->result;
-	/* where others went, nothing is left of one that was refused for its own sake, or of a
-	 * host that is dead or busy */
-	bool good = r->weight == WEIGHT_NONE || (r->weight <= WEIGHT_RETRY && r->delivered);
-	const char *at = strrchr(a->tried[0].address, '@');
-	struct reputation_report report = {
-	    .verdict = good || was_silent(r) ? NULL : &r->worst,
-	    .stage = good ? VERDICT_STAGE_END : r->stage,
-	    .reply = buf_text(&r->reply),
-	    .recipient_domain = at ? at + 1 : "",
-	    .message_id = a->id,
-	    .delivered = r->delivered,
-	    .family = r->family,
-	    .probe = w->probe,
-	    .silence = was_silent(r),
-	};
-	w->taken = false;
-	unsigned incident =
-	    reputation_report(reputation_of(a), &w->path, &report, clock_steady_ms());
-	if (!w->incident)
-		w->incident = incident;
-	if (r->answers) /* others may wait for this turn */
-		schedule_unpace(a->deliver->schedule, a->batch->destination);
-}
-
-/* A message that is refused for good, and by its rule still not given up: our address
- * may have had a share in it. */
-static bool is_doubted(const struct tried *t)
-{
-	return t->code >= 500 && t->verdict.scope == VERDICT_SCOPE_MESSAGE &&
-	       t->verdict.action == VERDICT_RETRY;
-}
-
-/* This machine can not go that way at all: a source whose address is not here, a smarthost
- * whose name has none. */
-static bool is_no_way(const struct way *w)
-{
-	return w->unresolved || (w->result.ours && w->result.answers == 0);
-}
-
-/* A block or silence by this way may be none by the next one, and what a smarthost has
- * against our account nobody else has. All else, greylisting above all, is no reason to come
- * from elsewhere. */
-static bool may_switch(const struct attempt *a, const struct tried *t)
-{
-	if (t->state != TRIED_LATER || t->rests)
-		return false;
-	const struct verdict *v = &t->verdict;
-	bool about_us = v->scope == VERDICT_SCOPE_IP || v->scope == VERDICT_SCOPE_US;
-	return (v->action == VERDICT_HOLD && about_us) || is_doubted(t) || is_no_way(&a->way) ||
-	       was_silent(&a->way.result);
-}
-
 static bool is_connected_by(const struct attempt *a, int family)
 {
 	return !a->source || family == 0 || a->hosts[a->host].address.addr.ss_family == family;
@@ -607,17 +387,17 @@ bool way_goes_on(struct attempt *a)
 {
 	struct way *w = &a->way;
 	int64_t now = clock_steady_ms();
-	report(a);
+	way_report(a);
 	buf_free(&w->result.reply);
 	w->result = (struct way_result){0};
-	struct permit permit = reputation_ask(reputation_of(a), &w->path, now);
+	struct permit permit = reputation_ask(way_reputation(a), &w->path, now);
 	bool probe = permit.answer == PERMIT_PROBE; /* one message is what that is */
 	w->taken = permit.answer == PERMIT_GO && is_connected_by(a, permit.family);
 	w->probe = false;
 	if (w->taken)
 		return true;
 	if (permit.answer == PERMIT_GO || probe) {
-		reputation_give_back(reputation_of(a), &w->path, probe);
+		reputation_give_back(way_reputation(a), &w->path, probe);
 		permit.at_ms = now;
 	}
 	wait_for(w, &permit);
@@ -644,10 +424,10 @@ void way_over(struct attempt *a)
 	struct way *w = &a->way;
 	size_t switching = 0;
 	if (w->taken)
-		report(a);
+		way_report(a);
 	for (size_t i = 0; i < a->tried_count; i++) {
 		struct tried *t = &a->tried[i];
-		bool may = t->state == TRIED_OPEN ? w->blocked : may_switch(a, t);
+		bool may = t->state == TRIED_OPEN ? w->blocked : way_may_switch(a, t);
 		t->rests |= t->state == TRIED_LATER && !may;
 		switching += may;
 	}
@@ -674,9 +454,9 @@ void way_clear(struct attempt *a)
 	struct way *w = &a->way;
 	bool tried = w->result.weight || w->result.delivered;
 	if (w->taken && tried)
-		report(a);
+		way_report(a);
 	else if (w->taken)
-		reputation_give_back(reputation_of(a), &w->path, w->probe);
+		reputation_give_back(way_reputation(a), &w->path, w->probe);
 	w->taken = false;
 	buf_free(&w->result.reply);
 	buf_free(&w->name);

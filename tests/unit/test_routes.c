@@ -69,7 +69,7 @@ static void test_destination(void **state)
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		struct envelope e = {.sender = unconst(table[i].sender), .report = table[i].report,
 		    .domain = unconst(table[i].domain), .client = unconst("127.0.0.1")};
-		way_destination(conf, &e, table[i].recipient, &name);
+		route_destination(conf, &e, table[i].recipient, &name);
 		if (strcmp(buf_text(&name), table[i].destination) != 0)
 			fail_msg("row %zu: \"%s\" to %s goes to %s", i, table[i].sender,
 			    table[i].recipient, buf_text(&name));
