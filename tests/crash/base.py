@@ -211,7 +211,20 @@ class Life(Faults):
         self.receiver.behaviour = Behaviour(
             rcpt=no_third,
             end=lambda n, d, seen=[]: seen.append(1) or ("451 later" if len(seen) == 1 else None))
-        return {n for n in (1, 2, 3) if self.send(relay, n)}
+        good = {n for n in (1, 2, 3) if self.send(relay, n)}
+        self.all_over(relay, good)
+        return good
+
+    def all_over(self, relay, good):
+        """What got its 250 has its end, and so has the report; or the process has."""
+        wanted = len(good) + (3 in good)
+
+        def over():
+            lines = relay.lines[relay.lines_before:]
+            ends = sum("result=delivered" in l or "result=failed" in l for l in lines)
+            return ends >= wanted or relay.silent
+        with relay.changed:
+            self.assertTrue(relay.changed.wait_for(over, 30), "\n".join(relay.lines[-30:]))
 
     def reports(self):
         return [m for m in self.receiver.messages if m.sender == "" and b"u3@" in m.data]
