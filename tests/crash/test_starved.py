@@ -1,12 +1,15 @@
 """Calls that fail for want of descriptors, memory or threads: the relay waits instead of
 spinning, loses nothing, and goes on by itself once there is enough again."""
+import errno
 import os
+import random
 import shutil
 import smtplib
 import time
 import unittest
 
-from base import FULL, Behaviour, Faults, share, wait_for_all, wait_until
+from base import FULL, Behaviour, Faults, wait_for_all, wait_until
+from preload import ALL, COMPILER, Plan, listed
 
 STRACE = shutil.which("strace")
 TICK = os.sysconf("SC_CLK_TCK")
@@ -20,8 +23,8 @@ STARVED = [("accept4", "EMFILE"), ("accept4", "ENFILE"), ("accept4", "ENOMEM"),
            ("socket", "EMFILE"), ("socket", "ENOBUFS"), ("openat", "EMFILE"),
            ("openat", "ENOMEM"), ("accept4,socket,openat", "ENFILE"),
            ("clone,clone3", "EAGAIN"), ("mmap", "ENOMEM")]
-AT_START = [("clone,clone3", "EAGAIN"), ("eventfd2,pipe2,socketpair,epoll_create1", "EMFILE"),
-            ("socket", "EMFILE"), ("openat", "ENFILE")]
+AT_START = [("thread", errno.EAGAIN), ("eventfd pipe epoll", errno.EMFILE),
+            ("socket", errno.EMFILE), ("open", errno.ENFILE)]
 STARVED_SECONDS = 20 if FULL else 0.5
 
 
@@ -49,7 +52,7 @@ class Starving(Faults):
 
 @unittest.skipUnless(STRACE, "strace is not installed")
 class Refused(Starving):
-    """The kernel refuses one kind of call for a while, or once at the start."""
+    """The kernel refuses one kind of call for a while."""
 
     def starve(self, relay, calls, error, first):
         """What got a 250 while CALLS failed; a client waits all the time."""
@@ -90,34 +93,75 @@ class Refused(Starving):
                 self.queue_is_empty(relay)
         self.assertEqual(relay.stop(), 0)
 
+
+@unittest.skipUnless(COMPILER, "a compiler makes the library that fails")
+class RefusedOnce(Starving):
+    """The kernel refuses one call of the start."""
+
+    def start_at(self, relay, plan, at):
+        """It says why and ends, or does without: whether it went on."""
+        relay.lines.clear()
+        relay.wrapper = plan.wrapper
+        plan.first = 0
+        plan.arm(at)
+        relay.start(wait=False)
+        wait_until(lambda: relay.log("is ready") or relay.process.poll() is not None,
+                   what="a start or an end")
+        if relay.log("is ready"):
+            wait_until(lambda: relay.process.poll() is not None or
+                       relay.ctl("status", check=False), what="its control")
+            self.assertEqual(relay.stop(), 0)
+            return True
+        relay.reader.join(5)
+        self.assertTrue(relay.lines, "it ended and said nothing")
+        self.assertGreater(relay.process.returncode, 0)
+        return False
+
+    def points(self, relay, plan, calls, error):
+        """All, and what lies behind the last; or four of them."""
+        plan.make(calls, ALL, error)
+        self.assertTrue(self.start_at(relay, plan, 0))
+        total = plan.made()
+        self.assertGreater(total, 1)
+        if FULL:
+            return range(1, 2 * total + 20)
+        return sorted(random.sample(range(1, total // 2 + 1), min(4, total // 2)))
+
+    def sweep(self, relay, plan, calls, error):
+        """What was hit of starts that ended, and of those that went on."""
+        ended, went_on = [], []
+        hit = None
+        for at in self.points(relay, plan, calls, error):
+            hit = "what failed"
+            with self.subTest(f"{calls} {errno.errorcode[error]} at {at}"):
+                plan.make(calls, ALL, error)
+                ready = self.start_at(relay, plan, at)
+                hit = plan.hit()
+                if hit:
+                    (went_on if ready else ended).append(hit)
+                elif not FULL:
+                    self.fail("the start did not come to it")
+            if not hit:
+                break
+        self.assertTrue(ended or went_on)
+        if FULL:
+            self.assertIsNone(hit, "that start has no end")
+        return ended, went_on
+
     def test_one_call_of_the_start_fails(self):
-        """It says why and ends, or does without; the next start works."""
+        """The next start works."""
+        plan = Plan(self)
         relay = self.release().start()
         promised = {n for n in range(1, 4) if self.send(relay, n)}
         self.assertEqual(relay.stop(), 0)
-        ended = went_on = 0
+        ended, went_on = [], []
         for calls, error in AT_START:
-            for when in range(1, share(100, 4) + 1):
-                with self.subTest(f"{calls} {error} at {when}"):
-                    relay.lines.clear()
-                    relay.wrapper = [STRACE, "-D", "-f", "-qq", "-o", "/dev/null", "-e",
-                                     f"trace={calls}", "-e",
-                                     f"inject={calls}:error={error}:when={when}"]
-                    relay.start(wait=False)
-                    wait_until(lambda: relay.log("is ready") or relay.process.poll() is not None,
-                               what="a start or an end")
-                    if relay.log("is ready"):
-                        went_on += 1
-                        wait_until(lambda: relay.process.poll() is not None or
-                                   relay.ctl("status", check=False), what="its control")
-                        self.assertEqual(relay.stop(), 0)
-                    else:
-                        ended += 1
-                        relay.reader.join(5)
-                        self.assertTrue(relay.lines, "it ended and said nothing")
-                        self.assertNotEqual(relay.process.returncode, 0)
-        print(f"     faults at the start: {ended} ended with a reason, {went_on} went on",
-              flush=True)
+            for all_of_them, some in zip((ended, went_on),
+                                         self.sweep(relay, plan, calls, error)):
+                all_of_them += some
+        print(f"     faults at the start: ended with a reason: {listed(ended)}; "
+              f"went on: {listed(went_on)}", flush=True)
+        self.assertGreater(len(ended), 0)
         relay.wrapper = []
         relay.start()
         wait_for_all(self.receiver, promised)
