@@ -131,13 +131,15 @@ static int raise_fence(const struct conf *conf, struct why *why)
 }
 
 /* What comes with code of its own, while code can be loaded. */
-static void load_code(const struct settings *settings)
+static int load_code(const struct settings *settings, struct why *why)
 {
-	struct why why = {0};
-	tls_begin();
-	if (settings_want_https(settings) && https_load(&why) < 0)
+	struct why no_https = {0};
+	if (tls_begin(why) < 0)
+		return -1;
+	if (settings_want_https(settings) && https_load(&no_https) < 0)
 		log_text(LOG_LEVEL_WARN, "delivery: MTA-STS policies can not be fetched, nor TLS reports be"
-					 " posted: %s", why.text);
+					 " posted: %s", no_https.text);
+	return 0;
 }
 
 /* The last step before anything from outside is read: no thread exists yet. */
@@ -340,8 +342,8 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings,
 	if (open_and_drop(d, why) < 0)
 		return -1;
 	d->control = control_new(d, why);
-	load_code(settings);
-	if (!d->control || shut_in(conf, why) < 0 || start_spool(d, why) < 0)
+	if (!d->control || load_code(settings, why) < 0 || shut_in(conf, why) < 0 ||
+	    start_spool(d, why) < 0)
 		return -1;
 	d->dns = dns_new(d->loop, &conf->dns, why);
 	if (!d->dns)

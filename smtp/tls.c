@@ -8,9 +8,16 @@
 
 #include "smtp/tls_session.h"
 
-void tls_begin(void)
+int tls_begin(struct why *why)
 {
 	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
+	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+	SSL *ssl = ctx ? SSL_new(ctx) : NULL;
+	int result = ssl ? 0 : why_set(why, WHY_LOCAL, "OpenSSL can not be used");
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	ERR_clear_error();
+	return result;
 }
 
 /* Peers often close without a close_notify, which is no loss where the

@@ -6,11 +6,15 @@
 
 #include <openssl/ssl.h>
 
+#include "relayd/base/attr.h"
 #include "relayd/base/why.h"
 
 /* Load the modules that the machine's openssl.cnf names (FIPS, hardware), while code can
- * still be loaded: the contexts are made later, behind the filter of system calls. */
-void tls_begin(void);
+ * still be loaded: the contexts are made later, behind the filter of system calls. And
+ * whatever OpenSSL does once in a process is done: had it failed later, for want of
+ * memory, no context could be made until a restart. -1: WHY; no start should go on. */
+ATTR_MUST_CHECK
+int tls_begin(struct why *why);
 
 /* Delivery: VERIFY loads the system's CAs and fails the handshake when the chain
  * does not hold (the name is set per connection, SSL_set1_host); else
