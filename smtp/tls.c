@@ -11,13 +11,9 @@
 int tls_begin(struct why *why)
 {
 	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
-	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
-	SSL *ssl = ctx ? SSL_new(ctx) : NULL;
-	int result = ssl ? 0 : why_set(why, WHY_LOCAL, "OpenSSL can not be used");
-	SSL_free(ssl);
-	SSL_CTX_free(ctx);
+	int ready = OPENSSL_init_ssl(0, NULL) && SSL_get_ex_data_X509_STORE_CTX_idx() >= 0;
 	ERR_clear_error();
-	return result;
+	return ready ? 0 : why_set(why, WHY_LOCAL, "OpenSSL can not be used");
 }
 
 /* Peers often close without a close_notify, which is no loss where the
