@@ -91,6 +91,59 @@ static void assert_form(struct span s)
 	}
 }
 
+/* How many fields of a header section have NAME. */
+static size_t count_fields(struct span header, const char *name)
+{
+	size_t found = 0;
+	while (header.n) {
+		struct span line = span_cut(&header, '\n');
+		found += span_is_nocase(span_trim(span_cut(&line, ':')), name);
+	}
+	return found;
+}
+
+/* How often NAME stands in h= of SIGNATURE. */
+static size_t count_signed(struct span signature, const char *name)
+{
+	const char *h = strstr(signature.p, "h=");
+	while (h && strchr("\t ;", h[-1]) == NULL)
+		h = strstr(h + 1, "h=");
+	assert_true(h && h < signature.p + signature.n);
+	struct span list = {h + 2, (size_t)(signature.p + signature.n - h) - 2};
+	list = span_cut(&list, ';');
+	size_t found = 0;
+	while (list.n) {
+		struct span one = span_cut(&list, ':');
+		while (one.n && strchr("\r\n\t ", one.p[0])) {
+			one.p++;
+			one.n--;
+		}
+		while (one.n && strchr("\r\n\t ", one.p[one.n - 1]))
+			one.n--;
+		found += span_is_nocase(one, name);
+	}
+	return found;
+}
+
+/* RFC 6376, 8.15: what is named once more than it is there can not be added. */
+static void assert_oversigns(const char *what, struct span signatures, struct span header)
+{
+	static const char *const names[] = {"From", "Reply-To", "To", "Cc", "Subject", "Date",
+	    "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"};
+	const char *second = strstr(signatures.p + 1, "DKIM-Signature:");
+	assert_non_null(second);
+	size_t first = (size_t)(second - signatures.p);
+	struct span each[] = {{signatures.p, first}, {second, signatures.n - first}};
+	for (size_t i = 0; i < 2; i++)
+		for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+			size_t there = count_fields(header, names[k]);
+			size_t named = count_signed(each[i], names[k]);
+			if (named != there + 1)
+				fail_msg("%s: %s stands %zu times in h=, %zu times in the header",
+				    what, names[k], named, there);
+		}
+}
+
 /* Sign, check both, then see that changes are noticed. */
 static void assert_signs(const char *name, struct span header, struct span body)
 {
@@ -100,6 +153,7 @@ static void assert_signs(const char *name, struct span header, struct span body)
 	if (sign(header, body, &signature, &why))
 		fail_msg("%s: %s", name, why.text);
 	assert_form(span_buf(&signature));
+	assert_oversigns(name, span_buf(&signature), header);
 	whole(&message, &signature, header, body);
 	if (dk_check(&message, "rsa", &why) || dk_check(&message, "ed", &why))
 		fail_msg("%s: %s", name, why.text);
