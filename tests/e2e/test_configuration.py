@@ -35,6 +35,19 @@ class Configuration(unittest.TestCase):
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertTrue(done.stdout.startswith(says), done.stdout)
 
+    def test_a_bad_command_line(self):
+        relay = self.relay()
+        for program, usage, lines in (
+                ("relayd", "usage: relayd [-f FILE] ", (["-Z"], ["foo"], ["-f"], ["-t", "foo"], ["--nosuch"])),
+                ("relay-catcher", "usage: relay-catcher -d FOLDER ", ([], ["-d"], ["-Z"], [
+                    "-d", relay.folder, "foo"], ["-d", relay.folder, "-p", "65536"], ["-d", relay.folder, "-p", "x"]))):
+            for line in lines:
+                with self.subTest(program, line=line):
+                    done = subprocess.run([relay.program(program), *line], env=relay.env, text=True,
+                                          capture_output=True, timeout=60)
+                    self.assertEqual((done.returncode, done.stdout), (64, ""))
+                    self.assertIn("\n" + usage, "\n" + done.stderr)
+
     def put(self, relay, name, text):
         path = os.path.join(relay.folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
