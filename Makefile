@@ -190,7 +190,7 @@ bench: test-deps
 soak: test-deps
 	$(MAKE) --no-print-directory all bench-build
 	$(MAKE) --no-print-directory SAN=asan all unit
-	RELAYD_SOAK=1 RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py \
+	RELAYD_NO_SKIPS=1 RELAYD_SOAK=1 RELAYD_BUILD=$(abspath $(B))/asan $(PYTHON) tests/run.py \
 		$(patsubst %,$(B)/asan/tests/unit/test_%,scenario_limiter power rubbish) \
 		--python tests/crash \
 		--alone $(patsubst %,tests/crash/test_%.py,cost crowds crowds_tls faults kill many starved)

@@ -9,7 +9,7 @@ build="gcc make pkg-config libevent-dev libssl-dev libopendkim-dev libconfig-dev
 libunbound-dev nettle-dev libpcre2-dev libjansson-dev libidn2-dev libgsasl-dev libcrypt-dev libseccomp-dev libcurl4-openssl-dev zlib1g-dev uthash-dev dns-root-data"
 test="$build clang cppcheck libclang-rt-14-dev clang-format libcmocka-dev python3 python3-dkim
 python3-dnspython python3-cryptography nsd php-cli php-mbstring swaks libnet-ssleay-perl postfix libsasl2-modules strace e2fsprogs opendkim
-universal-ctags faketime openssl util-linux systemd valgrind"
+universal-ctags faketime openssl util-linux systemd valgrind groff-base"
 
 case "${1:-build}" in
 build) want=$build ;;
