@@ -280,6 +280,8 @@ Background no
 
 
 class Relayd(System):
+    """With SINK_PORT None it delivers by MX, as without a word about routes: it loads more."""
+
     def __init__(self, folder, sink_port, build, key=None, more=""):
         super().__init__(folder, sink_port)
         self.build = build
@@ -287,13 +289,16 @@ class Relayd(System):
         self.log = os.path.join(folder, "relayd.log")
         self.control = os.path.join(folder, "control.sock")
         dkim = f'dkim = ( {{ selector = "bench"; key = "{key}"; }} );' if key else ""
+        sink = f"""\
+smarthosts = ( {{ name = "sink"; host = "127.0.0.1"; port = {sink_port}; tls = "none"; }} );
+routes = ( {{ match = "*"; via = [ "sink" ]; }} );
+""" if sink_port else ""
         write(self.conf, f"""\
 hostname = "relay.{DOMAIN}";
 user = "";
 listen = ( {{ address = "127.0.0.1"; port = {self.port}; }} );
 domains = ( {{ name = "{DOMAIN}"; {dkim} }} );
-smarthosts = ( {{ name = "sink"; host = "127.0.0.1"; port = {sink_port}; tls = "none"; }} );
-routes = ( {{ match = "*"; via = [ "sink" ]; }} );
+{sink}\
 spool = "{folder}/spool";
 control = "{self.control}";
 {more}
