@@ -438,10 +438,18 @@ static void open_again(struct kit *kit, const char *when)
 	}
 }
 
+static bool has_crashed(void)
+{
+	pthread_mutex_lock(&disk.lock);
+	bool crashed = disk.image != NULL;
+	pthread_mutex_unlock(&disk.lock);
+	return crashed;
+}
+
 /* Messages come, go and stay, until the crash has happened or for STEPS. */
 static void work(struct kit *kit, int steps)
 {
-	for (int i = 0; i < steps && !disk.image; i++) {
+	for (int i = 0; i < steps && !has_crashed(); i++) {
 		long what = random() % 100;
 		struct kit_message *m =
 		    kit->count ? &kit->messages[(size_t)random() % kit->count] : NULL;

@@ -106,8 +106,8 @@ static int tear_down(void **state)
 {
 	struct scene *scene = *state;
 	mend();
+	kit_free(scene->kit); /* and its threads, which look there */
 	spool_io = real;
-	kit_free(scene->kit);
 	mem_free(scene);
 	return 0;
 }
