@@ -184,12 +184,12 @@ static void retire(struct spool *spool, struct segment *segment)
 /* Messages live here of which no record was met: what stands in its place is bad. */
 static void lose_unseen(struct spool *spool, struct segment *segment)
 {
-	size_t count = 0;
+	size_t standing = 0;
 	struct spool_live now;
 	if (!spool->reports.standing || !spool->reports.lost)
 		return;
-	uint64_t *ids = spool->reports.standing(spool->reports.arg, segment->number, &count);
-	for (size_t i = 0; i < count; i++) {
+	uint64_t *ids = spool->reports.standing(spool->reports.arg, segment->number, &standing);
+	for (size_t i = 0; i < standing; i++) {
 		if (!spool->reports.live(spool->reports.arg, ids[i], &now, NULL))
 			continue;
 		spool_set_aside(spool, segment, ids[i], now.place, id_set_has(spool->bigs, ids[i]));

@@ -64,7 +64,8 @@ static void on_timer(void *arg)
 
 static void on_socket(evutil_socket_t fd, short what, void *arg)
 {
-	act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+	int ready = ((what & EV_READ) ? CURL_CSELECT_IN : 0) | ((what & EV_WRITE) ? CURL_CSELECT_OUT : 0);
+	act(arg, fd, ready);
 }
 
 static int set_timer(CURLM *multi, long ms, void *arg)
@@ -90,7 +91,8 @@ static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *watche
 		return 0;
 	}
 	short flags = EV_PERSIST;
-	flags = (short)(flags | (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
+	flags = (short)(flags | ((what & CURL_POLL_IN) ? EV_READ : 0));
+	flags = (short)(flags | ((what & CURL_POLL_OUT) ? EV_WRITE : 0));
 	struct event *event = event_new(loop_base(https->loop), fd, flags, on_socket, https);
 	if (!event || event_add(event, NULL) < 0)
 		bug("no event");

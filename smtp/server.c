@@ -116,16 +116,16 @@ static int64_t earlier(int64_t a, int64_t b)
  * client that is cut then would send the message again. */
 static void arm(struct server *s)
 {
-	int64_t end = s->session_end;
+	int64_t until = s->session_end;
 	if (states[s->state].phase == PHASE_NONE) {
 		conn_deadline(s->conn, -1);
 		return;
 	}
 	if (!s->paused)
-		end = earlier(end, s->phase_end);
+		until = earlier(until, s->phase_end);
 	if (!s->paused && s->text_end)
-		end = earlier(end, s->text_end);
-	int64_t left = end - clock_mono_ms();
+		until = earlier(until, s->text_end);
+	int64_t left = until - clock_mono_ms();
 	conn_deadline(s->conn, left > 0 ? left : 0);
 }
 
