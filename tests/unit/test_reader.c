@@ -39,12 +39,12 @@ static int try_open(int dir, const char *name, int flags, mode_t mode)
 static int set_up(void **state)
 {
 	struct kit *kit = kit_new();
+	real = spool_io;
+	spool_io.openat = try_open; /* before there are threads that look there */
 	kit_open(kit);
 	assert_non_null(kit_append(kit, 1, 5000, NULL));
 	assert_non_null(kit_append(kit, 2, BIG, NULL));
 	kit_settle(kit);
-	real = spool_io;
-	spool_io.openat = try_open;
 	*state = kit;
 	return 0;
 }
