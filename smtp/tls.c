@@ -5,13 +5,43 @@
 #include "smtp/tls.h"
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/rand.h>
+#include <stdbool.h>
 
 #include "smtp/tls_session.h"
+
+/* An algorithm of each kind that TLS needs. With the first one of a kind OpenSSL makes all
+ * of them, once; what it could not make then is not there. */
+static bool make_algorithms(void)
+{
+	EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, "AES-256-CTR", NULL);
+	EVP_MD *digest = EVP_MD_fetch(NULL, "SHA256", NULL);
+	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	EVP_KDF *derivation = EVP_KDF_fetch(NULL, "HKDF", NULL);
+	EVP_KEYMGMT *keys = EVP_KEYMGMT_fetch(NULL, "RSA", NULL);
+	EVP_KEYEXCH *exchange = EVP_KEYEXCH_fetch(NULL, "X25519", NULL);
+	EVP_SIGNATURE *signature = EVP_SIGNATURE_fetch(NULL, "RSA", NULL);
+	/* and a generator that has no memory when it begins stays in that error */
+	unsigned char byte;
+	bool all = cipher && digest && mac && derivation && keys && exchange && signature &&
+		   RAND_bytes(&byte, 1) == 1 && RAND_priv_bytes(&byte, 1) == 1;
+	EVP_CIPHER_free(cipher);
+	EVP_MD_free(digest);
+	EVP_MAC_free(mac);
+	EVP_KDF_free(derivation);
+	EVP_KEYMGMT_free(keys);
+	EVP_KEYEXCH_free(exchange);
+	EVP_SIGNATURE_free(signature);
+	return all;
+}
 
 int tls_begin(struct why *why)
 {
 	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
-	int ready = OPENSSL_init_ssl(0, NULL) && SSL_get_ex_data_X509_STORE_CTX_idx() >= 0;
+	int ready = OPENSSL_init_ssl(0, NULL) && SSL_get_ex_data_X509_STORE_CTX_idx() >= 0 &&
+		    make_algorithms();
 	ERR_clear_error();
 	return ready ? 0 : why_set(why, WHY_LOCAL, "OpenSSL can not be used");
 }

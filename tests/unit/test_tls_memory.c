@@ -11,8 +11,17 @@
 #include <openssl/crypto.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "smtp/tls.h"
+#include "tests/unit/apart.h"
+
+/* Shared with the process that makes it. */
+struct trial {
+	unsigned at; /* 0: none fails */
+	unsigned calls;
+	bool made;
+};
 
 static unsigned calls;
 static unsigned fails_from; /* 0: none */
@@ -56,22 +65,35 @@ static bool make_one(unsigned at, struct why *why)
 	return made;
 }
 
+/* In a process that has made none before: what OpenSSL does with the first one counts. */
+static void fail_first(void *arg)
+{
+	struct trial *trial = arg;
+	struct why why = {0};
+	trial->made = make_one(trial->at, &why);
+	trial->calls = calls;
+	if (!make_one(0, &why))
+		fail_msg("call %u and those after it failed, and that for good: %s", trial->at,
+		    why.text);
+}
+
 static void test_each_call(void **state)
 {
 	(void)state;
 	unsigned failed = 0;
-	unsigned at = 0;
-	do {
-		struct why why = {0};
-		at++;
-		failed += !make_one(at, &why);
-		unsigned reached = calls;
-		if (!make_one(0, &why))
-			fail_msg("call %u and those after it failed, and that for good: %s", at,
-			    why.text);
-		calls = reached;
-	} while (calls >= at);
+	struct trial *trial =
+	    mmap(NULL, sizeof(*trial), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(trial, MAP_FAILED);
+	run_apart(fail_first, trial);
+	assert_true(trial->made);
+	unsigned whole = trial->calls;
+	for (trial->at = 1; trial->at <= whole; trial->at++) {
+		run_apart(fail_first, trial);
+		assert_true(trial->calls >= trial->at);
+		failed += !trial->made;
+	}
 	assert_true(failed > 10);
+	munmap(trial, sizeof(*trial));
 }
 
 int main(void)
