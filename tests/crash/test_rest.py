@@ -45,12 +45,13 @@ class Rest(Measured):
         up = {"smarthosts": ({"name": "up", "host": "127.0.0.1"},),
               "routes": ({"match": "*", "via": ["up"]},)}
         for what, keys, settings, most in (("all to a smarthost", 0, up, 12),
-                                           ("signed", 1, up, 12), ("by MX, signed", 1, {}, 16.5)):
+                                           ("signed", 1, up, 12.5), ("by MX, signed", 1, {}, 16.5)):
             relay = self.release(**settings)
             if keys:
                 self.with_key(relay)
             relay.start().wait_log("answers are validated")
-            self.settled(relay, "at rest, " + what, most * MIB, 3.5 * MIB)
+            spare = 0 if FULL else 0.5  # what is mapped of libraries hangs on the machine
+            self.settled(relay, "at rest, " + what, (most + spare) * MIB, 3.5 * MIB)
             relay.stop()
 
     def test_what_comes_late(self):
