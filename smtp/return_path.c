@@ -428,6 +428,20 @@ static int decide_value(struct decision *d, struct span value, struct why *why)
 	return d->result->from_reason ? mend_display(d, why) : 0;
 }
 
+/* What VALUE was mended to has to be right now: it is what others will read. -1: it is not,
+ * and VALUE is beyond mending. */
+static int check_mended(const struct decision *d, struct span value, struct why *why)
+{
+	struct return_path again = {0};
+	struct decision second = *d;
+	second.result = &again;
+	int result = decide_value(&second, span_buf(&d->result->from), why);
+	if (result < 0 || again.from_reason)
+		result = refuse_unreadable(d, value, why);
+	return_path_free(&again);
+	return result;
+}
+
 /* Who takes the bytes of unencoded Japanese for themselves may find another address. */
 static int check_plain(const struct decision *d, struct span value, struct why *why)
 {
@@ -466,6 +480,8 @@ static int decide_from(struct decision *d, const struct header *header, struct w
 		make_from(d);
 	else if (d->home)
 		result = decide_value(d, span_buf(&value), why);
+	if (result == 0 && value.len && d->result->from_reason)
+		result = check_mended(d, span_buf(&value), why);
 	if (result == 0 && d->home)
 		result = check_plain(
 		    d, span_buf(d->result->from_reason ? &d->result->from : &value), why);

@@ -415,6 +415,16 @@ static void test_refused_wide_word(void **state)
 	check_row(&row);
 }
 
+/* With the address between them mended two brackets come so near that they enclose it. */
+static void test_refused_beyond_mending(void **state)
+{
+	char header[300] = "From: [a: ";
+	(void)state;
+	memset(header + 10, 'b', 250);
+	memcpy(header + 260, ",\xff: c]<>\r\n", 11);
+	refused("<a@example.jp>", header, "can not be read");
+}
+
 /* More than anybody can mean, though the header section may hold it, is not read at all. */
 static void test_refused_long_field(void **state)
 {
@@ -544,6 +554,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_refused_hidden, reset),
 	    cmocka_unit_test_setup(test_refused_long, reset),
 	    cmocka_unit_test_setup(test_refused_wide_word, reset),
+	    cmocka_unit_test_setup(test_refused_beyond_mending, reset),
 	    cmocka_unit_test_setup(test_refused_long_field, reset),
 	    cmocka_unit_test_setup(test_pass, reset),
 	    cmocka_unit_test_setup(test_masquerade_long, reset),
