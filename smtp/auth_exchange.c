@@ -112,11 +112,13 @@ static enum auth_step judge_scram(struct auth_exchange *x, int result)
 	const char *user = gsasl_property_fast(x->session, GSASL_AUTHID);
 	if (user && x->user.len == 0)
 		buf_add_text(&x->user, user);
+	if (x->user.len == 0) /* none, or one that SASLprep forbids */
+		return AUTH_MALFORMED;
 	switch (result) {
 	case GSASL_NEEDS_MORE:
 		return AUTH_CHALLENGE;
 	case GSASL_OK:
-		return x->user.len && !names_another(x) ? AUTH_PROVED : AUTH_FAILED;
+		return names_another(x) ? AUTH_FAILED : AUTH_PROVED;
 	case GSASL_MECHANISM_PARSE_ERROR:
 		return AUTH_MALFORMED;
 	default:

@@ -33,7 +33,7 @@ enum auth_step {
 	AUTH_CHALLENGE, /* say it, and bring the client's next message */
 	AUTH_PASSWORD,  /* user and password are there, to be checked */
 	AUTH_PROVED,    /* the client knows user's password; OUT is for it to see */
-	AUTH_FAILED,    /* it does not; user may be there */
+	AUTH_FAILED,    /* it does not; user is there */
 	AUTH_MALFORMED, /* what it sent is no message of the mechanism */
 };
 

@@ -192,6 +192,7 @@ static void test_malformed(void **state)
 	    {"LOGIN", "dGkAbQ=="}, {"LOGIN", "*"},            {"SCRAM-SHA-256", ""},
 	    {"SCRAM-SHA-256", "AA=="}, {"SCRAM-SHA-256", "bixhPXg="},
 	    {"SCRAM-SHA-256", "biwsbj0scj0="}, /* n,,n=,r= */
+	    {"SCRAM-SHA-256", "biwsbj22LHI9YWJj"}, /* n,,n=\xb6,r=abc: a name that is no UTF-8 */
 	};
 	struct buf out = {0};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
