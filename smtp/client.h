@@ -75,10 +75,10 @@ struct client_handler {
 	/* The connection is over: refused, lost, timed out, not SMTP, or closed by
 	 * the receiver (421). Recipients without a result share this one; 421 to a RCPT
 	 * has been told of its recipient before. IDLE says that nothing was under way:
-	 * `ready` had come, and no recipient was left without a result. The client is gone after
-	 * this call. A failure without a reply at stage END is of kind TEMP and the receiver may
-	 * have the message (RFC 1047); all else without a reply is TEMP or LOCAL, but for a
-	 * receiver that goes by our own name (PERM). */
+	 * `ready` had come, no recipient was left without a result, and none had this for its
+	 * own. The client is gone after this call. A failure without a reply at stage END is of
+	 * kind TEMP and the receiver may have the message (RFC 1047); all else without a reply
+	 * is TEMP or LOCAL, but for a receiver that goes by our own name (PERM). */
 	void (*failed)(void *arg, const struct client_result *result, bool idle);
 };
 
