@@ -40,15 +40,13 @@ void intake_set_settings(struct intake *intake, struct settings *settings);
 /* Who counts messages and says which are held; NULL: nobody. */
 void intake_set_brake(struct intake *intake, struct brake_watch *brake);
 
-/* Take over an accepted connection. LISTEN says how it is spoken to. GONE is
- * called once when the session is over. */
+/* Take over an accepted connection. LISTEN says how it is spoken to. */
 struct intake_peer {
 	bool trusted;       /* may relay without AUTH */
 	bool unnamed;       /* comes through a balancer that names no client; not trusted */
 	const char *client; /* text for logs and Received: address, "unix:UID" */
 	bool (*may_send)(void *arg); /* one more message; false: too many lately */
-	void (*gone)(void *arg);
-	void *arg;
+	void *arg;                   /* outlives the session */
 };
 void intake_session(struct intake *intake, struct conn *conn, const struct conf_listen *listen,
     const struct intake_peer *peer);

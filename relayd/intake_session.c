@@ -202,8 +202,6 @@ static void on_closed(void *arg)
 		login_cancel(session->login);
 	DL_DELETE(intake->sessions, session);
 	intake->session_count--;
-	if (session->peer.gone)
-		session->peer.gone(session->peer.arg);
 	settings_unref(session->settings);
 	mem_free(session->client);
 	mem_free(session);

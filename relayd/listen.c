@@ -58,7 +58,8 @@ struct proxy_wait {
 	struct proxy_wait *next;
 };
 
-/* One accepted connection, until its session is over. */
+/* One accepted connection, until its descriptor is closed: that is after the session,
+ * whose last replies are still being sent. */
 struct ticket {
 	struct listen *listen;
 	char key[CONN_ADDRESS_TEXT];
@@ -134,7 +135,7 @@ size_t listen_connections(const struct listen *l)
 
 /* ---- accepting ---- */
 
-static void session_gone(void *arg)
+static void connection_gone(void *arg)
 {
 	struct ticket *ticket = arg;
 	clients_leave(ticket->listen->clients, ticket->key);
@@ -221,10 +222,10 @@ static void take_client(struct listen *l, const struct conf_listen *conf, int fd
 	    .unnamed = unnamed,
 	    .client = peer->addr.ss_family == AF_UNIX ? key : conn_address_text(peer, text),
 	    .may_send = may_send,
-	    .gone = session_gone,
 	    .arg = ticket,
 	};
 	struct conn *conn = conn_accept(l->options.loop, fd, INPUT_MAX, NULL, NULL);
+	conn_set_gone(conn, connection_gone, ticket);
 	intake_session(l->intake, conn, conf, &who);
 }
 

@@ -133,6 +133,12 @@ void conn_set_handler(struct conn *conn, conn_handler *handler, void *arg)
 	conn->arg = arg;
 }
 
+void conn_set_gone(struct conn *conn, void (*fn)(void *arg), void *arg)
+{
+	conn->gone = fn;
+	conn->gone_arg = arg;
+}
+
 void conn_deadline(struct conn *conn, int64_t ms)
 {
 	if (ms < 0 || conn->end_told || conn->finishing || conn->phase == PHASE_GONE)
@@ -297,6 +303,8 @@ static void release(void *arg)
 	evbuffer_free(conn->in);
 	evbuffer_free(conn->out);
 	mem_free(conn->failure);
+	if (conn->gone)
+		conn->gone(conn->gone_arg);
 	mem_free(conn);
 }
 

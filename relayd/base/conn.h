@@ -122,4 +122,8 @@ void conn_close(struct conn *conn);
  * not called any more. Use this after a final reply. */
 void conn_finish(struct conn *conn, int64_t ms);
 
+/* FN(ARG) is called once, from the loop, when the descriptor is closed: behind
+ * conn_finish that is up to MS later. For who counts connections. */
+void conn_set_gone(struct conn *conn, void (*fn)(void *arg), void *arg);
+
 #endif

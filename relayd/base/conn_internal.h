@@ -30,6 +30,8 @@ struct conn {
 	struct loop *loop;
 	conn_handler *handler;
 	void *arg;
+	void (*gone)(void *arg); /* the descriptor is closed; NULL: nobody counts */
+	void *gone_arg;
 	SSL *ssl;
 	struct event *read_event;  /* made when first needed */
 	struct event *write_event;

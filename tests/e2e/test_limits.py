@@ -181,6 +181,20 @@ class Limits(Case):
         for client in some:
             client.close()
 
+    def test_who_says_goodbye_and_stays(self):
+        """What counts are connections, not what is said on them: each costs a descriptor."""
+        relay = self.relay(limits={"connections_per_client": 3}).start()
+        some = [RawClient(relay) for _ in range(3)]
+        for client in some:
+            client.ask(b"QUIT", 221)
+        with RawClient(relay, greet=False) as one_more:
+            self.assertEqual(one_more.replies()[0][0], 421)
+        status = {row["what"]: row["value"] for row in relay.ctl("status")}
+        self.assertEqual(status["connections_now"], 3)
+        for client in some:
+            client.close()
+        wait_until(lambda: self.greeted(relay), what="room again")
+
     def greeted(self, relay):
         with RawClient(relay, greet=False) as client:
             return client.reply()[0] == 220

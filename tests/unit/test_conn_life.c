@@ -225,6 +225,11 @@ static void test_finish(void **state)
 	end_clear(&s);
 }
 
+static void set_gone(void *arg)
+{
+	*(bool *)arg = true;
+}
+
 static void test_finish_deadline(void **state)
 {
 	(void)state;
@@ -234,12 +239,17 @@ static void test_finish_deadline(void **state)
 	char *bytes = ends_pattern(8 << 20);
 	conn_pause(c.conn); /* a peer that does not read */
 	conn_write(s.conn, bytes, 8 << 20);
+	bool gone = false;
+	conn_set_gone(s.conn, set_gone, &gone);
 	conn_finish(s.conn, 5000);
 	conn_finish(s.conn, 9000);
 	s.conn = NULL;
-	int64_t start = clock_mono_ms();
+	ends_settle();
+	assert_false(gone);                  /* the descriptor is still there */
+	int64_t start = clock_mono_ms() - 1; /* to settle */
 	ends_run_dry();
 	assert_int_equal(clock_mono_ms() - start, 5000);
+	assert_true(gone);
 	c.then = end_take_all;
 	conn_resume(c.conn);
 	ends_run_dry();
