@@ -42,32 +42,45 @@ struct control {
 	struct timer again; /* accepting is paused */
 	struct control_log *log;
 	struct request *requests;
-	size_t count;
+	struct request *leaving; /* answered: what is unsent still costs memory and a descriptor */
+	size_t count;            /* of both */
 };
 
 /* ---- answers ---- */
 
-static void request_free(void *arg)
+static void request_clear(void *arg)
 {
 	struct request *r = arg;
 	selection_clear(&r->selection);
 	control_words_clear(&r->words);
 	mem_free(r->rows);
+	r->rows = NULL;
 	json_decref(r->list);
-	mem_free(r);
+	r->list = NULL;
+}
+
+/* Its connection is closed. In the turn of that it may still be cleared. */
+static void request_gone(void *arg)
+{
+	struct request *r = arg;
+	if (r->control) {
+		DL_DELETE(r->control->leaving, r);
+		r->control->count--;
+	}
+	loop_defer(r->daemon->loop, mem_free, r);
 }
 
 static void request_drop(struct request *r)
 {
 	struct control *control = r->control;
 	DL_DELETE(control->requests, r);
-	control->count--;
+	DL_APPEND(control->leaving, r);
 	timer_stop(&r->timer);
 	spool_reader_close(r->reader);
 	r->reader = NULL;
 	control_delist_gone(r);
 	control_queue_over(r);
-	loop_defer(r->daemon->loop, request_free, r);
+	loop_defer(r->daemon->loop, request_clear, r);
 }
 
 struct control_log *control_log_of(const struct control *control)
@@ -324,6 +337,8 @@ static bool is_over(const struct control *control, const struct control_peer *pe
 	size_t count = 0;
 	DL_FOREACH (control->requests, r)
 		count += !r->peer.full && r->peer.uid == peer->uid;
+	DL_FOREACH (control->leaving, r)
+		count += !r->peer.full && r->peer.uid == peer->uid;
 	if (!peer->full && (count >= REQUESTS_PER_USER || control->count >= REQUESTS_MAX / 2))
 		return true;
 	return control->count >= REQUESTS_MAX;
@@ -359,6 +374,7 @@ static void on_accept(evutil_socket_t listener, short what, void *arg)
 	r->daemon = control->daemon;
 	timer_init(&r->timer, control->daemon->loop, NULL, r);
 	r->conn = conn_accept(control->daemon->loop, fd, REQUEST_MAX, on_conn, r);
+	conn_set_gone(r->conn, request_gone, r);
 	conn_deadline(r->conn, REQUEST_MS);
 	DL_APPEND(control->requests, r);
 	control->count++;
@@ -415,6 +431,12 @@ void control_free(struct control *control)
 		struct request *r = control->requests;
 		conn_close(r->conn);
 		request_drop(r);
+	}
+	while (control->leaving) {
+		struct request *r = control->leaving;
+		DL_DELETE(control->leaving, r);
+		r->control = NULL;
+		conn_close(r->conn);
 	}
 	timer_stop(&control->again);
 	if (control->event)

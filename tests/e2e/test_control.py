@@ -783,6 +783,23 @@ class Hostile(Control):
             sock.close()
         wait_until(lambda: relay.run_ctl("status").returncode == 0, what="room for a request")
 
+    def test_answered_and_still_there(self):
+        """Who has his answer and stays costs a descriptor, and what he has not read."""
+        relay = self.relay().start()
+        crowd = []
+        self.addCleanup(lambda: [s.close() for s in crowd])
+        for _ in range(64):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(relay.control)
+            sock.sendall(b'["status"]\n')
+            while b'{"end":true}' not in sock.recv(65536):
+                pass
+            crowd.append(sock)
+        self.fails(relay, "status", says="too many requests at once")
+        for sock in crowd:
+            sock.close()
+        wait_until(lambda: relay.run_ctl("status").returncode == 0, what="room for a request")
+
     def test_readers_that_never_read(self):
         """They hold a bounded part of a long list, and mail goes on."""
         relay, ids = self.waiting_relay(200)
