@@ -46,6 +46,7 @@
 #define OWNER_TURN 200        /* messages of a user in a scan; more wait for the next one */
 #define OWNERS 256            /* told apart by the end of their user id */
 #define AT_A_TIME 8           /* messages of the folder on their way in */
+#define MEMORY_SHARE 4        /* of spool.memory, behind which no other one is begun */
 #define STALE_S (24 * 3600)
 #define NAME_MAX_OURS 40      /* in.RUN.ID */
 #define SHOWN_MAX 300         /* bytes of a name or a reason */
@@ -68,6 +69,7 @@ struct drop {
 	bool was_stuck;   /* nor in the one before, so that was said */
 	struct timer timer;
 	size_t pending;
+	size_t bytes;     /* of these, each of which is in memory as a whole */
 	struct one *ones; /* on their way in, and put back */
 };
 
@@ -79,6 +81,7 @@ struct one {
 	char name[NAME_MAX_OURS]; /* that it has */
 	char *reason;             /* it was refused; else NULL */
 	char *to;                 /* who is told; else NULL */
+	size_t bytes;             /* of its message, while it is on its way */
 	bool later;               /* it waits for the next scan, and is not on its way */
 	struct one *next;
 };
@@ -159,13 +162,21 @@ static struct one *one_new(struct drop *drop, const char *found)
 	return one;
 }
 
+static void end_way(struct one *one)
+{
+	one->drop->pending--;
+	one->drop->bytes -= one->bytes;
+	one->bytes = 0;
+}
+
 static void one_free(struct one *one)
 {
 	struct one **at = &one->drop->ones;
 	while (*at != one)
 		at = &(*at)->next;
 	*at = one->next;
-	one->drop->pending -= !one->later;
+	if (!one->later)
+		end_way(one);
 	mem_free(one->found);
 	mem_free(one->reason);
 	mem_free(one->to);
@@ -177,7 +188,7 @@ static void one_free(struct one *one)
 static void put_back(struct one *one)
 {
 	one->later = one->drop->put_off = true;
-	one->drop->pending--;
+	end_way(one);
 }
 
 static void release_put_back(struct drop *drop)
@@ -341,6 +352,8 @@ static void submit(struct one *one, struct drop_file *file)
 	file->envelope.client = buf_take(&client, NULL);
 	file->envelope.user = mem_text("");
 	drop->taken[file->owner % OWNERS]++;
+	one->bytes = file->message.len;
+	drop->bytes += one->bytes;
 	struct intake_past past = {.id = one->id, .complete_ms = file->written_ms};
 	intake_submit_past(
 	    drop->daemon->intake, &past, &file->envelope, span_buf(&file->message), submitted, one);
@@ -463,13 +476,20 @@ static bool may_take(struct drop *drop, const char *name)
 	return false;
 }
 
+/* One message is taken however large it is; the next one when there is memory for it. */
+static bool is_busy(const struct drop *drop)
+{
+	uint64_t memory = (uint64_t)drop->daemon->settings->conf->spool.memory;
+	return drop->pending >= AT_A_TIME || drop->bytes > memory / MEMORY_SHARE;
+}
+
 /* A turn goes on where the last one stopped, so that a thousand files that can not
  * be taken do not keep the one behind them out. True: there may be more. */
 static bool scan_on(struct drop *drop)
 {
 	int files = 0;
 	for (int n = 0; n < ENTRIES_PER_TURN && files < FILES_PER_TURN; n++) {
-		if (drop->pending >= AT_A_TIME)
+		if (is_busy(drop))
 			return true;
 		const struct dirent *entry = readdir(drop->scan);
 		if (!entry) {

@@ -11,7 +11,7 @@ import unittest
 
 from harness.case import TEXT, TRANSACTION, Case, DropCase
 from harness.receiver import HANG, Behaviour
-from harness.relay import wait_until
+from harness.relay import release_dir, wait_until
 
 class Drop(DropCase):
     def taken_and_set_aside(self, count, says, left=None):
@@ -151,6 +151,20 @@ class Drop(DropCase):
         with open(self.put("new.large"), "wb") as f:
             f.truncate(30 << 20)
         self.taken_and_set_aside(1, "over limits.message_size")
+
+    def test_large_ones_are_not_all_in_memory(self):
+        body = b"".join(b"%0998d\r\n" % i for i in range(20000))
+        for i in range(8):
+            self.put(f"new.{i}", TRANSACTION[:-3] + body + b".\r\n")
+        relay = self.relay(spool={"memory": "16M"})
+        relay.program = lambda name: os.path.join(release_dir(), name)
+        relay.start()
+        self.receiver.wait(8, timeout=120)
+        self.gone(relay)
+        self.assertEqual(self.left(), [])
+        with open(f"/proc/{relay.process.pid}/status") as f:
+            peak = int(next(line for line in f if line.startswith("VmHWM")).split()[1])
+        self.assertLess(peak >> 10, 100)  # MiB, of 160 of them
 
     def test_a_file_that_grows(self):
         """Somebody writes while it is read: bounded, whatever he does."""
