@@ -43,6 +43,20 @@ static enum server_state refused(struct server *s, struct span from, struct span
 	return decided(s, reply, s->state);
 }
 
+/* Of a MAIL: what its client has pipelined behind it will come to nothing as well. */
+static enum server_state refused_mail(struct server *s, struct span from, struct reply *reply)
+{
+	s->behind = (uint64_t)s->options.limits->recipients + 1; /* and DATA */
+	return refused(s, from, NOBODY, reply);
+}
+
+bool server_is_behind_refusal(struct server *s)
+{
+	bool behind = s->behind > 0;
+	s->behind -= behind;
+	return behind;
+}
+
 /* What an argument holds behind KEYWORD, to be shown where it can not be read. */
 static struct span given(const struct command *c, const char *keyword)
 {
@@ -120,7 +134,7 @@ static enum server_state run_mail(struct server *s, const struct command *c)
 	}
 	if (command_parse_mail(c->argument, &offers, &mail, &reply) != 0) {
 		s->errors += reply.code != 552; /* a message too big is no mistake */
-		return refused(s, from, NOBODY, &reply);
+		return refused_mail(s, from, &reply);
 	}
 	s->utf8 = mail.smtputf8;
 	s->recipients = 0;
@@ -129,7 +143,7 @@ static enum server_state run_mail(struct server *s, const struct command *c)
 	reply_set(&reply, 250, "2.1.0", "Sender ok");
 	s->open = s->handler->mail(s->arg, &mail, &reply);
 	if (!s->open)
-		return refused(s, mail.from.text, NOBODY, &reply);
+		return refused_mail(s, mail.from.text, &reply);
 	return decided(s, &reply, SERVER_MAIL);
 }
 
@@ -299,7 +313,7 @@ static const struct {
 static enum server_state run_out_of_order(struct server *s, const struct command *c)
 {
 	struct reply reply = {0};
-	s->errors++;
+	s->errors += !server_is_behind_refusal(s);
 	reply_set(&reply, 503, "5.5.1", "%s", server_order_text(s));
 	return c->verb == COMMAND_MAIL ? refused(s, given(c, "FROM:"), NOBODY, &reply)
 				       : decided(s, &reply, s->state);
@@ -309,6 +323,8 @@ enum server_state server_command(struct server *s, struct span line)
 {
 	struct command c;
 	command_parse(line, &c);
+	if (c.verb != COMMAND_RCPT && c.verb != COMMAND_DATA && c.verb != COMMAND_BDAT)
+		s->behind = 0;
 	if (commands[c.verb].states & 1u << s->state)
 		return commands[c.verb].run(s, &c);
 	return run_out_of_order(s, &c);

@@ -49,6 +49,7 @@ struct server {
 	struct buf final; /* LOGIN: what it is told before */
 	uint64_t recipients; /* of this transaction, taken */
 	uint64_t malformed;  /* ... and those that could not be read */
+	uint64_t behind;     /* how many commands may still follow a refused MAIL */
 	uint64_t errors;
 	uint64_t messages;
 	struct body_decoder decoder;
@@ -85,6 +86,10 @@ void server_refuse(struct server *s, unsigned code, const char *enhanced, const 
 /* The only way to another state; sets its deadline. SERVER_END ends the session
  * behind the replies queued so far. */
 void server_enter(struct server *s, enum server_state next);
+
+/* Does a command that is out of order follow from a refused MAIL? A client that pipelines
+ * has sent it before it could know: that was one mistake, or none. */
+bool server_is_behind_refusal(struct server *s);
 
 /* Drop the transaction, telling the handler if it has one. */
 void server_forget(struct server *s);

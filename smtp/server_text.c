@@ -183,7 +183,7 @@ static bool refusal(struct server *s, const struct command_bdat *bdat, struct re
 	if (s->state != SERVER_RCPT && s->state != SERVER_BDAT) {
 		reply_set(reply, 503, "5.5.1", "%s", server_order_text(s));
 		/* behind a chunk that failed they were on their way: that was one mistake */
-		s->errors += s->state != SERVER_BROKEN;
+		s->errors += s->state != SERVER_BROKEN && !server_is_behind_refusal(s);
 		return true;
 	}
 	uint64_t before = s->state == SERVER_BDAT ? s->decoder.size : 0;
