@@ -155,17 +155,30 @@ static int judge(struct sendmail_link *link, int result, short *events, struct w
 	return why_set(why, WHY_TEMP, "TLS: %s", reason ? reason : "unknown error");
 }
 
+/* Who names an authority trusts that one, and no longer each that the system trusts. It may
+ * be an intermediate one, or the relay's own certificate. */
+static int trust_only(SSL_CTX *ctx, const char *ca_file, struct why *why)
+{
+	X509_STORE *store = X509_STORE_new();
+	if (!store || X509_STORE_load_file(store, ca_file) != 1) {
+		X509_STORE_free(store);
+		return why_set(why, WHY_LOCAL,
+		    "ca_file %.150s: no PEM certificates can be read there", ca_file);
+	}
+	SSL_CTX_set_cert_store(ctx, store);
+	X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
+	return 0;
+}
+
 static SSL_CTX *make_context(const char *ca_file, struct why *why)
 {
 	SSL_CTX *ctx = tls_client_new(1, why);
+	if (ctx && ca_file && trust_only(ctx, ca_file, why) < 0) {
+		SSL_CTX_free(ctx);
+		ctx = NULL;
+	}
 	if (!ctx)
 		return NULL;
-	if (ca_file && SSL_CTX_load_verify_locations(ctx, ca_file, NULL) != 1) {
-		why_set(why, WHY_LOCAL, "ca_file %.150s: no PEM certificates can be read there",
-		    ca_file);
-		SSL_CTX_free(ctx);
-		return NULL;
-	}
 	for (size_t i = 0; !ca_file && i < sizeof(ca_files) / sizeof(ca_files[0]); i++)
 		if (access(ca_files[i], R_OK) == 0 &&
 		    SSL_CTX_load_verify_locations(ctx, ca_files[i], NULL) == 1)

@@ -590,6 +590,34 @@ class ToRelay(Sendmail):
         self.bad(75, "TLS.*IP address mismatch", "user@dest.test")
         self.assertFalse([c for c in self.receiver.commands if c.startswith("AUTH")])
 
+    def test_an_authority_of_the_system_is_none_where_another_is_named(self):
+        self.receiver.behaviour = Behaviour(tls=self.context_ip, extensions=["AUTH PLAIN"])
+        self.env["SSL_CERT_FILE"] = self.pem_ip
+        self.conf(**self.settings(ca_file=self.pem, user="web", password="secret"))
+        self.bad(75, "TLS.*certificate", "user@dest.test")
+        self.conf(host="127.0.0.1", port=self.receiver.port, user="web", password="secret")
+        self.good("user@dest.test")
+        self.receiver.wait(1)
+
+    def test_an_authority_that_is_no_root(self):
+        """The relay's own certificate, which somebody has signed who is not named."""
+        folder = self.folder()
+        root, root_key, _ = self.certificate("ca.test")
+        pem, key = f"{folder}/cert.pem", f"{folder}/key.pem"
+        request = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                   "-nodes", "-keyout", key, "-subj", "/CN=x"]
+        signing = ["openssl", "x509", "-req", "-CA", root, "-CAkey", root_key, "-days", "1",
+                   "-extfile", "/dev/stdin", "-in", f"{folder}/request", "-out", pem]
+        subprocess.run([*request, "-out", f"{folder}/request"], check=True, capture_output=True)
+        subprocess.run(signing, check=True, capture_output=True, input=b"subjectAltName=IP:127.0.0.1")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem, key)
+        self.receiver.behaviour = Behaviour(tls=context)
+        for ca_file in (pem, root):
+            self.conf(**self.settings(ca_file=ca_file))
+            self.good("user@dest.test")
+        self.receiver.wait(2)
+
     def test_no_starttls_offered(self):
         self.receiver.behaviour = Behaviour(extensions=["AUTH PLAIN"])
         self.conf(**self.settings(user="web", password="secret"))
