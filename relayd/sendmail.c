@@ -254,6 +254,7 @@ static int prepare(void)
 			return -1;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error to report, not to die of */
+	signal(SIGCHLD, SIG_DFL); /* how relayctl ends is told only to who has not ignored it */
 	if (setresgid(getgid(), getgid(), getgid()) < 0 ||
 	    setresuid(getuid(), getuid(), getuid()) < 0)
 		return -1;

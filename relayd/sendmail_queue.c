@@ -5,6 +5,7 @@
 #include "relayd/sendmail_queue.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,6 +67,8 @@ static int run(const char *const *words, struct sendmail_report *report)
 			return sendmail_fail(report, EX_OSERR, "relayctl: %s", strerror(errno));
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return EX_OK;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE)
+		return EX_OK; /* a reader that has seen enough (mailq | head) */
 	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_FOUND)
 		return sendmail_fail(report, EX_UNAVAILABLE, "relayctl is not installed");
 	return sendmail_fail(report, EX_UNAVAILABLE, "relayctl could not do it (status %d)",

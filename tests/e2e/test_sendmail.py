@@ -218,9 +218,21 @@ class ToDaemon(Sendmail):
             done = self.call(*arguments, program=program)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(b"user@dest.test", done.stdout)
+        ignore = lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some callers do
+        self.assertEqual(self.call("-bp", preexec_fn=ignore).returncode, 0)
+        done = self.sees_enough("-bp")
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.receiver.behaviour = Behaviour()
         self.assertEqual(self.call("-q").returncode, 0)
         self.receiver.wait(1)
+
+    def sees_enough(self, *arguments):
+        """Its reader has gone, as head does."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        self.addCleanup(os.close, writing)
+        return subprocess.run([PROGRAM, *arguments], stdout=writing, stderr=subprocess.PIPE,
+                              timeout=60, env=dict(os.environ, **self.env))
 
     def test_standard_descriptors_closed(self):
         done = subprocess.run(["sh", "-c", f"exec '{PROGRAM}' -t <&- >&- 2>&-"], timeout=60,
