@@ -9,6 +9,7 @@
 #include "relayd/sendmail_message.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -149,14 +150,26 @@ static size_t take_lines(struct reader *r, struct span in, bool full)
 	return n;
 }
 
+/* Standard input may be a socket or pipe that its owner has made not to wait; that he
+ * shares it with us is why it is left so. */
+static ssize_t read_some(int fd, char *to, size_t n)
+{
+	struct pollfd in = {.fd = fd, .events = POLLIN};
+	ssize_t got = read(fd, to, n);
+	while (got < 0 && (errno == EINTR || errno == EAGAIN)) {
+		if (errno == EAGAIN)
+			poll(&in, 1, -1);
+		got = read(fd, to, n);
+	}
+	return got;
+}
+
 static int read_all(struct reader *r, int fd)
 {
 	char *in = mem_alloc(PIECE);
 	size_t have = 0;
 	while (!r->ended && r->report->status == EX_OK) {
-		ssize_t n = read(fd, in + have, PIECE - have);
-		if (n < 0 && errno == EINTR)
-			continue;
+		ssize_t n = read_some(fd, in + have, PIECE - have);
 		if (n < 0)
 			sendmail_fail(r->report, EX_IOERR, "standard input: %s", strerror(errno));
 		if (n <= 0)

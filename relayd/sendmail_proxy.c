@@ -36,9 +36,12 @@ struct proxy {
 
 static int write_out(const char *p, size_t n)
 {
+	struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
 	while (n) {
 		ssize_t done = write(STDOUT_FILENO, p, n);
-		if (done < 0 && errno != EINTR)
+		if (done < 0 && errno == EAGAIN)
+			poll(&out, 1, -1); /* it may be the caller's own socket */
+		else if (done < 0 && errno != EINTR)
 			return -1;
 		if (done > 0)
 			p += done, n -= (size_t)done;
@@ -115,7 +118,7 @@ static void add_with_line_ends(struct proxy *p, struct span in)
 static void from_caller(struct proxy *p)
 {
 	ssize_t n = read(STDIN_FILENO, p->piece, PIECE);
-	if (n < 0 && errno == EINTR)
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (n < 0)
 		sendmail_fail(p->session.report, EX_IOERR, "standard input: %s", strerror(errno));

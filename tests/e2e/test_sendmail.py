@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 import unittest
 
 from harness import DROP, HANG, RESET, Behaviour, build_dir, free_port
@@ -249,6 +250,30 @@ class ToDaemon(Sendmail):
         self.assertEqual(statuses[0], "0")
         for text in told, manual:
             self.assertRegex(text.replace("\n", " "), "75 .*may or may not have been taken")
+
+    def test_descriptors_that_do_not_wait(self):
+        """As a server leaves its sockets to a program that it starts."""
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        env = dict(os.environ, **self.env)
+        with subprocess.Popen([PROGRAM, "user@dest.test"], stdin=reading, env=env) as process:
+            os.close(reading)
+            time.sleep(0.2)  # it reads before there is anything
+            os.write(writing, TEXT)
+            os.close(writing)
+        self.assertEqual(process.returncode, 0)
+        self.receiver.wait(1)
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        with ours, subprocess.Popen([PROGRAM, "-bs"], stdin=theirs, stdout=theirs, env=env) as process:
+            theirs.close()
+            words = b"EHLO me\r\n" + b"NOOP\r\n" * 60000 + b"QUIT\r\n"
+            sender = threading.Thread(target=ours.sendall, args=(words,))
+            sender.start()
+            time.sleep(0.2)  # nobody reads what it says
+            said = b"".join(iter(lambda: ours.recv(65536), b""))
+            sender.join()
+        self.assertEqual((process.returncode, said.count(b"\r\n250 2.0.0 Ok")), (0, 60000))
 
     def test_no_standard_input(self):
         """Nothing to read is an empty message; nowhere to read from is a mistake."""
