@@ -60,7 +60,8 @@ const struct table_row table_rows[] = {
     {"drop", TABLE_TEXT, AT(drop), .syntax = &syntax_path,
 	.standard_says = "beside the spool, its name with -drop behind", .sample = "/var/spool/relayd-drop",
 	.sentence = "The folder where relay-sendmail leaves messages while the daemon does not "
-		    "run."},
+		    "run; one that is not /var/spool/relayd-drop has to be named in "
+		    "/etc/relayd/sendmail.conf too."},
     {"users", TABLE_TEXT, AT(users), .syntax = &syntax_path, .standard = "/etc/relayd/users",
 	.sentence = "The file of those who may log in, kept by relayctl user; mode 0600."},
     {"log", TABLE_TEXT, AT(log), .words = words_log, .standard = "stderr",

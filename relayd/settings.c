@@ -7,12 +7,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "queue/warmup.h"
 #include "relayd/base/clock.h"
 #include "relayd/base/mem.h"
 #include "relayd/rules.h"
+#include "relayd/sendmail_config.h"
 #include "relayd/users.h"
 #include "smtp/address.h"
 #include "smtp/tls.h"
@@ -239,6 +241,39 @@ static void look_at_listen(const struct conf *conf, const struct warning *warnin
 	    "\"; } among the others");
 }
 
+static bool is_folder(const char *path, const struct stat *wanted)
+{
+	struct stat st;
+	return stat(path, &st) == 0 && st.st_dev == wanted->st_dev && st.st_ino == wanted->st_ino;
+}
+
+/* Ours follows the spool, that of relay-sendmail does not: what it leaves where nobody
+ * looks has had its exit status 0. */
+static void look_at_drop(const struct conf *conf, const struct warning *warning)
+{
+	struct sendmail_config sendmail;
+	struct why why;
+	struct stat ours = {0};
+	bool connects = false; /* to us, or to nobody */
+	bool local = false;
+	if (sendmail_config_load(&sendmail, NULL, &why) < 0)
+		return; /* then it takes no messages */
+	for (size_t i = 0; i < conf->listen_count; i++) {
+		local |= conf->listen[i].address[0] == '/';
+		connects |= strcmp(conf->listen[i].address, sendmail.socket) == 0;
+	}
+	bool same =
+	    sendmail.drop && (strcmp(sendmail.drop, conf->drop) == 0 ||
+				 (stat(conf->drop, &ours) == 0 && is_folder(sendmail.drop, &ours)));
+	if (sendmail.drop && !sendmail.host && (connects || !local) && !same)
+		warn(warning,
+		    "drop: while the daemon is down relay-sendmail leaves messages in \"%s\", "
+		    "where nobody takes them; expected drop = \"%s\"; in "
+		    "/etc/relayd/sendmail.conf, or that folder here",
+		    sendmail.drop, conf->drop);
+	sendmail_config_free(&sendmail);
+}
+
 /* A slip in the year would keep it at the pace of the first day for ever. */
 static void look_at_sources(const struct conf *conf, const struct warning *warning)
 {
@@ -274,6 +309,7 @@ void settings_warn(const struct settings *s, void (*fn)(void *arg, const char *t
 	struct warning warning = {fn, arg};
 	look_at_names(s->conf, &warning);
 	look_at_listen(s->conf, &warning);
+	look_at_drop(s->conf, &warning);
 	look_at_sources(s->conf, &warning);
 	look_at_routes(s->conf, &warning);
 	if (s->server_tls)

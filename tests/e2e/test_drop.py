@@ -291,5 +291,19 @@ class Limits(Patient):
         relay.wait_log("drop: files wait: .*limits.queue_messages")
 
 
+class Folder(DropCase):
+    def test_one_where_nobody_looks(self):
+        """relay-sendmail connects here, and has another folder for when nobody answers."""
+        relay = self.relay()
+        relay.env.update(RELAY_SENDMAIL_SOCKET=relay.submit, RELAY_SENDMAIL_DROP=self.home)
+        relay.start()
+        relay.wait_log(f'warn drop: .* leaves messages in "{self.home}", where nobody takes them; '
+                       f'expected drop = "{self.drop}"; in /etc/relayd/sendmail.conf')
+        self.assertEqual(relay.stop(), 0)
+        relay.env["RELAY_SENDMAIL_DROP"] = self.drop + "/"
+        relay.start()
+        self.assertEqual(len(relay.log("warn drop: ")), 1)
+
+
 if __name__ == "__main__":
     unittest.main()
