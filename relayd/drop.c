@@ -5,7 +5,9 @@
  *	tmp.*      relay-sendmail writes it; a day later it is what a killed one has left
  *	new.*      whole: to be taken in
  *	in.RUN.ID  on its way in as the message ID, since the run of relayd that is called
- *	           RUN; both are random, so nobody else makes or meets that name
+ *	           RUN; both are random: only the file's owner can find that name
+ *	           out (by a descriptor that he has open), and all he can hide or
+ *	           take back by it is his own
  *	bad.ID     set aside
  *
  * A file is renamed before it is read. One that can not be renamed could not be removed
