@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "relayd/base/mem.h"
 #include "relayd/sendmail_message.h"
@@ -86,12 +87,30 @@ int sendmail_recipients_argument(struct sendmail_recipients *to, const char *wor
 	return EX_OK;
 }
 
-/* By text, of the same text by place; an entry is a place in the list. */
+static size_t local_length(const char *address)
+{
+	const char *at = strrchr(address, '@');
+	return at ? (size_t)(at - address) : strlen(address);
+}
+
+/* 0: the same mailbox, as far as can be told here: a domain has no case (RFC 5321 section
+ * 2.4), a local part is its host's matter. */
+static int order_of(const char *a, const char *b)
+{
+	size_t n = local_length(a);
+	size_t m = local_length(b);
+	int order = memcmp(a, b, n < m ? n : m);
+	if (!order)
+		order = (n > m) - (n < m);
+	return order ? order : strcasecmp(a + n, b + m);
+}
+
+/* By address, of the same address by place; an entry is a place in the list. */
 static int compare(const void *a, const void *b)
 {
 	char **one = *(char **const *)a;
 	char **two = *(char **const *)b;
-	int order = strcmp(*one, *two);
+	int order = order_of(*one, *two);
 	return order ? order : (one > two) - (one < two);
 }
 
@@ -103,7 +122,7 @@ void sendmail_recipients_unique(struct sendmail_recipients *to)
 	qsort(order, to->count, sizeof(*order), compare);
 	char *last = NULL;
 	for (size_t i = 0; i < to->count; i++) {
-		if (last && strcmp(last, *order[i]) == 0) {
+		if (last && order_of(last, *order[i]) == 0) {
 			mem_free(*order[i]);
 			*order[i] = NULL;
 		} else {

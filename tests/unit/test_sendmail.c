@@ -391,6 +391,9 @@ static void test_recipients_of_the_header(void **state)
 	    {"TO: \"A, B\" <a@b.jp>,\r\n c@d.jp (x, y)\r\nto: e@f.jp\r\n", "a@b.jp c@d.jp e@f.jp",
 		NULL},
 	    {"To: a@b.jp\r\nCc: a@b.jp, c@d.jp, a@b.jp\r\n", "a@b.jp c@d.jp", NULL},
+	    /* a domain has no case, a local part is its host's */
+	    {"To: a@b.jp, a@b, ab, a\r\nCc: A <a@B.jp>, A@b.jp, a@B\r\n", "a@b.jp a@b ab a A@b.jp",
+		NULL},
 	    {"To: undisclosed-recipients:;\r\nBcc: a@b.jp\r\n", "a@b.jp", NULL},
 	    {"To: friends: a@b.jp, c@d.jp;\r\n", "a@b.jp c@d.jp", NULL},
 	    {"To: <>\r\nBcc:\r\n", "", NULL},
