@@ -104,12 +104,17 @@ static bool has_run_out(const struct entry *e)
 	return clock_wall_ms() - e->fetched_ms >= e->policy->max_age * SECOND;
 }
 
+static void drop_old(struct entry *e)
+{
+	if (!e->policy || !has_run_out(e))
+		return;
+	sts_policy_unref(e->policy);
+	e->policy = NULL;
+}
+
 static void report_waiting(struct entry *e)
 {
-	if (e->policy && has_run_out(e)) {
-		sts_policy_unref(e->policy);
-		e->policy = NULL;
-	}
+	drop_old(e);
 	/* a policy of mode none is no policy, but the id is known */
 	bool binds = e->policy && e->policy->mode != STS_MODE_NONE;
 	struct sts_answer answer = {binds ? e->policy : NULL, e->failure};
@@ -154,6 +159,7 @@ static struct entry *find_entry(struct sts *sts, const char *domain)
 
 static void note_failure(struct entry *e, enum sts_failure failure, const char *text)
 {
+	drop_old(e);
 	e->failure = failure;
 	memcpy(e->failed_id, e->new_id, sizeof(e->failed_id));
 	e->fetch_after_ms = clock_mono_ms() + FETCH_AGAIN;
@@ -263,8 +269,8 @@ static void on_txt(const struct dns_answer *answer, void *arg)
 	if (!announced)
 		wait = ASK_AGAIN_NONE;
 	e->ask_after_ms = clock_mono_ms() + (wait < ASK_AGAIN_MAX ? wait : ASK_AGAIN_MAX);
-	bool known = e->policy && !has_run_out(e);
-	bool same = known && announced && strcmp(e->id, id) == 0;
+	drop_old(e);
+	bool same = e->policy && announced && strcmp(e->id, id) == 0;
 	if (!announced)
 		e->failure = STS_FINE;
 	bool fetch = announced && (!same || is_middle_aged(e)) && may_fetch(e, id);
@@ -289,6 +295,7 @@ struct sts_query *sts_find(struct sts *sts, const char *domain, sts_done *done, 
 	q->entry = e;
 	q->done = done;
 	q->arg = arg;
+	drop_old(e); /* it answers nobody: who asks now waits for the one that is fetched */
 	bool fetching = e->txt || ((e->address || e->fetch) && !e->policy);
 	DL_APPEND(e->waiting, q);
 	if (!fetching && (clock_mono_ms() < e->ask_after_ms || e->address || e->fetch))

@@ -2,6 +2,8 @@
 import hashlib
 import os
 import ssl
+import threading
+import time
 import unittest
 
 from harness import Behaviour, SignedServer, wait_until
@@ -199,6 +201,28 @@ class Sts(Base):
         relay.send("a@example.jp", "user@dest.test", TEXT)
         relay.wait_log("attempt .*result=", 2)
         self.assertEqual(len(self.policies.asked), 2)
+
+    def test_nobody_overtakes_the_fetch_of_one_that_has_run_out(self):
+        """Whoever asks while it is fetched waits for it, and lets nobody else go before."""
+        self.announce()
+        self.policies.policy("enforce", "mx.dest.test", max_age=1)
+        relay = self.goes("tls_level=sts ")
+        self.receiver.behaviour = Behaviour()
+        self.policies.hold = threading.Event()
+        self.addCleanup(self.policies.hold.set)
+        time.sleep(1)
+        for i in range(2):
+            relay.send("a@example.jp", "user@dest.test", TEXT)
+            self.policies.wait(2)
+        wait_until(lambda: self.running(relay) == 2 or relay.log("result=delivered")[1:],
+                   what="two attempts")
+        self.policies.hold.set()
+        for line in relay.wait_log("attempt .*result=", 3)[1:]:
+            self.assertIn("does not offer STARTTLS", line)
+        self.assertEqual(len(self.policies.asked), 2)
+
+    def running(self, relay):
+        return {row["what"]: row["value"] for row in relay.ctl("status")}["queue_running"]
 
     def test_a_policy_in_the_second_half_of_its_life_is_refreshed(self):
         """Nobody waits for that: this message still goes by the old one."""

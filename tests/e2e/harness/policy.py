@@ -42,11 +42,12 @@ class Authority:
 
 class PolicyServer:
     """Answers every path with `status`, `kind` and `text`; keeps what was asked for,
-    and what was posted. `location`: for a redirect."""
+    and what was posted. `location`: for a redirect; `hold`: what it waits for (an Event)."""
 
     def __init__(self, context):
         server = self
         self.text, self.status, self.kind, self.location = "", 200, "text/plain", None
+        self.hold = None
         self.asked = []  # (host, path)
         self.posted = []  # (path, type, body)
         self.changed = threading.Condition()
@@ -56,6 +57,8 @@ class PolicyServer:
                 with server.changed:
                     server.asked.append((self.headers["Host"].split(":")[0], self.path))
                     server.changed.notify_all()
+                if server.hold:
+                    server.hold.wait(30)
                 self.send_response(server.status)
                 self.send_header("Content-Type", server.kind)
                 if server.location:
