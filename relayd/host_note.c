@@ -19,11 +19,15 @@ static void print_records(const struct dane_set *set, struct buf *out)
 	}
 }
 
+/* What goes whatever is published says nothing of that. Our reports are such mail, and often
+ * go to the domain that they are about: a report on the last one each day, for ever. */
 static void note(struct attempt *a, const char *type, const char *failure, const char *detail)
 {
 	char address[CONN_ADDRESS_TEXT] = "";
 	const struct mx_host *host = &a->hosts[a->host];
 	struct buf policy = {0};
+	if (a->envelope.tls_optional)
+		return;
 	if (strcmp(type, "tlsa") == 0)
 		print_records(&a->level.dane, &policy);
 	else if (strcmp(type, "sts") == 0 && a->sts)

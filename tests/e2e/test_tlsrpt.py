@@ -74,6 +74,20 @@ class Reports(Case):
         self.gone(relay)
         self.assertEqual(len(self.reports.messages), 1)
 
+    def test_none_on_reports(self):
+        """They go to the domain that they are about: each would be a reason for the next."""
+        self.ask("v=TLSRPTv1; rua=mailto:tls@dest.test")
+        self.ask("v=TLSRPTv1; rua=mailto:tls@reports.test", "reports.test")
+        relay = self.relay().start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(2)
+        # one who is counted after it gets his: by then that on the report would be there
+        relay.send("a@example.jp", "user@reports.test", TEXT)
+        self.reports.wait(2)
+        self.gone(relay)
+        self.assertEqual([m.recipients for m in self.receiver.messages],
+                         [["user@dest.test"], ["tls@dest.test"]])
+
     def test_failures_of_a_policy(self):
         """Another host's certificate, in a policy that is only tested: it is delivered."""
         self.ask("v=TLSRPTv1;rua=mailto:tls@reports.test")
