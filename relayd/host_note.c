@@ -76,10 +76,12 @@ static const char *name_of_error(long error)
 void host_note_session(struct attempt *a)
 {
 	struct client_info info = client_info(a->client);
-	if (a->smarthost || a->reused)
+	if (a->smarthost || a->reused || strcmp(a->level.wanted, "none") == 0)
 		return;
+	/* offered and not used: it has failed, now or within the last half hour */
 	if (!info.tls)
-		note(a, type_of(a), a->plain ? "validation-failure" : "starttls-not-supported", "");
+		note(a, type_of(a), info.starttls ? "validation-failure" : "starttls-not-supported",
+		    "");
 	else if (a->level.observed && info.verify_error != X509_V_OK)
 		note(a, type_of(a), name_of_error(info.verify_error),
 		    X509_verify_cert_error_string(info.verify_error));

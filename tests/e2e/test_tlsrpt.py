@@ -113,6 +113,45 @@ class Reports(Case):
                 self.assertEqual(detail["receiving-ip"], "127.0.0.1")
                 relay.stop()
 
+    def test_what_was_not_tried_is_no_failure(self):
+        """A route without TLS is our own wish."""
+        self.ask("v=TLSRPTv1; rua=mailto:tls@reports.test")
+        self.ask("v=TLSRPTv1; rua=mailto:tls@reports.test", "reports.test")
+        relay = self.relay()
+        relay.change(routes=({"match": "dest.test", "via": ["default"], "tls": "none"},
+                             {"match": "*", "via": ["default"]}))
+        relay.start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+        relay.send("a@example.jp", "user@reports.test", TEXT)
+        self.reports.wait(2)
+        self.gone(relay)
+        self.assertEqual([m.recipients[0] for m in self.reports.messages],
+                         ["user@reports.test", "tls@reports.test"])
+        self.assertIn(b"TLS-Report-Domain: reports.test", self.reports.messages[1].data)
+
+    def test_one_whose_starttls_is_broken_offers_it(self):
+        """The second message goes in the clear at once, and says the same of the host."""
+        self.ask("v=TLSRPTv1; rua=mailto:tls@reports.test")
+        self.receiver.behaviour = Behaviour(extensions=["STARTTLS"], starttls=b"220 go\r\n")
+        relay = self.relay("3s").start()
+        for i in range(2):
+            relay.send("a@example.jp", "user@dest.test", TEXT)
+            self.receiver.wait(i + 1)
+        failed = {}
+        wait_until(lambda: self.count(failed) == 2, what="both sessions reported")
+        self.assertEqual(failed, {"validation-failure": 2})
+
+    def count(self, failed):
+        """How many sessions have failed, in all reports so far, and how."""
+        failed.clear()
+        for message in list(self.reports.messages):
+            for policy in self.read(message.data)["policies"]:
+                for detail in policy["failure-details"]:
+                    kind = detail["result-type"]
+                    failed[kind] = failed.get(kind, 0) + detail["failed-session-count"]
+        return sum(failed.values())
+
     def test_by_https(self):
         self.post_from(self.relay())
 
