@@ -12,6 +12,7 @@
 
 #define POLICY_MAX 4000 /* bytes of its text in a report */
 #define DETAIL_MAX 200
+#define DAY_MS (24 * 60 * 60 * 1000) /* of what was kept before its length was */
 
 struct entry {
 	char *key; /* domain, type */
@@ -25,6 +26,7 @@ struct entry {
 
 struct tls_counts {
 	int64_t period;
+	int64_t length_ms;
 	struct entry *table;
 };
 
@@ -38,10 +40,11 @@ static void drop(struct tls_counts *c, struct entry *e)
 	mem_free(e);
 }
 
-struct tls_counts *tls_counts_new(int64_t period)
+struct tls_counts *tls_counts_new(int64_t period, int64_t length_ms)
 {
 	struct tls_counts *c = mem_zero(sizeof(*c));
 	c->period = period;
+	c->length_ms = length_ms;
 	return c;
 }
 
@@ -57,6 +60,11 @@ void tls_counts_free(struct tls_counts *c)
 int64_t tls_counts_period(const struct tls_counts *c)
 {
 	return c->period;
+}
+
+int64_t tls_counts_length_ms(const struct tls_counts *c)
+{
+	return c->length_ms;
 }
 
 size_t tls_counts_size(const struct tls_counts *c)
@@ -206,8 +214,8 @@ json_t *tls_counts_json(const struct tls_counts *c)
 	json_t *list = json_array();
 	for (const struct entry *e = c->table; e; e = e->hh.next)
 		json_array_append_new(list, entry_json(e));
-	return json_pack("{s:i,s:I,s:o}", "version", 1, "period", (json_int_t)c->period, "entries",
-	    list);
+	return json_pack("{s:i,s:I,s:I,s:o}", "version", 1, "period", (json_int_t)c->period,
+	    "length_ms", (json_int_t)c->length_ms, "entries", list);
 }
 
 static void read_entry(struct tls_counts *c, json_t *json)
@@ -237,13 +245,15 @@ struct tls_counts *tls_counts_read(json_t *json)
 {
 	int version;
 	json_int_t period;
+	json_int_t length_ms = DAY_MS;
 	json_t *entries;
 	json_t *entry;
 	size_t i;
-	if (json_unpack(json, "{s:i,s:I,s:o}", "version", &version, "period",
-		&period, "entries", &entries) != 0 || version != 1 || !json_is_array(entries))
+	if (json_unpack(json, "{s:i,s:I,s?I,s:o}", "version", &version, "period", &period,
+		"length_ms", &length_ms, "entries", &entries) != 0 ||
+	    version != 1 || length_ms < 1 || !json_is_array(entries))
 		return NULL;
-	struct tls_counts *c = tls_counts_new(period);
+	struct tls_counts *c = tls_counts_new(period, length_ms);
 	json_array_foreach (entries, i, entry)
 		read_entry(c, entry);
 	return c;

@@ -26,10 +26,11 @@ struct tls_note {
 
 struct tls_counts;
 
-/* PERIOD: its number. */
-struct tls_counts *tls_counts_new(int64_t period);
+/* PERIOD: its number, of those of that length since 1970. */
+struct tls_counts *tls_counts_new(int64_t period, int64_t length_ms);
 void tls_counts_free(struct tls_counts *counts); /* NULL is fine */
 int64_t tls_counts_period(const struct tls_counts *counts);
+int64_t tls_counts_length_ms(const struct tls_counts *counts);
 size_t tls_counts_size(const struct tls_counts *counts); /* entries */
 
 void tls_counts_note(struct tls_counts *counts, const struct tls_note *note);

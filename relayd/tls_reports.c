@@ -197,8 +197,8 @@ static void tell(struct tls_reports *r, const struct tlsrpt_record *record)
 	char id[40];
 	struct buf packed = {0};
 	struct tls_report report = {.id = id, .domain = r->domain};
-	report.start_ms = tls_counts_period(r->due) * interval(r);
-	report.end_ms = report.start_ms + interval(r) - 1000;
+	report.start_ms = tls_counts_period(r->due) * tls_counts_length_ms(r->due);
+	report.end_ms = report.start_ms + tls_counts_length_ms(r->due) - 1000;
 	report.policies = tls_counts_take(r->due, r->domain);
 	snprintf(id, sizeof(id), "%" PRId64 "-%016" PRIx64, report.start_ms / 1000, random_u64());
 	tls_report_pack(&report, r->settings->conf, &packed);
@@ -253,6 +253,11 @@ static void begin_work(struct tls_reports *r)
 	timer_start(&r->work, (int64_t)random_below((uint32_t)(spread < 1 ? 1 : spread)));
 }
 
+static struct tls_counts *new_counts(const struct tls_reports *r)
+{
+	return tls_counts_new(clock_wall_ms() / interval(r), interval(r));
+}
+
 /* By the wall clock, since the report names days. One that is set back, or another
  * interval, ends the period. */
 static void on_turn(void *arg)
@@ -260,9 +265,11 @@ static void on_turn(void *arg)
 	struct tls_reports *r = arg;
 	int64_t wall = clock_wall_ms();
 	int64_t period = wall / interval(r);
-	if (period != tls_counts_period(r->now) && !r->due) {
+	bool same =
+	    period == tls_counts_period(r->now) && interval(r) == tls_counts_length_ms(r->now);
+	if (!same && !r->due) {
 		r->due = r->now;
-		r->now = tls_counts_new(period);
+		r->now = new_counts(r);
 		begin_work(r);
 	}
 	timer_start(&r->turn, (period + 1) * interval(r) - wall);
@@ -278,7 +285,7 @@ struct tls_reports *tls_reports_new(const struct tls_reports_options *options,
 	timer_init(&r->turn, options->loop, on_turn, r);
 	timer_init(&r->work, options->loop, on_work, r);
 	timer_init(&r->save, options->loop, on_save, r);
-	r->now = tls_counts_new(clock_wall_ms() / interval(r));
+	r->now = new_counts(r);
 	load(r);
 	if (r->due)
 		begin_work(r);

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import unittest
+from datetime import datetime, timedelta, timezone
 
 from harness import Behaviour, wait_until
 from harness.case import TEXT, Case
@@ -196,6 +197,26 @@ class Reports(Case):
             f.write('{"now": 7, "due": [')
         relay.start()
         relay.wait_log("tls-reports can not be read")
+
+    def test_another_interval_ends_the_period(self):
+        """What was counted till then is of the days when that was, whatever a number of the
+        new interval would mean."""
+        self.ask("v=TLSRPTv1; rua=mailto:tls@reports.test")
+        begun = datetime.now(timezone.utc)
+        relay = self.relay("1d").start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait(1)
+        self.gone(relay)
+        relay.change(delivery={"tls_report_interval": "1s"})
+        relay.write_conf()
+        relay.ctl("reload")
+        message, = self.reports.wait(1, timeout=60)
+        dates = self.read(message.data)["date-range"]
+        first, last = (datetime.fromisoformat(dates[key].replace("Z", "+00:00"))
+                       for key in ("start-datetime", "end-datetime"))
+        self.assertLessEqual(begun - timedelta(days=1), first)
+        self.assertLessEqual(first, begun)
+        self.assertEqual(last - first, timedelta(days=1, seconds=-1))
 
     def test_who_gets_none(self):
         """Nobody asked, asked twice, or for what is no place; or it is switched off."""

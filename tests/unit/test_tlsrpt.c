@@ -82,7 +82,7 @@ static const struct tls_note fine = {
 static void test_counts(void **state)
 {
 	(void)state;
-	struct tls_counts *counts = tls_counts_new(7);
+	struct tls_counts *counts = tls_counts_new(7, 1000);
 	struct tls_note bad = fine;
 	bad.failure = "certificate-expired";
 	bad.detail = "odd \x01 text";
@@ -102,6 +102,7 @@ static void test_counts(void **state)
 	counts = tls_counts_read(kept);
 	json_decref(kept);
 	assert_int_equal(tls_counts_period(counts), 7);
+	assert_int_equal(tls_counts_length_ms(counts), 1000);
 	assert_string_equal(tls_counts_first(counts), "a.test");
 	json_t *policies = tls_counts_take(counts, tls_counts_first(counts));
 	assert_null(tls_counts_first(counts));
@@ -126,7 +127,7 @@ static void test_bounds(void **state)
 {
 	(void)state;
 	char name[40];
-	struct tls_counts *counts = tls_counts_new(1);
+	struct tls_counts *counts = tls_counts_new(1, 1000);
 	struct tls_note note = fine;
 	note.failure = "validation-failure";
 	note.receiving_ip = name;
@@ -153,7 +154,8 @@ static void test_damaged(void **state)
 	(void)state;
 	static const char *const texts[] = {"{}", "[]", "{\"version\":2,\"period\":1,\"entries\":[]}",
 	    "{\"version\":1,\"period\":\"x\",\"entries\":[]}",
-	    "{\"version\":1,\"period\":1,\"entries\":7}"};
+	    "{\"version\":1,\"period\":1,\"entries\":7}",
+	    "{\"version\":1,\"period\":1,\"length_ms\":0,\"entries\":[]}"};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		json_t *json = json_loads(texts[i], 0, NULL);
 		assert_null(tls_counts_read(json));
@@ -164,6 +166,7 @@ static void test_damaged(void **state)
 				  "\"summary\":{}}]}", 0, NULL);
 	struct tls_counts *counts = tls_counts_read(json);
 	assert_int_equal(tls_counts_size(counts), 0);
+	assert_int_equal(tls_counts_length_ms(counts), 86400000); /* kept before it was told */
 	tls_counts_free(counts);
 	json_decref(json);
 }
