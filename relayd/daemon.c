@@ -478,6 +478,11 @@ int daemon_reload(struct daemon *d, void (*warn_fn)(void *arg, const char *text)
     struct conf_errors *errors)
 {
 	struct asker asker = {warn_fn, arg};
+	if (d->stopping) { /* what was closed would be opened again */
+		conf_errors_add(
+		    errors, d->file, "reload", "relayd is shutting down; the next start reads it");
+		return -1;
+	}
 	service_reloading();
 	int result = load_anew(d, &asker, errors);
 	service_reloaded();

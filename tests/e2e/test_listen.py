@@ -1,9 +1,11 @@
 """Listening sockets: whose they are, and what a reload does with them."""
 import os
+import signal
 import socket
+import threading
 import unittest
 
-from harness import free_port
+from harness import HANG, Behaviour, free_port
 from harness.case import TEXT, Case
 
 
@@ -80,6 +82,30 @@ class Second(Case):
         self.assertTrue(os.path.exists(relay.submit))
         relay.start()
         self.assertEqual(relay.sendmail("user@dest.test", input=TEXT).returncode, 0)
+
+
+class Stop(Case):
+    def test_no_reload_during_one(self):
+        """It would open again what the stop has closed, and take mail till the end."""
+        dotted = threading.Event()
+
+        def end(_, __):
+            dotted.set()
+            return HANG  # so that the stop takes its four seconds
+        self.receiver.behaviour = Behaviour(end=end)
+        relay = self.relay().start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.assertTrue(dotted.wait(30))
+        relay.process.terminate()
+        relay.wait_log("shutting down")
+        done = relay.run_ctl("reload")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("shutting down", done.stdout + done.stderr)
+        relay.process.send_signal(signal.SIGHUP)
+        relay.wait_log("reload failed.*shutting down", 2)
+        with self.assertRaises(ConnectionRefusedError):
+            relay.smtp()
+        self.assertEqual(relay.stop(), 0)
 
 
 if __name__ == "__main__":
