@@ -29,6 +29,7 @@
 #define CACHE_MAX 16384
 #define PATIENCE_MS 20000  /* longest wait behind others of the same */
 #define DELAY_TIMES_MAX 5  /* a delay grows up to so many times its setting */
+#define AGAIN_MS 10000     /* until a users' file that could not be opened is tried again */
 
 struct login {
 	struct loop *loop;
@@ -39,6 +40,8 @@ struct login {
 	struct login_cache *cache;
 	struct users *users;
 	struct stat file; /* as it was read */
+	bool unread;      /* it could not be opened, perhaps for want of descriptors; then: */
+	int64_t again_ms; /* not before */
 	size_t hashing;
 	struct login_try *waiting;
 	size_t waiting_count;
@@ -88,26 +91,45 @@ static void say_errors(const struct login *login, const struct buf *errors)
 	    login->users ? "the users of before stay as they were" : "nobody can log in");
 }
 
+static void take_users(struct login *login, struct users *fresh, const char *path)
+{
+	users_free(login->users);
+	login->users = fresh;
+	login->unread = false;
+	log_text(users_count(fresh) ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "users: %zu in %s",
+	    users_count(fresh), path);
+}
+
+/* Has the file, which is NOW, been read as it is? */
+static bool is_known(const struct login *login, const struct stat *now)
+{
+	if (login->unread)
+		return clock_mono_ms() < login->again_ms;
+	return is_same(now, &login->file);
+}
+
 /* Read the file when it is another one than before. A broken one changes nothing,
  * and is complained of once. */
 static void refresh(struct login *login)
 {
 	const char *path = login->settings->conf->users;
 	struct stat now = {0};
+	struct stat own;
 	struct buf errors = {0};
 	if (stat(path, &now) < 0)
 		now = (struct stat){0};
-	if (login->users && is_same(&now, &login->file))
+	if (login->users && is_known(login, &now))
 		return;
-	struct users *fresh = users_load(path, &login->file, &errors);
+	struct users *fresh = users_load(path, &own, &errors);
+	login->file = fresh ? own : now;
 	if (fresh) {
-		users_free(login->users);
-		login->users = fresh;
-		log_text(users_count(fresh) ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "users: %zu in %s",
-		    users_count(fresh), path);
+		take_users(login, fresh, path);
 	} else {
-		login->file = now;
-		say_errors(login, &errors);
+		bool again = login->unread;
+		login->unread = own.st_ino == 0;
+		login->again_ms = clock_mono_ms() + AGAIN_MS;
+		if (!again || !login->unread)
+			say_errors(login, &errors);
 	}
 	if (!login->users)
 		login->users = users_parse(span_text(""), path, &errors);
@@ -175,6 +197,7 @@ void login_set_settings(struct login *login, struct settings *settings)
 		start_workers(login);
 	if (moved)
 		login->file = (struct stat){0};
+	login->again_ms = 0;
 	refresh(login);
 }
 

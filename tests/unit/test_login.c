@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -342,6 +343,25 @@ static void test_not_hashed_again(void **state)
 	place_close(&p);
 }
 
+/* While no descriptor is left the users of before are taken, and those of now soon after. */
+static void test_no_descriptors(void **state)
+{
+	(void)state;
+	struct place p;
+	struct rlimit before;
+	place_open(&p, "");
+	assert_int_equal(run(&p, "bob", RIGHT).verdict, SERVER_LOGIN_OK);
+	write_users(&p, "");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	const struct rlimit none = {0, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(run(&p, "bob", RIGHT).verdict, SERVER_LOGIN_OK);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	clock_advance(10 * 1000);
+	assert_int_equal(run(&p, "bob", RIGHT).verdict, SERVER_LOGIN_REFUSED);
+	place_close(&p);
+}
+
 /* What a mechanism has judged counts for those who are there. */
 static void test_proved(void **state)
 {
@@ -399,6 +419,7 @@ int main(void)
 	    cmocka_unit_test(test_cache),
 	    cmocka_unit_test(test_delay),
 	    cmocka_unit_test(test_not_hashed_again),
+	    cmocka_unit_test(test_no_descriptors),
 	    cmocka_unit_test(test_proved),
 	    cmocka_unit_test(test_cancel),
 	};
