@@ -153,12 +153,13 @@ static size_t take_header(char *p, size_t size, size_t n, void *arg)
 	return r->header_seen > HEADER_MAX ? 0 : n;
 }
 
-/* "mta-sts.example.org:443:192.0.2.1,[2001:db8::1]" */
+/* "+mta-sts.example.org:443:192.0.2.1,[2001:db8::1]"; without the plus libcurl would keep
+ * each name for ever */
 static void pin_addresses(struct https_request *r, const struct https_options *o)
 {
 	struct buf text = {0};
 	char one[CONN_ADDRESS_TEXT];
-	buf_addf(&text, "%s:%u:", o->host, o->port);
+	buf_addf(&text, "+%s:%u:", o->host, o->port);
 	for (size_t i = 0; i < o->address_count && i < ADDRESSES_MAX; i++) {
 		bool six = o->addresses[i].addr.ss_family == AF_INET6;
 		buf_addf(&text, "%s%s%s%s", i ? "," : "", six ? "[" : "",
