@@ -12,12 +12,14 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "relayd/base/mem.h"
 
 #define NAME_ROOM 300 /* "_65535._tcp." and a name */
 #define NAMES 2
+#define FIELDS 3 /* bytes: usage, selector, matching type */
 
 enum usage { USAGE_TA = 2, USAGE_EE = 3 };
 enum selector { SELECTOR_CERTIFICATE, SELECTOR_KEY };
@@ -55,7 +57,7 @@ bool dane_record_read(struct dane_record *r, const unsigned char *data, size_t l
 {
 	if (len < 4)
 		return false;
-	*r = (struct dane_record){data[0], data[1], data[2], data + 3, len - 3};
+	*r = (struct dane_record){data[0], data[1], data[2], data + FIELDS, len - FIELDS};
 	if (r->usage != USAGE_TA && r->usage != USAGE_EE)
 		return false;
 	if (r->selector != SELECTOR_CERTIFICATE && r->selector != SELECTOR_KEY)
@@ -72,14 +74,34 @@ bool dane_record_read(struct dane_record *r, const unsigned char *data, size_t l
 	}
 }
 
-static void make_digest(struct dane_set *set, size_t n)
+/* A record as it came: its three small fields stand before its data. */
+static struct span whole(const struct dane_record *r)
+{
+	return (struct span){(const char *)r->data - FIELDS, r->len + FIELDS};
+}
+
+static int compare(const void *left, const void *right)
+{
+	struct span a = whole(left);
+	struct span b = whole(right);
+	int order = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
+	return order ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+static void make_digest(struct dane_set *set)
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
+	struct buf all = {0};
 	struct buf text = {0};
-	if (EVP_Digest(set->bytes, n, digest, NULL, EVP_sha256(), NULL) != 1)
+	for (size_t i = 0; i < set->count; i++) {
+		struct span record = whole(&set->records[i]);
+		buf_add(&all, record.p, record.n);
+	}
+	if (EVP_Digest(buf_text(&all), all.len, digest, NULL, EVP_sha256(), NULL) != 1)
 		bug("no SHA-256");
 	text_hex(&text, (struct span){(const char *)digest, 16});
 	memcpy(set->digest, buf_text(&text), sizeof(set->digest));
+	buf_free(&all);
 	buf_free(&text);
 }
 
@@ -100,10 +122,12 @@ void dane_set_read(struct dane_set *set, const char *base, const struct dns_answ
 			continue;
 		memcpy(copy, answer->records[i].data, answer->records[i].len);
 		n += answer->records[i].len;
-		record.data = copy + 3;
+		record.data = copy + FIELDS;
 		set->records[set->count++] = record;
 	}
-	make_digest(set, n);
+	/* resolvers turn the list for each answer: the same set is to look the same */
+	qsort(set->records, set->count, sizeof(*set->records), compare);
+	make_digest(set);
 }
 
 void dane_set_free(struct dane_set *set)
