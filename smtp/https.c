@@ -284,7 +284,7 @@ static void report(struct https_request *r, CURLcode result)
 	answer.status = status_of(result, answer.code);
 	answer.body = span_buf(&r->body);
 	answer.content_type = type ? type : "";
-	if (answer.status == HTTPS_REFUSED)
+	if (result == CURLE_OK) /* of those that are none, the caller may take 200 alone */
 		buf_addf(&text, "status %ld, expected 200", answer.code);
 	else
 		text_escape(&text, span_text(r->error[0] ? r->error : r->curl->easy_strerror(result)), 160);

@@ -183,6 +183,12 @@ class Sts(Base):
         self.waits("does not offer STARTTLS", relay=relay)
         relay.wait_log("mta-sts: the policy of dest.test can not be had: status 500")
 
+    def test_another_status_than_200_is_said(self):
+        self.announce()
+        self.policies.status = 204
+        relay = self.goes("tls_level=may")
+        relay.wait_log("the policy of dest.test can not be had: status 204, expected 200")
+
     def test_another_id_is_another_policy(self):
         self.announce()
         self.policies.policy("enforce", "other.example")
