@@ -218,7 +218,8 @@ void service_ready(struct loop *loop, void (*status)(void *arg, struct buf *out)
 void service_reloading(void)
 {
 	struct buf text = {0};
-	buf_addf(&text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\n", clock_mono_ms() * 1000);
+	/* the manager compares it with when it has sent the signal */
+	buf_addf(&text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\n", clock_mono_us());
 	tell(buf_text(&text));
 	buf_free(&text);
 }

@@ -16,6 +16,15 @@ static int64_t read_ms(clockid_t id)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+int64_t clock_mono_us(void)
+{
+	struct timespec t;
+	if (fake)
+		return fake_mono * 1000;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 int64_t clock_wall_ms(void)
 {
 	return fake ? fake_wall : read_ms(CLOCK_REALTIME);

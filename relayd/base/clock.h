@@ -11,6 +11,7 @@
 
 int64_t clock_wall_ms(void); /* milliseconds since 1970-01-01 UTC */
 int64_t clock_mono_ms(void); /* milliseconds since some moment; never goes back */
+int64_t clock_mono_us(void); /* the same in microseconds: what others compare with theirs */
 
 /* The wall clock as it was when first asked, moved on by the monotonic one: what
  * is scheduled by it does not jump when somebody sets the clock. */
