@@ -15,7 +15,7 @@
 #define DAY_MS (24 * 60 * 60 * 1000) /* of what was kept before its length was */
 
 struct entry {
-	char *key; /* domain, type */
+	char *key; /* domain, type, and which policy of these */
 	char *domain;
 	json_t *policy;
 	json_int_t good;
@@ -111,21 +111,40 @@ static json_t *describe(const struct tls_note *note)
 	return policy;
 }
 
-static struct entry *add_entry(struct tls_counts *c, const char *domain, const char *type)
+static struct entry *add_entry(
+    struct tls_counts *c, const char *key, const char *domain, json_t *policy)
+{
+	struct entry *e = mem_zero(sizeof(*e));
+	e->key = mem_text(key);
+	e->domain = mem_text(domain);
+	e->policy = json_incref(policy);
+	e->failures = json_array();
+	HASH_ADD_KEYPTR(hh, c->table, e->key, strlen(e->key), e);
+	return e;
+}
+
+/* That of the policy, a new one if need be; when there are too many, the last of the
+ * domain's. NULL: there is no room. */
+static struct entry *entry_of(
+    struct tls_counts *c, const char *domain, const char *type, json_t *policy)
 {
 	struct buf key = {0};
-	struct entry *e;
-	buf_addf(&key, "%s %s", domain, type);
-	HASH_FIND_STR(c->table, buf_text(&key), e);
-	if (!e && HASH_COUNT(c->table) < TLS_COUNTS_MAX) {
-		e = mem_zero(sizeof(*e));
-		e->key = mem_text(buf_text(&key));
-		e->domain = mem_text(domain);
-		e->failures = json_array();
-		HASH_ADD_KEYPTR(hh, c->table, e->key, strlen(e->key), e);
+	struct entry *found = NULL;
+	for (int i = 0; i < TLS_POLICIES_MAX; i++) {
+		struct entry *e;
+		buf_clear(&key);
+		buf_addf(&key, "%s %s %d", domain, type, i);
+		HASH_FIND_STR(c->table, buf_text(&key), e);
+		if (!e && HASH_COUNT(c->table) < TLS_COUNTS_MAX)
+			found = add_entry(c, buf_text(&key), domain, policy);
+		if (!e)
+			break;
+		found = e;
+		if (json_equal(e->policy, policy))
+			break;
 	}
 	buf_free(&key);
-	return e;
+	return found;
 }
 
 static bool has_text(const json_t *object, const char *key, const char *value)
@@ -166,11 +185,11 @@ static void count_failure(struct entry *e, const struct tls_note *note)
 
 void tls_counts_note(struct tls_counts *c, const struct tls_note *note)
 {
-	struct entry *e = add_entry(c, note->domain, note->type);
+	json_t *policy = describe(note);
+	struct entry *e = entry_of(c, note->domain, note->type, policy);
+	json_decref(policy);
 	if (!e)
 		return;
-	if (!e->policy)
-		e->policy = describe(note);
 	if (!note->failure) {
 		e->good++;
 		return;
@@ -231,10 +250,9 @@ static void read_entry(struct tls_counts *c, json_t *json)
 		"failure-details", &failures) != 0 ||
 	    json_unpack(policy, "{s:s,s:s}", "policy-domain", &domain, "policy-type", &type) != 0)
 		return;
-	struct entry *e = add_entry(c, domain, type);
-	if (!e || e->policy)
+	struct entry *e = entry_of(c, domain, type, policy);
+	if (!e || e->good || e->bad)
 		return;
-	e->policy = json_incref(policy);
 	e->good = good;
 	e->bad = bad;
 	if (json_is_array(failures) && json_array_size(failures) <= TLS_FAILURES_MAX)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #define TLS_COUNTS_MAX 5000   /* entries: domains, each with its policies */
+#define TLS_POLICIES_MAX 10   /* of one domain and type that are told apart */
 #define TLS_FAILURES_MAX 50   /* kinds of failure of one entry that are told apart */
 
 /* One session that was begun, or not begun for its policy's sake. */

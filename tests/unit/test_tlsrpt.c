@@ -123,6 +123,41 @@ static void test_counts(void **state)
 	tls_counts_free(counts);
 }
 
+/* A policy that changes within a period, hosts with different records: each has its own
+ * figures; those of too many go to the last one. */
+static void test_policies(void **state)
+{
+	(void)state;
+	char text[40];
+	json_int_t good = 0;
+	struct tls_counts *counts = tls_counts_new(1, 1000);
+	struct tls_note note = fine;
+	note.policy = text;
+	for (int i = 0; i < TLS_POLICIES_MAX + 5; i++) {
+		snprintf(text, sizeof(text), "mx: m%d.a.test\n", i);
+		tls_counts_note(counts, &note);
+		tls_counts_note(counts, &note);
+	}
+	tls_counts_note(counts, &fine);
+	json_t *kept = tls_counts_json(counts);
+	tls_counts_free(counts);
+	counts = tls_counts_read(kept);
+	json_decref(kept);
+	assert_int_equal(tls_counts_size(counts), TLS_POLICIES_MAX);
+	json_t *policies = tls_counts_take(counts, "a.test");
+	for (size_t i = 0; i < TLS_POLICIES_MAX; i++) {
+		const char *mx;
+		snprintf(text, sizeof(text), "m%zu.a.test", i);
+		assert_int_equal(json_unpack(json_array_get(policies, i), "{s:{s:[s]},s:{s:I}}",
+		    "policy", "mx-host", &mx, "summary", "total-successful-session-count",
+		    &good), 0);
+		assert_string_equal(mx, text);
+		assert_int_equal(good, i + 1 < TLS_POLICIES_MAX ? 2 : 2 + 5 * 2 + 1);
+	}
+	json_decref(policies);
+	tls_counts_free(counts);
+}
+
 static void test_bounds(void **state)
 {
 	(void)state;
@@ -176,6 +211,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_records),
 	    cmocka_unit_test(test_counts),
+	    cmocka_unit_test(test_policies),
 	    cmocka_unit_test(test_bounds),
 	    cmocka_unit_test(test_damaged),
 	};
