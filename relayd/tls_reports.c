@@ -26,6 +26,7 @@
 
 #define SAVE_MS (5 * 60 * 1000)
 #define POST_MS 30000
+#define POSTS_MAX 10 /* under way, before the next domain's turn comes */
 #define ANSWER_MAX 4096
 #define FILE_MAX (64 << 20)
 #define SPREAD 24 /* reports go out within this part of a period, not all at midnight */
@@ -42,6 +43,7 @@ struct tls_reports {
 	struct dns_query *query;
 	char *domain;           /* that is asked about */
 	struct post *posts;     /* under way */
+	size_t post_count;
 };
 
 /* ---- keeping ---- */
@@ -104,9 +106,19 @@ struct post {
 	struct post *next;
 };
 
+/* Where many are under way the work stands still, until one of them ends. */
+static bool is_crowded(const struct tls_reports *r)
+{
+	return r->post_count >= POSTS_MAX;
+}
+
 static void free_post(struct post *p)
 {
-	DL_DELETE(p->reports->posts, p);
+	struct tls_reports *r = p->reports;
+	if (is_crowded(r) && r->due && !r->query && !timer_is_running(&r->work))
+		timer_start(&r->work, 0);
+	r->post_count--;
+	DL_DELETE(r->posts, p);
 	mx_cancel(p->address);
 	https_cancel(p->request);
 	mem_free(p->host);
@@ -167,6 +179,7 @@ static void post(struct tls_reports *r, const struct tlsrpt_rua *rua, struct spa
 	p->port = rua->port;
 	buf_add(&p->body, packed.p, packed.n);
 	DL_APPEND(r->posts, p);
+	r->post_count++;
 	p->address = mx_find(r->options.dns, r->options.loop, rua->host, true, &network, on_address, p);
 }
 
@@ -232,6 +245,8 @@ static void on_work(void *arg)
 	struct tls_reports *r = arg;
 	struct buf name = {0};
 	const char *domain = r->due ? tls_counts_first(r->due) : NULL;
+	if (is_crowded(r))
+		return;
 	mem_free(r->domain);
 	r->domain = mem_text(domain);
 	if (!domain) {

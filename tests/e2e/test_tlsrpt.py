@@ -4,6 +4,7 @@ import email.policy
 import gzip
 import json
 import os
+import threading
 import unittest
 from datetime import datetime, timedelta, timezone
 
@@ -171,6 +172,26 @@ class Reports(Case):
         path, kind, body = self.policies.posted[0]
         self.assertEqual((path, kind), ("/v1/tls", "application/tlsrpt+gzip"))
         self.check(body)
+
+    def test_a_few_at_a_time_by_https(self):
+        """Places that take long keep a few connections, and not one for each domain."""
+        self.policies.context = self.authority.context("collect.dest.test")
+        self.policies.hold = threading.Event()
+        self.addCleanup(self.policies.hold.set)
+        self.names.add("collect.dest.test", "A", "127.0.0.1")
+        domains = [f"d{i}.test" for i in range(40)]
+        for domain in domains:
+            self.names.mail_host(domain, "mx.dest.test", "127.0.0.1")
+            self.ask(f"v=TLSRPTv1; rua=https://collect.dest.test:{self.policies.port}/", domain)
+        relay = self.relay().start()
+        relay.send("a@example.jp", [f"user@{d}" for d in domains], TEXT)
+        self.gone(relay)
+        relay.wait_log("gets one at", 10)
+        for _ in range(3):
+            relay.ctl("status")
+        self.assertEqual(len(relay.log("gets one at")), 10)
+        self.policies.hold.set()
+        wait_until(lambda: len(self.policies.posted) == len(domains), what="all reports")
 
     def test_counts_survive_a_restart(self):
         self.ask("v=TLSRPTv1; rua=mailto:tls@reports.test")

@@ -74,6 +74,8 @@ class PolicyServer:
                 with server.changed:
                     server.posted.append((self.path, self.headers["Content-Type"], body))
                     server.changed.notify_all()
+                if server.hold:
+                    server.hold.wait(30)
                 self.send_response(server.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
