@@ -126,11 +126,19 @@ static enum auth_step judge_scram(struct auth_exchange *x, int result)
 	}
 }
 
+/* "p=...": it must not succeed without what binds it to the connection (RFC 5802 section 6),
+ * which is for the mechanism that we do not have. GNU SASL lets it pass. */
+static bool demands_binding(const struct auth_exchange *x, struct span message)
+{
+	return x->messages == 1 && message.p[0] == 'p';
+}
+
 static enum auth_step step_scram(struct auth_exchange *x, struct span message, struct buf *out)
 {
 	char *answer = NULL;
 	size_t n = 0;
-	if (message.n == 0 || holds_nul(message) || (!x->session && !start_scram(x)))
+	if (message.n == 0 || holds_nul(message) || demands_binding(x, message) ||
+	    (!x->session && !start_scram(x)))
 		return AUTH_MALFORMED;
 	enum auth_step step = judge_scram(x, gsasl_step(x->session, message.p, message.n, &answer, &n));
 	if (step == AUTH_CHALLENGE || step == AUTH_PROVED)

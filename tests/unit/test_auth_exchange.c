@@ -193,6 +193,7 @@ static void test_malformed(void **state)
 	    {"SCRAM-SHA-256", "AA=="}, {"SCRAM-SHA-256", "bixhPXg="},
 	    {"SCRAM-SHA-256", "biwsbj0scj0="}, /* n,,n=,r= */
 	    {"SCRAM-SHA-256", "biwsbj22LHI9YWJj"}, /* n,,n=\xb6,r=abc: a name that is no UTF-8 */
+	    {"SCRAM-SHA-256", "cD10bHMtdW5pcXVlLCxuPXVzZXIscj1hYmM="}, /* p=tls-unique,,n=user,r=abc */
 	};
 	struct buf out = {0};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
