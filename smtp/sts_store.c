@@ -18,11 +18,13 @@
 
 #define FIRST_LINE_MAX 100
 #define NAME_ROOM 300
+#define SWEEP_MS (60 * 60 * 1000) /* not sooner again: it reads every file, in the loop */
 
 struct sts_store {
 	char *folder;
 	int dir;
 	size_t count; /* files, about */
+	int64_t swept_ms;
 };
 
 /* Names of files are names of hosts: never "..", a slash, or hidden. */
@@ -124,6 +126,10 @@ struct sts_policy *sts_store_load(struct sts_store *store, const char *domain, i
 /* Remove what has run out, or can not be read. */
 static void sweep(struct sts_store *store, int64_t now_ms)
 {
+	int64_t ago = now_ms - store->swept_ms;
+	if (ago >= 0 && ago < SWEEP_MS)
+		return;
+	store->swept_ms = now_ms;
 	int fd = openat(store->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *entry;

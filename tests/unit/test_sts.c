@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,12 +179,54 @@ static void test_store(void **state)
 	assert_non_null(strstr(why.text, "/nowhere/at/all"));
 }
 
+/* When there are as many as are kept, what has run out is looked for, each of them read: once
+ * in an hour, and not for each policy more. */
+static void test_store_full(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/test_sts.XXXXXX";
+	char name[40];
+	struct why why = {0};
+	int64_t hour = 60 * 60 * 1000;
+	assert_non_null(mkdtemp(folder));
+	int dir = open(folder, O_RDONLY | O_DIRECTORY);
+	struct sts_store *store = sts_store_new(folder, &why);
+	struct sts_policy *lasts =
+	    sts_policy_parse(span_text("version: STSv1\nmode: none\nmax_age: 86400\n"), &why);
+	struct sts_policy *ends =
+	    sts_policy_parse(span_text("version: STSv1\nmode: none\nmax_age: 1\n"), &why);
+	for (int i = 0; i < STS_FILES_MAX; i++) {
+		snprintf(name, sizeof(name), "d%d.test", i);
+		assert_int_equal(sts_store_save(store, name, lasts, "one", hour, &why), 0);
+	}
+	assert_int_equal(sts_store_save(store, "new.test", lasts, "one", hour, &why), -1);
+	/* one that is there may change */
+	assert_int_equal(sts_store_save(store, "d0.test", ends, "two", hour, &why), 0);
+	assert_int_equal(sts_store_save(store, "new.test", lasts, "one", 2 * hour - 1, &why), -1);
+	assert_int_equal(faccessat(dir, "d0.test", F_OK, 0), 0);
+	assert_int_equal(sts_store_save(store, "new.test", lasts, "one", 2 * hour, &why), 0);
+	assert_int_equal(faccessat(dir, "d0.test", F_OK, 0), -1);
+	assert_int_equal(unlinkat(dir, "new.test", 0), 0);
+	for (int i = 1; i < STS_FILES_MAX; i++) {
+		snprintf(name, sizeof(name), "d%d.test", i);
+		assert_int_equal(unlinkat(dir, name, 0), 0);
+	}
+	sts_policy_unref(lasts);
+	sts_policy_unref(ends);
+	sts_store_free(store);
+	close(dir);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_records), cmocka_unit_test(test_policies),
-	    cmocka_unit_test(test_bounds),  cmocka_unit_test(test_fits),
+	    cmocka_unit_test(test_records),
+	    cmocka_unit_test(test_policies),
+	    cmocka_unit_test(test_bounds),
+	    cmocka_unit_test(test_fits),
 	    cmocka_unit_test(test_store),
+	    cmocka_unit_test(test_store_full),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
