@@ -32,6 +32,16 @@ static bool read_mail(struct tlsrpt_rua *rua, struct span s)
 	return true;
 }
 
+/* "127.1", "10.0x1.": a name for DNS, which nobody has, and for libcurl an address that we have
+ * not judged. No top-level domain begins with a digit. */
+static bool ends_in_number(struct span s)
+{
+	if (s.n && s.p[s.n - 1] == '.')
+		s.n--;
+	const char *dot = s.n ? memrchr(s.p, '.', s.n) : NULL;
+	return dot && dot + 1 < s.p + s.n && dot[1] >= '0' && dot[1] <= '9';
+}
+
 static bool is_host(struct span s)
 {
 	for (size_t i = 0; i < s.n; i++) {
@@ -39,7 +49,8 @@ static bool is_host(struct span s)
 		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '.')
 			return false;
 	}
-	return s.n > 0 && s.n <= 253 && memchr(s.p, '.', s.n) && s.p[0] != '.' && s.p[0] != '-';
+	return s.n > 0 && s.n <= 253 && memchr(s.p, '.', s.n) && s.p[0] != '.' && s.p[0] != '-' &&
+	       !ends_in_number(s);
 }
 
 static bool read_url(struct tlsrpt_rua *rua, struct span s)
