@@ -53,6 +53,11 @@ static int64_t interval(const struct tls_reports *r)
 	return r->settings->conf->delivery.tls_report_interval;
 }
 
+static bool is_wanted(const struct tls_reports *r)
+{
+	return r->settings->conf->delivery.tls_reports;
+}
+
 static void save(struct tls_reports *r)
 {
 	struct buf name = {0};
@@ -232,7 +237,7 @@ static void on_record(const struct dns_answer *answer, void *arg)
 	struct tls_reports *r = arg;
 	struct tlsrpt_record record;
 	r->query = NULL;
-	if (tlsrpt_record_read(&record, answer))
+	if (tlsrpt_record_read(&record, answer) && is_wanted(r))
 		tell(r, &record);
 	else
 		json_decref(tls_counts_take(r->due, r->domain));
@@ -244,7 +249,7 @@ static void on_work(void *arg)
 {
 	struct tls_reports *r = arg;
 	struct buf name = {0};
-	const char *domain = r->due ? tls_counts_first(r->due) : NULL;
+	const char *domain = r->due && is_wanted(r) ? tls_counts_first(r->due) : NULL;
 	if (is_crowded(r))
 		return;
 	mem_free(r->domain);
@@ -282,7 +287,10 @@ static void on_turn(void *arg)
 	int64_t period = wall / interval(r);
 	bool same =
 	    period == tls_counts_period(r->now) && interval(r) == tls_counts_length_ms(r->now);
-	if (!same && !r->due) {
+	if (!is_wanted(r)) { /* what was counted before they were switched off is not told either */
+		tls_counts_free(r->now);
+		r->now = new_counts(r);
+	} else if (!same && !r->due) {
 		r->due = r->now;
 		r->now = new_counts(r);
 		begin_work(r);
@@ -335,7 +343,7 @@ void tls_reports_set_settings(struct tls_reports *r, struct settings *settings)
 
 void tls_reports_note(struct tls_reports *r, const struct tls_note *note)
 {
-	if (!r->settings->conf->delivery.tls_reports)
+	if (!is_wanted(r))
 		return;
 	tls_counts_note(r->now, note);
 	if (!timer_is_running(&r->save))

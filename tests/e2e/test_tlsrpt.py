@@ -256,6 +256,18 @@ class Reports(Case):
                 self.assertIn(b"asks.test", message.data)
                 relay.stop()
         self.reports.messages.clear()
+        relay = self.relay("1d").start()
+        relay.send("a@example.jp", ["user@asks.test"], TEXT)
+        self.gone(relay)
+        relay.change(delivery={"tls_reports": False, "tls_report_interval": "1s"})
+        relay.write_conf()
+        relay.ctl("reload")  # what was counted before is not told either
+        relay.ctl("status")
+        relay.stop()
+        with open(os.path.join(relay.spool, "tls-reports")) as f:
+            kept = json.load(f)
+        self.assertEqual((kept["now"]["entries"], kept["due"]), ([], None))
+        self.assertEqual(relay.log("gets one at"), [])
         relay = self.relay(tls_reports=False).start()
         relay.send("a@example.jp", ["user@asks.test"], TEXT)
         self.gone(relay)
