@@ -13,6 +13,7 @@
 #include "relayd/login.h"
 
 #include <crypt.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <utlist.h>
@@ -47,6 +48,7 @@ struct login {
 	size_t waiting_count;
 	struct timer wake; /* one of those that they wait for has ended */
 	struct login_try *answering;
+	atomic_bool ending; /* no hash is begun any more */
 };
 
 struct login_try {
@@ -158,6 +160,7 @@ struct login *login_new(struct loop *loop, struct stats *stats, struct settings 
 	login->stats = stats;
 	login->throttle = throttle_new(COUNTERS_MAX);
 	login->cache = login_cache_new(CACHE_MAX);
+	atomic_init(&login->ending, false);
 	timer_init(&login->wake, loop, wake, login);
 	login_set_settings(login, settings);
 	return login;
@@ -219,6 +222,7 @@ void login_free(struct login *login)
 	struct login_try *next;
 	if (!login)
 		return;
+	atomic_store(&login->ending, true);
 	pool_free(login->pool);
 	timer_stop(&login->wake);
 	DL_CONCAT(login->answering, login->waiting);
@@ -300,7 +304,8 @@ static void decide(struct login_try *try, bool success)
 static void hash_run(struct job *job, void *scratch)
 {
 	struct login_try *try = heap_owner(job, struct login_try, job);
-	try->fits = users_password_fits(try->password, try->hash, scratch);
+	if (!atomic_load(&try->login->ending))
+		try->fits = users_password_fits(try->password, try->hash, scratch);
 }
 
 static void hash_done(struct job *job)
@@ -310,6 +315,10 @@ static void hash_done(struct job *job)
 	int64_t keep = login->settings->conf->auth.cache;
 	bool success = try->fits && try->there;
 	login->hashing--;
+	if (atomic_load(&login->ending)) {
+		try_free(try);
+		return;
+	}
 	if (success && keep)
 		login_cache_add(login->cache, try->user, try->hash, try->password,
 		    clock_mono_ms() + keep);

@@ -406,6 +406,22 @@ static void test_cancel(void **state)
 		assert_int_equal(o[i].calls, 0);
 }
 
+/* An end waits for the hashes that are being made, and not for those behind them. */
+static void test_end(void **state)
+{
+	(void)state;
+	struct place p;
+	struct outcome o[50];
+	place_open(&p, "failures = 100; queue = 100; workers = 1;");
+	for (int i = 0; i < 50; i++)
+		start(&p, "bob", "wrong", &o[i]);
+	assert_int_equal(login_counts(p.login).hashing, 50);
+	place_close(&p);
+	assert_int_equal(p.stats.logins_failed, 0);
+	for (int i = 0; i < 50; i++)
+		assert_int_equal(o[i].calls, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -422,6 +438,7 @@ int main(void)
 	    cmocka_unit_test(test_no_descriptors),
 	    cmocka_unit_test(test_proved),
 	    cmocka_unit_test(test_cancel),
+	    cmocka_unit_test(test_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
