@@ -354,6 +354,8 @@ void conf_free(struct conf *conf);
  * `relayd -T` prints. It parses to an equal configuration. Secrets: the path
  * of the password file only. */
 void conf_print(const struct conf *conf, struct buf *out);
+/* What one key of it comes to, "dns" or "auth.workers"; of a group all of it. */
+void conf_print_key(const struct conf *conf, const char *path, struct buf *out);
 
 /* The commented sample (all keys, commented out, so that it parses to the
  * defaults) and, in man(7) macros from its .SH on, the section of the man page

@@ -7,6 +7,7 @@
 #include "conf/conf.h"
 #include "conf/table.h"
 #include "conf/value.h"
+#include "relayd/base/mem.h"
 
 #define COLUMNS 78
 
@@ -62,6 +63,19 @@ void conf_print(const struct conf *conf, struct buf *out)
 {
 	/* the table's accessors serve readers and writers; nothing is changed */
 	print_group(NULL, (void *)conf, 0, out);
+}
+
+void conf_print_key(const struct conf *conf, const char *path, struct buf *out)
+{
+	const struct table_row *row = table_rows;
+	while (row < table_rows + table_size && strcmp(row->path, path) != 0)
+		row++;
+	if (row == table_rows + table_size)
+		bug("a key that the table does not know");
+	if (row->type == TABLE_GROUP)
+		print_group(row, (void *)conf, 0, out);
+	else
+		value_print(row, (void *)conf, out);
 }
 
 /* TEXT in lines that begin with INDENT. */

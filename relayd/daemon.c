@@ -330,12 +330,25 @@ static void look_daily(void *arg)
 	timer_start(&d->daily, DAY_MS);
 }
 
+static const char *const fixed_keys[DAEMON_FIXED] = {"control", "control_group",
+    "control_look_group", "spool", "drop", "user", "log", "workers", "sandbox", "notify.command",
+    "auth.workers", "dns"};
+
+static char *text_of_key(const struct conf *conf, const char *key)
+{
+	struct buf text = {0};
+	conf_print_key(conf, key, &text);
+	return buf_take(&text, NULL);
+}
+
 int daemon_start(struct daemon *d, const char *file, struct settings *settings,
     struct helper *helper, struct why *why)
 {
 	const struct conf *conf = settings->conf;
-	bounds_apply(settings->conf);
 	*d = (struct daemon){.file = file, .settings = settings, .helper = helper};
+	for (size_t i = 0; i < DAEMON_FIXED; i++)
+		d->fixed[i] = text_of_key(conf, fixed_keys[i]);
+	bounds_apply(settings->conf);
 	d->stats.started_ms = clock_wall_ms();
 	d->loop = loop_new();
 	d->listen = listen_new(&(struct listen_options){d->loop, &d->stats});
@@ -370,23 +383,6 @@ int daemon_start(struct daemon *d, const char *file, struct settings *settings,
 
 /* ---- reload ---- */
 
-static bool is_same_spool(const struct conf_spool *a, const struct conf_spool *b)
-{
-	return strcmp(a->path, b->path) == 0 && a->segment_size == b->segment_size &&
-	    a->big_message == b->big_message && a->spare_segments == b->spare_segments &&
-	    a->free_space == b->free_space && a->memory == b->memory;
-}
-
-static bool is_same_dns(const struct conf_dns *a, const struct conf_dns *b)
-{
-	bool same = a->timeout == b->timeout && a->dnssec == b->dnssec &&
-		    strcmp(a->trust_anchor_file, b->trust_anchor_file) == 0 &&
-		    a->server_count == b->server_count;
-	for (size_t i = 0; same && i < a->server_count; i++)
-		same = strcmp(a->servers[i], b->servers[i]) == 0;
-	return same;
-}
-
 /* Who asked for it, besides the log. */
 struct asker {
 	void (*fn)(void *arg, const char *text); /* NULL: nobody */
@@ -411,31 +407,17 @@ static void ATTR_PRINTF(2, 3) warn_reload(struct asker *asker, const char *forma
 	warn(asker, text);
 }
 
-/* What is bound to the process keeps its value until the next start. */
-static void warn_of_fixed(const struct conf *old, const struct conf *fresh, struct asker *asker)
+/* What is bound to the process keeps its value until the next start: said by each reload as
+ * long as the file has another one. */
+static void warn_of_fixed(const struct daemon *d, const struct conf *fresh, struct asker *asker)
 {
-	const struct {
-		const char *key;
-		bool same;
-	} fixed[] = {
-	    {"control", strcmp(old->control, fresh->control) == 0},
-	    {"control_group", strcmp(old->control_group, fresh->control_group) == 0},
-	    {"control_look_group",
-		strcmp(old->control_look_group, fresh->control_look_group) == 0},
-	    {"spool", is_same_spool(&old->spool, &fresh->spool)},
-	    {"drop", strcmp(old->drop, fresh->drop) == 0},
-	    {"user", strcmp(old->user, fresh->user) == 0},
-	    {"log", strcmp(old->log, fresh->log) == 0},
-	    {"workers", old->workers == fresh->workers},
-	    {"sandbox", old->sandbox == fresh->sandbox},
-	    {"notify.command", strcmp(old->notify.command, fresh->notify.command) == 0},
-	    {"auth.workers", old->auth.workers == fresh->auth.workers},
-	    {"dns", is_same_dns(&old->dns, &fresh->dns)},
-	};
-	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
-		if (!fixed[i].same)
+	for (size_t i = 0; i < DAEMON_FIXED; i++) {
+		char *text = text_of_key(fresh, fixed_keys[i]);
+		if (strcmp(text, d->fixed[i]) != 0)
 			warn_reload(asker, "reload: %s changes with the next start only",
-			    fixed[i].key);
+			    fixed_keys[i]);
+		mem_free(text);
+	}
 }
 
 static int load_anew(struct daemon *d, struct asker *asker, struct conf_errors *errors)
@@ -450,9 +432,9 @@ static int load_anew(struct daemon *d, struct asker *asker, struct conf_errors *
 		settings_unref(fresh);
 		return -1;
 	}
+	warn_of_fixed(d, fresh->conf, asker); /* before a bound changes what the file says */
 	bounds_apply(fresh->conf);
 	log_set_level(log_level_named(fresh->conf->log_level));
-	warn_of_fixed(d->settings->conf, fresh->conf, asker);
 	if (settings_want_https(fresh) && https_load(&why) < 0)
 		warn_reload(asker, "reload: MTA-STS policies can be fetched, and TLS reports be"
 				   " posted, with the next start only: %s", why.text);

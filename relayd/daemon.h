@@ -14,10 +14,13 @@ struct control;
 struct drop;
 struct helper;
 
+#define DAEMON_FIXED 12 /* keys that no reload changes */
+
 struct daemon {
 	const char *file;
 	struct loop *loop;
 	struct settings *settings;
+	char *fixed[DAEMON_FIXED]; /* what those keys have been since the start */
 	struct listen *listen;
 	struct spool *spool;
 	struct pool *signers;

@@ -443,6 +443,7 @@ class Daemon(Control):
                      hostname="relay")
         relay.write_conf()
         fixed = "reload: dns changes with the next start only"
+        servers = [self.names.server]
         rows = relay.ctl("reload")
         self.assertEqual(rows[0], {"warning": fixed})
         self.assertIn('hostname: "relay" is not a name', rows[1]["warning"])
@@ -453,6 +454,14 @@ class Daemon(Control):
         done = relay.run_ctl("reload")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(done.stdout.splitlines()[:2], ["warning", fixed])
+        # as long as it is so, and no longer
+        self.assertEqual(relay.ctl("reload")[0], {"warning": fixed})
+        relay.change(dns={"servers": servers})
+        relay.write_conf()
+        self.assertEqual(len(relay.ctl("reload")), 1)
+        relay.change(dns={"servers": ["127.0.0.1@10"]})
+        relay.write_conf()
+        relay.ctl("reload")
         self.assertIn("is not a name that others can look up", done.stdout)
 
     def test_a_reload_changes_the_level_of_the_log(self):
