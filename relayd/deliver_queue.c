@@ -70,7 +70,8 @@ static struct spool_state message_state(
 	return state;
 }
 
-/* Recipients in no batch are done. */
+/* Recipients in no batch are done; so are those that were deleted while they are tried: where
+ * these bits are written anew, the results that said so are not. */
 static void done_bits(const struct message *message, struct buf *done)
 {
 	size_t bytes = (message->recipient_count + 7) / 8;
@@ -78,7 +79,7 @@ static void done_bits(const struct message *message, struct buf *done)
 	memset(bits, 0xff, bytes);
 	done->len += bytes;
 	for (const struct batch *b = message->batches; b; b = b->next_of_message)
-		for (uint32_t i = 0; i < b->count; i++) {
+		for (uint32_t i = 0; i < b->count && !b->doomed; i++) {
 			uint32_t index = batch_recipient(b, i);
 			bits[index / 8] = (char)(bits[index / 8] & ~(1 << (index % 8)));
 		}

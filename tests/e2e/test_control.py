@@ -13,7 +13,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import Behaviour, build_dir, wait_until
+from harness import HANG, Behaviour, build_dir, wait_until
 from harness.case import TEXT, Case, needs_open_tree
 from harness.relay import ROOT, free_port
 
@@ -188,6 +188,24 @@ class Queue(Control):
         relay.ctl("queue", "release", ids[0])
         relay.ctl("queue", "retry", ids[0])
         self.receiver.wait(1)
+
+    def test_what_was_deleted_stays_so(self):
+        """Also when an attempt is under way, and the spool moves old mail and forgets old notes."""
+        self.names.mail_host("slow.test", "mx.slow.test", "127.0.0.2")
+        slow = self.another_receiver("127.0.0.2", Behaviour(banner=HANG), self.receiver.port)
+        relay = self.relay(spool={"segment_size": "64K", "big_message": "32K"}).start()
+        relay.send("a@example.jp", "user@slow.test", TEXT)
+        slow.wait_for(lambda r: r.connections == 1)
+        row, = relay.ctl("queue", "list")
+        relay.ctl("queue", "delete", row["id"])
+        first = min(n for n in os.listdir(relay.spool) if n.endswith(".log"))
+        for i in range(12):
+            relay.send("a@example.jp", f"user{i}@dest.test", TEXT + b"text\r\n" * 3000)
+        wait_until(lambda: relay.ctl("queue", "list")[1:] == [], what="delivery of the others")
+        wait_until(lambda: first not in os.listdir(relay.spool), what="the first segment to go")
+        relay.kill()
+        relay.start()
+        self.assertEqual(relay.ctl("queue", "list"), [])
 
     def test_delete_while_it_is_being_sent(self):
         release = threading.Event()
