@@ -235,9 +235,11 @@ static void want_copy(
 
 /* Does a segment exist, other than OLD, with a record of the message that END is about?
  * The record that counted, or one that did not: before it, or, when the copy was damaged,
- * behind it. */
+ * behind it. What stands in one that the start could not read is not known: it may. */
 static bool is_end_needed(const struct spool *spool, uint32_t old, const struct record_note *end)
 {
+	if (spool->kept)
+		return true;
 	for (const struct segment *s = spool->segments; s; s = s->hh.next)
 		if (s->number != old &&
 		    (s->number == end->place.segment || id_set_has(s->shadows, end->id)))
@@ -248,14 +250,15 @@ static bool is_end_needed(const struct spool *spool, uint32_t old, const struct 
 /* An end; or a result or state of a message whose record (NOW) stands in an earlier
  * segment. One in this segment or a later one was written anew, or will be, with all that
  * was known then. Of its states only the one that was noted last: the others would add up
- * for ever. */
+ * for ever. Results of a message that is not there may be of one that could not be read. */
 static bool is_note_needed(const struct spool *spool, const struct carry *carry,
     const struct record_note *note, struct spool_live *now)
 {
 	if (note->type == RECORD_END)
 		return is_end_needed(spool, carry->segment, note);
-	if (!spool->reports.live(spool->reports.arg, note->id, now, NULL) ||
-	    now->place.segment >= carry->segment)
+	if (!spool->reports.live(spool->reports.arg, note->id, now, NULL))
+		return spool->kept && note->type == RECORD_RESULT;
+	if (now->place.segment >= carry->segment)
 		return false;
 	return note->type != RECORD_STATE || now->noted == record_state_mark(&note->state);
 }
@@ -285,7 +288,7 @@ static void count(struct spool *spool, struct carry *carry, const struct carry_s
 			carry->cost += seen->length;
 	} else if (is_note_needed(spool, carry, &seen->note, &now)) {
 		carry->cost += seen->length;
-		if (seen->note.type == RECORD_RESULT)
+		if (seen->note.type == RECORD_RESULT && now.place.segment)
 			tally(carry, seen, now.place);
 	}
 }

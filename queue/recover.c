@@ -464,6 +464,7 @@ int spool_recover(struct spool *spool, spool_found *found, void *arg, struct why
 	if (result != 0)
 		return -1;
 	spool->current = spool->writer->stock.last;
+	spool->kept = r.kept;
 	spool->recovered = true;
 	spool_begin(spool);
 	return 0;

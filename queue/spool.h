@@ -54,7 +54,8 @@
  * need not wait for that. What can not be read is tried again later; what is read and is
  * wrong is moved to damaged/ first, with the file under big/ that belongs to it, and its
  * message ends only after that. What a start can not read, or has no room to set aside,
- * stays where it is, and its segment is not emptied before a later start could.
+ * stays where it is, and its segment is not emptied before a later start could; until then
+ * ends and results of whatever may stand there are appended anew as well.
  *
  * Only the spool thread writes to the log, in one order, and it never waits for
  * a sync but at the end of a segment: a side thread syncs, another one makes

@@ -76,6 +76,7 @@ struct spool {
 	int damaged_dir;
 	uint64_t gathered; /* bytes of contents in memory */
 	bool recovered;
+	bool kept; /* there may be messages that the start could not read: the next one may */
 	bool closing;
 	bool full;
 	bool ticking; /* a TICK is under way */

@@ -408,6 +408,48 @@ static void test_unread_segment(void **state)
 	kit_check(kit);
 }
 
+/* What is over must not begin anew with it: ends and results, in another segment, stay while
+ * it does. */
+static void test_unread_segment_of_ended(void **state)
+{
+	struct scene *scene = *state;
+	struct kit *kit = scene->kit;
+	kit_open(kit);
+	for (uint64_t id = 1; id <= COUNT; id++)
+		kit_end(kit, id);
+	for (uint64_t id = 50; id < 90; id++)
+		kit_append(kit, id, 1000, NULL);
+	kit_segment_name(kit_find(kit, 50), scene->name, sizeof(scene->name));
+	assert_int_equal(kit_find(kit, 89)->place.segment, kit_find(kit, 50)->place.segment);
+	kit_close(kit);
+	kit_open(kit);
+	for (uint64_t id = 50; id < 55; id++)
+		kit_end(kit, id);
+	kit_result(kit, 60, 1);
+	kit_close(kit);
+	make_unreadable(scene, 0, UINT64_MAX);
+	open_kept(scene, "Input/output error");
+	assert_int_equal(forget(scene), 35);
+	for (uint64_t n = 100; n < 160; n++) {
+		kit_append(kit, n, 20000, NULL);
+		kit_end(kit, n);
+	}
+	kit_settle(kit);
+	kit_close(kit);
+	remember(scene);
+	mend();
+	kit_open(kit);
+	assert_int_equal(kit->damages, 0);
+	kit_check(kit);
+	assert_int_equal(kit_find(kit, 60)->found_done, 1 << 1);
+	for (uint64_t id = 55; id < 90; id++)
+		kit_end(kit, id);
+	kit_append(kit, 200, 10, NULL);
+	kit_end(kit, 200);
+	kit_settle(kit);
+	assert_false(is_there(kit, "", scene->name));
+}
+
 /* The record that names a body is what can not be read: the body stays. */
 static void test_unread_record_of_a_big_one(void **state)
 {
@@ -443,6 +485,7 @@ int main(void)
 	    T(test_unread_tail),
 	    T(test_unread_content),
 	    T(test_unread_segment),
+	    T(test_unread_segment_of_ended),
 	    T(test_unread_record_of_a_big_one),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
