@@ -255,6 +255,15 @@ static struct log *find_log(struct recovery *r, uint32_t number)
 	    compare_logs) : NULL;
 }
 
+/* One that is left whole is not read in this life: where it ends is told on, for the segment
+ * that tells it may go. (Or it has gone itself; that does no harm.) */
+static void pass_on_end(struct recovery *r, struct spool_place end)
+{
+	struct writer *w = r->spool->writer;
+	if (r->kept && writer_end_of(w, end.segment) == 0)
+		writer_add_end(w, end.segment, end.offset);
+}
+
 /* The first record of LOG says where earlier ones end. */
 static int read_ends(struct recovery *r, struct log *log)
 {
@@ -265,8 +274,12 @@ static int read_ends(struct recovery *r, struct log *log)
 		for (size_t i = 0; i < record_closed_count(walk.meta); i++) {
 			struct spool_place end = record_closed_get(walk.meta, i);
 			struct log *other = find_log(r, end.segment);
-			if (other && end.offset >= RECORD_START)
+			if (end.offset < RECORD_START)
+				continue;
+			if (other)
 				other->end = end.offset;
+			else
+				pass_on_end(r, end);
 		}
 	}
 	walk_clear(&walk);

@@ -28,6 +28,7 @@
 
 static struct spool_io real;
 static atomic_bool no_room;        /* for what is set aside */
+static atomic_bool no_sync;
 static _Atomic uint64_t bad_inode; /* a file that can not be read in [bad_from, bad_to); 0: none */
 static _Atomic uint64_t bad_from;
 static _Atomic uint64_t bad_to;
@@ -48,6 +49,15 @@ static int try_rename(int from_dir, const char *from, int to_dir, const char *to
 		return -1;
 	}
 	return real.renameat(from_dir, from, to_dir, to);
+}
+
+static int try_sync(int fd)
+{
+	if (atomic_exchange(&no_sync, false)) {
+		errno = EIO;
+		return -1;
+	}
+	return real.fdatasync(fd);
 }
 
 static ssize_t try_read(int fd, void *to, size_t n, off_t offset)
@@ -92,6 +102,7 @@ static int set_up(void **state)
 	spool_io.openat = try_open;
 	spool_io.renameat = try_rename;
 	spool_io.pread = try_read;
+	spool_io.fdatasync = try_sync;
 	*state = scene;
 	return 0;
 }
@@ -450,6 +461,38 @@ static void test_unread_segment_of_ended(void **state)
 	assert_false(is_there(kit, "", scene->name));
 }
 
+/* A message that was refused stands behind the end of such a segment: where that is is told on,
+ * since the segment that told it may go. */
+static void test_unread_segment_with_an_end(void **state)
+{
+	struct scene *scene = *state;
+	struct kit *kit = scene->kit;
+	enum spool_status status;
+	kit_open(kit);
+	for (uint64_t id = 50; id < 90; id++)
+		kit_append(kit, id, 1000, NULL);
+	kit_settle(kit);
+	kit_segment_name(kit_find(kit, 89), scene->name, sizeof(scene->name));
+	atomic_store(&no_sync, true);
+	assert_null(kit_append(kit, 90, 1000, &status));
+	assert_int_equal(status, SPOOL_FAILED);
+	kit_close(kit);
+	make_unreadable(scene, 0, UINT64_MAX);
+	open_kept(scene, "Input/output error");
+	assert_in_range(forget(scene), 40, 80);
+	for (uint64_t n = 100; n < 160; n++) {
+		kit_append(kit, n, 20000, NULL);
+		kit_end(kit, n);
+	}
+	kit_settle(kit);
+	kit_close(kit);
+	remember(scene);
+	mend();
+	kit_open(kit);
+	assert_int_equal(kit->damages, 0);
+	kit_check(kit);
+}
+
 /* The record that names a body is what can not be read: the body stays. */
 static void test_unread_record_of_a_big_one(void **state)
 {
@@ -486,6 +529,7 @@ int main(void)
 	    T(test_unread_content),
 	    T(test_unread_segment),
 	    T(test_unread_segment_of_ended),
+	    T(test_unread_segment_with_an_end),
 	    T(test_unread_record_of_a_big_one),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
