@@ -366,17 +366,27 @@ static bool is_partly_done(const struct attempt *a)
 	return taken && over;
 }
 
-/* The earliest time that a reply or rule has named; 0: by the ladder. */
+/* The earliest time at which one of those that are left may go: the one that a reply or rule has
+ * named for it, else by the ladder. A full mailbox that is to wait for a day keeps nobody else
+ * of its domain. 0: by the ladder, all of them. */
 static int64_t due_time(const struct attempt *a)
 {
 	int64_t wait = 0;
+	bool unnamed = false;
 	for (size_t i = 0; i < a->tried_count; i++) {
 		const struct tried *t = &a->tried[i];
-		if (t->state == TRIED_LATER && t->verdict.wait_ms > 0 &&
-		    (wait == 0 || t->verdict.wait_ms < wait))
-			wait = t->verdict.wait_ms;
+		if (t->state != TRIED_LATER && t->state != TRIED_OPEN)
+			continue;
+		int64_t its = t->state == TRIED_LATER ? t->verdict.wait_ms : 0;
+		unnamed |= its <= 0;
+		if (its > 0 && (wait == 0 || its < wait))
+			wait = its;
 	}
-	return wait ? clock_steady_ms() + wait : 0;
+	if (!wait)
+		return 0;
+	int64_t due = clock_steady_ms() + wait;
+	int64_t ladder = schedule_backoff(a->deliver->schedule, a->batch->attempts + 1u);
+	return unnamed && ladder < due ? ladder : due;
 }
 
 /* What is left of a list that was taken in part: when it is DUE, and what it waits for. */

@@ -2,7 +2,7 @@
 import threading
 import unittest
 
-from harness import DROP, HANG, RESET, Behaviour
+from harness import DROP, HANG, RESET, Behaviour, wait_until
 from harness.case import TEXT, Case
 from harness.relay import free_port
 
@@ -260,6 +260,19 @@ class Transactions(Case):
         row = self.waiting(relay)
         self.assertEqual(row["to"], ["first@dest.test"])
         self.assertIn("may have taken", row["last"])
+
+    def test_the_time_that_one_is_told_is_not_the_others(self):
+        """He may wait for a day; they wait by the ladder."""
+        busy = iter(["451 4.3.0 not now"])
+        self.receiver.behaviour = Behaviour(
+            rcpt=lambda _, address: "452 4.2.2 over quota, try again in 20 hours"
+            if address.startswith("full") else next(busy, None))
+        relay = self.relay(queue={"backoff": ["1s"]}).start()
+        relay.send("a@example.jp", ["full@dest.test", "busy@dest.test"], TEXT)
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.recipients, ["busy@dest.test"])
+        wait_until(lambda: [r["next"] > 3600 for r in relay.ctl("queue", "list")] == [True],
+                   what="his own time")
 
 
 class Names(Case):
