@@ -63,6 +63,11 @@ void attempt_free(struct attempt *a)
 	mem_free(a);
 }
 
+bool attempt_may_go_on(const struct attempt *a)
+{
+	return !a->deliver->stopping && !a->batch->doomed && !a->batch->message->held;
+}
+
 /* All recipients that have no result yet get this one, and it is over. */
 void attempt_end_all(struct attempt *a, enum verdict_stage stage, bool permanent,
     const char *status, const char *text)

@@ -328,6 +328,10 @@ void attempt_end_all(struct attempt *attempt, enum verdict_stage stage, bool per
  * (kind PERM) is set aside, and nothing will ever come of it. */
 void attempt_end_unread(struct attempt *attempt, const struct why *why);
 
+/* May another transaction, host or way follow? Not when we stop, nor when the message was
+ * deleted or held meanwhile: what has begun ends as it ends, and that is all. */
+bool attempt_may_go_on(const struct attempt *attempt);
+
 void attempt_free(struct attempt *attempt);
 
 /* deliver_queue.c */

@@ -51,7 +51,7 @@ bool attempt_has_next_host(const struct attempt *a)
 static void session_over(struct attempt *a)
 {
 	bool more = a->host + 1 < a->host_count && a->sessions < SESSIONS_PER_ATTEMPT &&
-	            !a->deliver->stopping;
+	            attempt_may_go_on(a);
 	bool same = is_same_next(a);
 	size_t again = 0;
 	for (size_t i = 0; more && i < a->tried_count; i++)
@@ -81,7 +81,7 @@ static bool has_more(struct attempt *a)
 {
 	while (a->first_open < a->tried_count && a->tried[a->first_open].state != TRIED_OPEN)
 		a->first_open++;
-	return a->first_open < a->tried_count && !a->deliver->stopping;
+	return a->first_open < a->tried_count && attempt_may_go_on(a);
 }
 
 /* Recipients go back to before the transaction, for another connection. */
@@ -255,7 +255,12 @@ static void on_ready(void *arg)
 		source_trouble_end(paths_reputation(a->deliver->options.paths), a->source);
 	host_note_tls(a);
 	host_note_session(a);
-	send_some(a);
+	if (attempt_may_go_on(a)) {
+		send_some(a);
+		return;
+	}
+	part_from_client(a);
+	way_over(a);
 }
 
 static void on_recipient(void *arg, size_t index, const struct client_result *result)

@@ -419,11 +419,17 @@ int64_t way_resumes(const struct attempt *a)
 	return a->way.pacing ? a->way.until_ms : turn_of(a);
 }
 
+/* Without that its path has nothing to hear: the message was called off before. */
+static bool is_tried(const struct way *w)
+{
+	return w->result.weight || w->result.delivered;
+}
+
 void way_over(struct attempt *a)
 {
 	struct way *w = &a->way;
 	size_t switching = 0;
-	if (w->taken)
+	if (w->taken && is_tried(w))
 		way_report(a);
 	for (size_t i = 0; i < a->tried_count; i++) {
 		struct tried *t = &a->tried[i];
@@ -431,7 +437,7 @@ void way_over(struct attempt *a)
 		t->rests |= t->state == TRIED_LATER && !may;
 		switching += may;
 	}
-	if (switching == 0 || a->deliver->stopping || w->via + 1 >= w->count) {
+	if (switching == 0 || !attempt_may_go_on(a) || w->via + 1 >= w->count) {
 		settle(a);
 		return;
 	}
@@ -452,8 +458,7 @@ bool way_is_worn(const struct attempt *a, unsigned transactions)
 void way_clear(struct attempt *a)
 {
 	struct way *w = &a->way;
-	bool tried = w->result.weight || w->result.delivered;
-	if (w->taken && tried)
+	if (w->taken && is_tried(w))
 		way_report(a);
 	else if (w->taken)
 		reputation_give_back(way_reputation(a), &w->path, w->probe);

@@ -274,6 +274,61 @@ class Transactions(Case):
         wait_until(lambda: [r["next"] > 3600 for r in relay.ctl("queue", "list")] == [True],
                    what="his own time")
 
+    def under_way(self):
+        """A list of which the first transaction waits for its answer."""
+        dot, go = threading.Event(), threading.Event()
+        self.addCleanup(go.set)
+        relay = self.transactions("one", "two", "three", end=lambda n, a: dot.set() or go.wait(20) and None)
+        self.assertTrue(dot.wait(20))
+        row, = relay.ctl("queue", "list")
+        return relay, row["id"], go
+
+    def test_what_is_deleted_goes_no_further(self):
+        relay, number, go = self.under_way()
+        relay.ctl("queue", "delete", number)
+        go.set()
+        relay.wait_log("result=delivered")
+        self.gone(relay)
+        self.assertEqual([m.recipients for m in self.receiver.messages], [["one@dest.test"]])
+        self.assertEqual(len(relay.log("result=delivered")), 1)
+
+    def test_what_is_held_goes_no_further(self):
+        relay, number, go = self.under_way()
+        relay.ctl("queue", "hold", number)
+        go.set()
+        wait_until(lambda: [r["to"] for r in relay.ctl("queue", "list") if r["state"] == "held"] ==
+                   [["two@dest.test", "three@dest.test"]], what="the rest being held")
+        self.assertEqual(len(self.receiver.messages), 1)
+        relay.ctl("queue", "release", number)
+        self.receiver.wait(3)
+        self.gone(relay)
+
+    def test_what_is_deleted_asks_no_other_host(self):
+        self.names.add("dest.test", "MX", "10 mx.dest.test.", "20 mx2.dest.test.")
+        self.names.add("mx2.dest.test", "A", "127.0.0.2")
+        second = self.another_receiver("127.0.0.2", None, self.receiver.port)
+        greeted, go = threading.Event(), threading.Event()
+        self.addCleanup(go.set)
+        relay = self.transactions("one", rcpt=lambda n, a: greeted.set() or go.wait(20) and "451 no")
+        self.assertTrue(greeted.wait(20))
+        row, = relay.ctl("queue", "list")
+        relay.ctl("queue", "delete", row["id"])
+        go.set()
+        relay.wait_log("result=deferred")
+        self.gone(relay)
+        self.assertEqual(second.messages, [])
+
+    def test_what_is_deleted_while_we_connect_is_not_sent(self):
+        greeted, go = threading.Event(), threading.Event()
+        self.addCleanup(go.set)
+        relay = self.transactions("one", banner=lambda n, a: greeted.set() or go.wait(20) and None)
+        self.assertTrue(greeted.wait(20))
+        row, = relay.ctl("queue", "list")
+        relay.ctl("queue", "delete", row["id"])
+        go.set()
+        self.receiver.wait_for(lambda r: "QUIT" in r.commands or r.messages)
+        self.assertEqual(self.receiver.messages, [])
+
 
 class Names(Case):
     """Domains that can not be had."""
