@@ -94,6 +94,15 @@ void attempt_end_unread(struct attempt *a, const struct why *why)
 
 /* ---- start ---- */
 
+/* Who comes first: where one transaction does not hold all and no second one may follow, by the
+ * rate of the path, an attempt at those who are put off each time would never reach the others. */
+static uint32_t first_in_turn(const struct attempt *a)
+{
+	uint64_t most = (uint64_t)a->settings->conf->delivery.recipients;
+	uint32_t count = a->batch->count;
+	return count > most && !a->expired ? (uint32_t)(a->batch->attempts * most % count) : 0;
+}
+
 static void list_recipients(struct attempt *a)
 {
 	a->tried_count = a->batch->count;
@@ -102,8 +111,9 @@ static void list_recipients(struct attempt *a)
 	a->dsn = mem_array(a->tried_count, sizeof(*a->dsn));
 	dsn_print_mail(&a->envelope, &a->mail_dsn);
 	a->sent = mem_array(a->tried_count, sizeof(*a->sent));
+	uint32_t first = first_in_turn(a);
 	for (uint32_t i = 0; i < a->batch->count; i++) {
-		uint32_t index = batch_recipient(a->batch, i);
+		uint32_t index = batch_recipient(a->batch, (first + i) % a->batch->count);
 		a->tried[i].index = index;
 		if (index >= a->envelope.recipient_count)
 			bug("a batch with a recipient that its envelope lacks");

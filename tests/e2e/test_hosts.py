@@ -1,4 +1,5 @@
 """Which host gets the message: MX records of every kind, addresses, and who is next."""
+import os
 import threading
 import unittest
 
@@ -328,6 +329,20 @@ class Transactions(Case):
         go.set()
         self.receiver.wait_for(lambda r: "QUIT" in r.commands or r.messages)
         self.assertEqual(self.receiver.messages, [])
+
+    def test_who_is_put_off_each_time_keeps_nobody_from_his_turn(self):
+        """A path with a rate lets one transaction go in each attempt, and all of the first one wait."""
+        self.receiver.behaviour = Behaviour(
+            rcpt=lambda _, address: "452 4.2.2 over quota" if address.startswith("full") else None)
+        relay = self.relay(delivery={"recipients": 2}, queue={"backoff": ["1s"]})
+        os.makedirs(relay.folder + "/replies.d")
+        with open(relay.folder + "/replies.d/slow.conf", "w") as f:
+            f.write('providers = ( { id = "slow"; mx = [ "mx.dest.test" ]; per_minute = 20; } );\n')
+        relay.start()
+        relay.send("a@example.jp", [f"{name}@dest.test" for name in ("full1", "full2", "one", "two")], TEXT)
+        message, = self.receiver.wait(1)
+        self.assertEqual(message.recipients, ["one@dest.test", "two@dest.test"])
+        self.assertEqual(self.waiting(relay)["to"], ["full1@dest.test", "full2@dest.test"])
 
 
 class Names(Case):
