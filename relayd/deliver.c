@@ -32,18 +32,28 @@
 
 /* ---- life ---- */
 
+/* What it is about ends here: nobody calls it any more. */
+static void break_off(struct attempt *a)
+{
+	timer_stop(&a->timer);
+	if (a->query)
+		mx_cancel(a->query);
+	a->query = NULL;
+	if (a->client)
+		client_close(a->client);
+	a->client = NULL;
+	spool_reader_close(a->reader);
+	a->reader = NULL;
+	host_clear(a);
+	sts_cancel(a->sts_query);
+	a->sts_query = NULL;
+}
+
 void attempt_free(struct attempt *a)
 {
 	struct deliver *deliver = a->deliver;
-	timer_stop(&a->timer);
+	break_off(a);
 	spool_await_cancel(&a->written);
-	if (a->query)
-		mx_cancel(a->query);
-	if (a->client)
-		client_close(a->client);
-	spool_reader_close(a->reader);
-	host_clear(a);
-	sts_cancel(a->sts_query);
 	sts_policy_unref(a->sts);
 	way_clear(a);
 	for (size_t i = 0; i < a->tried_count; i++) {
@@ -277,6 +287,20 @@ void deliver_set_settings(struct deliver *deliver, struct settings *settings)
 
 /* ---- the end ---- */
 
+/* Those who have their message are told of it now or never; the others come again. */
+static void cut(struct attempt *a)
+{
+	if (!a->has_results) {
+		attempt_free(a);
+		return;
+	}
+	break_off(a);
+	for (size_t i = 0; i < a->tried_count; i++)
+		if (a->tried[i].state == TRIED_SENT)
+			a->tried[i].state = TRIED_OPEN;
+	settle(a);
+}
+
 /* What has not said its final dot is cut: it is in the spool and will be sent
  * after the next start. After the dot the answer decides, so it is awaited. */
 void deliver_shut(struct deliver *deliver)
@@ -289,7 +313,7 @@ void deliver_shut(struct deliver *deliver)
 	deliver->reuse = reuse_new(deliver->options.loop, 0, 0);
 	DL_FOREACH_SAFE (deliver->attempts, a, next)
 		if (!a->batch->settling && (!a->client || !client_is_committed(a->client)))
-			attempt_free(a);
+			cut(a);
 }
 
 size_t deliver_running(const struct deliver *deliver)

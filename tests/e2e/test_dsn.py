@@ -2,6 +2,7 @@
 not know it, done by us. And reports in general: whose answer they quote, and what
 becomes of those that nobody takes."""
 import email
+import threading
 import unittest
 
 from harness import Behaviour
@@ -141,6 +142,31 @@ class Dsn(Case):
         self.assertEqual(recipient["Final-Recipient"], "rfc822; bad@dest.test")
         self.assertEqual(returned.get_content_type(), "message/rfc822")
         self.assertEqual(len(self.receiver.messages), 1)
+
+    def test_a_success_before_a_stop(self):
+        """The rest of the list is cut by it; he who has his message is told of now, or never."""
+        sender = self.reports(Behaviour())
+        begun, go = threading.Event(), threading.Event()
+        self.addCleanup(go.set)
+
+        def wait(_, address):
+            if address.startswith("last"):
+                begun.set()
+                go.wait(20)
+        self.receiver.behaviour = Behaviour(rcpt=wait)
+        relay = self.relay(delivery={"recipients": 1}).start()
+        self.submit(relay, "", [("user@dest.test", "NOTIFY=SUCCESS"), ("last@dest.test", "")])
+        self.assertTrue(begun.wait(20))
+        relay.stop()
+        go.set()
+        relay.start()
+        message, = sender.wait(1)
+        _, _, (recipient,), _ = self.parts(message)
+        self.assertEqual((recipient["Action"], recipient["Final-Recipient"]),
+                         ("relayed", "rfc822; user@dest.test"))
+        self.gone(relay)
+        self.assertEqual([m.recipients for m in self.receiver.messages],
+                         [["user@dest.test"], ["last@dest.test"]])
 
     def test_a_success_that_the_next_hop_tells_of(self):
         sender = self.reports(Behaviour(extensions=DSN))
