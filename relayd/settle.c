@@ -408,7 +408,9 @@ static void finish(void *arg)
 	uint64_t id = a->id;
 	enum schedule_feedback how = feedback(a);
 	int64_t due = due_time(a);
-	if (how != SCHEDULE_BLOCKED && a->has_results && !a->expired && is_partly_done(a))
+	/* with nothing done it was no attempt either, where it was held before its turn came */
+	bool begun = a->has_results || batch->message->held;
+	if (how != SCHEDULE_BLOCKED && begun && !a->expired && is_partly_done(a))
 		how = go_on_later(a, &due);
 	if (how == SCHEDULE_BLOCKED || how == SCHEDULE_PARTLY_HELD)
 		batch->incident = a->way.incident;

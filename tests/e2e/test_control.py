@@ -224,6 +224,22 @@ class Queue(Control):
         release.set()
         self.gone(relay)
 
+    def test_hold_while_it_is_connected(self):
+        release = threading.Event()
+        self.addCleanup(release.set)
+        self.receiver.behaviour = Behaviour(banner=lambda n, a: release.wait(30) and None)
+        relay = self.relay().start()
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        self.receiver.wait_for(lambda r: r.connections == 1)
+        row, = relay.ctl("queue", "list")
+        relay.ctl("queue", "hold", row["id"])
+        release.set()
+        wait_until(lambda: relay.ctl("queue", "list")[0]["state"] == "held", what="the hold")
+        self.assertEqual(self.receiver.messages, [])
+        relay.ctl("queue", "release", row["id"])
+        self.receiver.wait(1, timeout=5)  # it was no attempt: no ladder
+        self.gone(relay)
+
     def test_messages_that_are_not_there(self):
         relay, ids = self.waiting_relay(2)
         none = "0123456789abcdef"
