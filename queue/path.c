@@ -149,6 +149,7 @@ struct permit path_ask(struct path *p, struct path_limits limits, int64_t now_ms
 	keep_near(&p->until_ms, PATH_WAIT_LIMIT, now_ms);
 	if (now_ms < p->until_ms)
 		return answer(PERMIT_WAIT, p->until_ms);
+	keep_near(&p->allow_ms, 0, now_ms);
 	allow_move(p, now_ms);
 	if (p->allow && p->allow_used >= p->allow) {
 		struct permit permit = answer(PERMIT_WAIT, p->allow_ms + PATH_INTERVAL);

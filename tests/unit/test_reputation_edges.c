@@ -266,6 +266,21 @@ static void test_clock_set_back(void **state)
 	assert_true(paths_ask(kit, &way, T0, PERMIT_WAIT).at_ms <= T0 + 10 * SECOND);
 }
 
+/* A slow start whose interval began in a time that has not come yet. */
+static void test_clock_set_back_in_a_slow_start(void **state)
+{
+	struct paths *kit = *state;
+	struct reputation_way way = paths_way("ip1", "a");
+	int64_t future = T0 + 365 * DAY;
+	block(kit, &way, future);
+	future = paths_ask(kit, &way, future, PERMIT_HELD).at_ms;
+	paths_send(kit, &way, NULL, VERDICT_STAGE_END, "250", future);
+	paths_send(kit, &way, NULL, VERDICT_STAGE_END, "250", future);
+	paths_restart(kit);
+	assert_true(paths_ask(kit, &way, T0, PERMIT_WAIT).at_ms <= T0 + 5 * MINUTE);
+	paths_ask(kit, &way, T0 + 5 * MINUTE, PERMIT_GO);
+}
+
 /* Who comes half a second late for each turn still gets the whole rate. */
 static void test_late_for_each_turn(void **state)
 {
@@ -392,6 +407,7 @@ int main(void)
 	    TEST(test_waits_begin_anew),
 	    TEST(test_domain_probes),
 	    TEST(test_clock_set_back),
+	    TEST(test_clock_set_back_in_a_slow_start),
 	    TEST(test_late_for_each_turn),
 	    TEST(test_by_hand),
 	    TEST(test_held_by_hand_during_a_probe),
