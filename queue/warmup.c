@@ -86,6 +86,8 @@ void warmup_count(struct path *p, int64_t now_ms)
 bool warmup_restart(const struct reputation_options *options, struct path *p, int64_t now_ms)
 {
 	int64_t idle = (int64_t)options->idle_days * PATH_DAY;
+	if (p->warm_from_ms - now_ms > PATH_DAY)
+		p->warm_from_ms = 0; /* by a clock that was wrong, and was set back */
 	if (!idle || !p->sent_last_ms || now_ms - p->sent_last_ms < idle)
 		return false;
 	p->warm_from_ms = now_ms;

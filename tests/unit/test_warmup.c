@@ -181,6 +181,25 @@ static void test_idle_days_start_again(void **state)
 	assert_int_equal(view.warm_day, 3);
 }
 
+/* A clock that was a year fast for a while: neither idle nor young for that. */
+static void test_idle_by_a_wrong_clock(void **state)
+{
+	struct paths *kit = *state;
+	struct reputation_way way = young();
+	int64_t now = T0 + 40 * DAY;
+	deliver(kit, &way, now);
+	deliver(kit, &way, now + 365 * DAY);
+	assert_int_equal(paths_state(kit, "ip1", "google", now + 365 * DAY), PATH_WARMING);
+	paths_restart(kit);
+	deliver(kit, &way, now + HOUR);
+	assert_int_equal(paths_state(kit, "ip1", "google", now + HOUR), PATH_OPEN);
+	/* a little back is no mistake of a year */
+	now += 60 * DAY;
+	deliver(kit, &way, now);
+	deliver(kit, &way, now - 5 * MINUTE);
+	assert_int_equal(paths_state(kit, "ip1", "google", now), PATH_WARMING);
+}
+
 /* Without a date a source is warm, however long it was idle. */
 static void test_no_date(void **state)
 {
@@ -224,6 +243,7 @@ int main(void)
 	    TEST(test_counts_survive),
 	    TEST(test_step_back),
 	    TEST(test_idle_days_start_again),
+	    TEST(test_idle_by_a_wrong_clock),
 	    TEST(test_no_date),
 	    cmocka_unit_test(test_extreme_options),
 	};
