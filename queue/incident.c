@@ -206,6 +206,12 @@ static struct incident_entry *find_about(const struct reputation *r,
 	return e;
 }
 
+/* Nor is it news when the clock was set back by less. */
+static bool was_quiet(const struct incident *i, int64_t now_ms)
+{
+	return now_ms - i->last_ms >= QUIET_MS || i->last_ms - now_ms >= QUIET_MS;
+}
+
 unsigned incident_meet(struct reputation *r, const struct incident_about *about,
     const struct reputation_report *report, int64_t now_ms)
 {
@@ -213,7 +219,7 @@ unsigned incident_meet(struct reputation *r, const struct incident_about *about,
 	if (!e)
 		e = entry_new(r, about, now_ms);
 	struct incident *i = &e->incident;
-	if (!i->open && now_ms - i->last_ms >= QUIET_MS)
+	if (!i->open && was_quiet(i, now_ms))
 		i->noticed = false;
 	if (!i->open)
 		i->asked_ms = 0; /* another listing, another request */

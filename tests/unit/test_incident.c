@@ -140,6 +140,20 @@ static void test_notices(void **state)
 	assert_false(incident_find(kit->r, 1)->noticed);
 }
 
+/* What was last met by a clock that was a year fast was not met just now. */
+static void test_notice_after_a_wrong_clock(void **state)
+{
+	struct paths *kit = *state;
+	struct reputation_way way = paths_way("ip1", "microsoft");
+	report(kit, &way, &paths_blocked, 1, "550", T0 + 365 * DAY);
+	incident_noticed(kit->r, 1);
+	assert_true(reputation_open(kit->r, "microsoft", "ip1", T0 + 365 * DAY));
+	paths_restart(kit);
+	report(kit, &way, &paths_blocked, 2, "550", T0);
+	assert_int_equal(kit->incidents, 2);
+	assert_false(incident_find(kit->r, 1)->noticed);
+}
+
 /* A rate limit is everyday; bad reputation is not, even if it only slows. */
 static void test_slow_ones(void **state)
 {
@@ -295,6 +309,7 @@ int main(void)
 	    TEST(test_met),
 	    TEST(test_rerouted),
 	    TEST(test_notices),
+	    TEST(test_notice_after_a_wrong_clock),
 	    TEST(test_slow_ones),
 	    TEST(test_slowed_in_vain),
 	    TEST(test_sender_domains),
