@@ -258,17 +258,26 @@ static void close_it(struct reputation *r, struct incident *i)
 	reputation_save_incident(r, i);
 }
 
+static bool is_of_path(const struct incident *i, const struct path *p, unsigned family)
+{
+	return i->open && !*i->sender_domain && i->family == family &&
+	       span_is(span_text(i->source), p->source) &&
+	       span_is_nocase(span_text(i->provider), p->provider);
+}
+
 void incident_path_opened(struct reputation *r, const struct path *p, unsigned family)
 {
-	struct incident_entry *next;
-	for (struct incident_entry *e = r->by_number; e; e = next) {
-		struct incident *i = &e->incident;
-		next = e->hh.next;
-		if (i->open && !*i->sender_domain && i->family == family &&
-		    span_is(span_text(i->source), p->source) &&
-		    span_is_nocase(span_text(i->provider), p->provider))
-			close_it(r, i);
-	}
+	for (struct incident_entry *e = r->by_number; e; e = e->hh.next)
+		if (is_of_path(&e->incident, p, family))
+			close_it(r, &e->incident);
+}
+
+void incident_path_probed(
+    struct reputation *r, const struct path *p, unsigned family, int64_t probe_ms)
+{
+	for (struct incident_entry *e = r->by_number; e; e = e->hh.next)
+		if (is_of_path(&e->incident, p, family))
+			incident_set_probe(r, e->incident.number, probe_ms);
 }
 
 void incident_domain_opened(struct reputation *r, const struct sender_hold *h)

@@ -50,7 +50,6 @@ static bool each_hold(struct reputation *r, const char *provider, const char *do
 
 static void hold_path(struct reputation *r, struct path *p, int64_t now_ms)
 {
-	(void)r;
 	(void)now_ms;
 	p->held = true;
 	p->by_hand = true;
@@ -59,6 +58,7 @@ static void hold_path(struct reputation *r, struct path *p, int64_t now_ms)
 	p->slowed = false;
 	p->until_ms = 0;
 	p->allow = 0;
+	incident_path_probed(r, p, 0, 0);
 }
 
 static void open_path(struct reputation *r, struct path *p, int64_t now_ms)
@@ -85,10 +85,13 @@ static void probe_path(struct reputation *r, struct path *p, int64_t now_ms)
 	if (p->held) {
 		p->probe_ms = now_ms;
 		p->probing = false;
-		incident_set_probe(r, p->incident, now_ms);
+		incident_path_probed(r, p, 0, now_ms);
 	}
-	if (p->v6_until)
+	if (p->v6_until) {
 		p->v6_until = now_ms;
+		p->v6_trial = false;
+		incident_path_probed(r, p, AF_INET6, now_ms);
+	}
 }
 
 static void open_hold(struct reputation *r, struct sender_hold *h, int64_t now_ms)

@@ -93,6 +93,9 @@ void incident_set_probe(struct reputation *r, unsigned number, int64_t probe_ms)
 /* The path (FAMILY 0) or its IPv6 is open again; the domain is. */
 void incident_path_opened(struct reputation *r, const struct path *p, unsigned family);
 void incident_domain_opened(struct reputation *r, const struct sender_hold *h);
+/* The path (FAMILY 0) or its IPv6 is probed next at PROBE_MS, 0: never by itself. */
+void incident_path_probed(
+    struct reputation *r, const struct path *p, unsigned family, int64_t probe_ms);
 
 /* From the store: the entry with that number, made if need be; say so when its
  * names have been read. */

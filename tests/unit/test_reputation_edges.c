@@ -325,6 +325,28 @@ static void test_by_hand(void **state)
 	assert_false(incident_find(kit->r, 2)->open);
 }
 
+/* What the incident says of the next probe follows what was done by hand. */
+static void test_next_probe_by_hand(void **state)
+{
+	struct paths *kit = *state;
+	struct reputation_way way = paths_way("ip1", "a");
+	struct verdict v6 = paths_blocked;
+	block(kit, &way, T0);
+	assert_int_equal(incident_find(kit->r, 1)->next_probe_ms, T0 + 15 * MINUTE);
+	assert_true(reputation_hold(kit->r, "a", "ip1", T0));
+	assert_int_equal(incident_find(kit->r, 1)->next_probe_ms, 0); /* there is none */
+	paths_crash(kit);
+	assert_int_equal(incident_find(kit->r, 1)->next_probe_ms, 0);
+	way.provider = "b";
+	way.family = v6.family = AF_INET6;
+	paths_send(kit, &way, &v6, VERDICT_STAGE_MAIL, "550", T0);
+	assert_int_equal(incident_find(kit->r, 2)->next_probe_ms, T0 + HOUR);
+	paths_ask(kit, &way, T0 + HOUR, PERMIT_GO); /* a trial that never comes back */
+	assert_true(reputation_probe_now(kit->r, "b", "ip1", T0 + HOUR + MINUTE));
+	assert_int_equal(incident_find(kit->r, 2)->next_probe_ms, T0 + HOUR + MINUTE);
+	paths_ask(kit, &way, T0 + HOUR + MINUTE, PERMIT_GO);
+}
+
 /* Its success says nothing against what the administrator has decided since. */
 static void test_held_by_hand_during_a_probe(void **state)
 {
@@ -410,6 +432,7 @@ int main(void)
 	    TEST(test_clock_set_back_in_a_slow_start),
 	    TEST(test_late_for_each_turn),
 	    TEST(test_by_hand),
+	    TEST(test_next_probe_by_hand),
 	    TEST(test_held_by_hand_during_a_probe),
 	    TEST(test_what_mail_waits_for),
 	    TEST(test_what_silence_has_said),
