@@ -124,12 +124,19 @@ static int64_t wait_of(const struct delist *entry)
 	return entry->wait_ms ? entry->wait_ms : 24 * 3600 * (int64_t)1000;
 }
 
+/* null: none follows by itself, for it is held by hand, or is over meanwhile. */
+static json_t *probe_json(const struct incident *i)
+{
+	int64_t left = (i->next_probe_ms - clock_steady_ms()) / 1000;
+	return i->next_probe_ms ? json_integer(left > 0 ? left : 0) : json_null();
+}
+
 static void answer_sent(struct request *r, const struct incident *i, const char *what)
 {
 	request_ok(r);
-	request_row(r, json_pack("{s:I,s:s,s:o,s:I}", "number", (json_int_t)i->number, "result", what,
-			   "to", json_safe(span_text(i->asked_of)), "probe_s",
-			   (json_int_t)((i->next_probe_ms - clock_steady_ms()) / 1000)));
+	request_row(
+	    r, json_pack("{s:I,s:s,s:o,s:o}", "number", (json_int_t)i->number, "result", what, "to",
+		   json_safe(span_text(i->asked_of)), "probe_s", probe_json(i)));
 	request_end(r);
 }
 
@@ -143,7 +150,8 @@ static void note_asked(struct delisting *d, const char *of, const char *what)
 		return;
 	}
 	incident_asked(reputation_of(d), d->number, of, wait_of(entry), clock_steady_ms());
-	deliver_try_one(d->daemon->deliver, d->number, i->next_probe_ms);
+	if (i->next_probe_ms)
+		deliver_try_one(d->daemon->deliver, d->number, i->next_probe_ms);
 	struct log_line line;
 	control_log_change(&line, CMD_DELIST, d->uid);
 	log_add_number(&line, "number", d->number);
@@ -203,11 +211,10 @@ static bool refuse(struct delisting *d, const struct incident *i, const struct d
 {
 	struct request *r = d->request;
 	if (i->sender_domain[0])
-		request_fail(r, "incident %u is about the domain %s and no list: see the steps of "
-				"relayctl delist %u", d->number, i->sender_domain, d->number);
-	else if (!i->open)
-		request_fail(r, "incident %u is closed: there is nothing to be removed from",
-		    d->number);
+		request_fail(r,
+		    "incident %u is about the domain %s and no list: see the steps of "
+		    "relayctl delist %u",
+		    d->number, i->sender_domain, d->number);
 	else if (!entry->mail[0] && !entry->from_listed)
 		request_fail(r, "%s takes no requests by mail%s%s; then note it with relayctl delist "
 				"%u --asked", entry->name, entry->portal[0] ? ", only at " : "",
@@ -349,6 +356,9 @@ static bool may_begin(struct delisting *d, const struct incident *i, const struc
 				"control_group");
 	else if (d->send && d->to[0] && !is_mailbox(d->to))
 		request_misused(r, "--to: expected an address like removal@example.org");
+	else if ((d->send || d->asked) && !i->open)
+		request_fail(
+		    r, "incident %u is closed: there is nothing to be removed from", d->number);
 	else
 		return !d->send || !refuse(d, i, entry);
 	return false;

@@ -88,6 +88,15 @@ class Delist(Case):
         self.assertEqual(facts["asked_of"], "gmo-rbl.jp")
         self.assertAlmostEqual(facts["next_probe_ms"] - facts["asked_ms"], 86400000, delta=1000)
 
+    def test_asked_where_no_probe_follows(self):
+        relay = self.blocked(GMO)
+        relay.ctl("reputation", "hold", relay.ctl("reputation")[0]["provider"])
+        noted, = relay.ctl("delist", "1", "--asked")
+        self.assertIsNone(noted["probe_s"])
+        relay.ctl("incidents", "close", "1")
+        self.assertIn("incident 1 is closed: there is nothing to be removed from",
+                      self.refused(relay, "1", "--asked"))
+
     def test_from_the_listed_address(self):
         relay = self.blocked("554 5.7.1 [127.0.0.2] is blocked using own-list.test",
                              LISTS.replace("FROM", "true"))
