@@ -96,6 +96,7 @@ struct path {
 	int64_t v6_until; /* IPv6 is closed until then; 0: open */
 	unsigned v6_step;
 	int64_t v6_opened_ms;
+	unsigned v6_incident; /* that closed it */
 
 	unsigned silences; /* in a row */
 	int64_t silent_ms; /* first and last of them */

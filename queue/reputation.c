@@ -319,6 +319,7 @@ static void ask_family(struct path *p, const struct reputation_way *way, int64_t
 	if (family < 0) {
 		permit->answer = PERMIT_HELD;
 		permit->at_ms = p->v6_until > now_ms ? p->v6_until : now_ms + PATH_MINUTE;
+		permit->incident = p->v6_incident;
 		return;
 	}
 	permit->family = family;

@@ -68,6 +68,7 @@ static void open_path(struct reputation *r, struct path *p, int64_t now_ms)
 	p->until_ms = 0;
 	p->v6_until = 0;
 	p->v6_trial = false;
+	p->v6_incident = 0;
 	p->silences = 0;
 	p->incident = 0;
 	incident_path_opened(r, p, 0);

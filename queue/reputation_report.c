@@ -130,7 +130,9 @@ static void slow(const struct event *e)
 static unsigned close_v6(const struct event *e)
 {
 	path_close_v6(e->p, e->verdict, e->now_ms);
-	return meet(e, e->verdict->klass, e->verdict->rule, "", AF_INET6, e->p->v6_until);
+	e->p->v6_incident =
+	    meet(e, e->verdict->klass, e->verdict->rule, "", AF_INET6, e->p->v6_until);
+	return e->p->v6_incident;
 }
 
 /* A smarthost answers for itself, not for the provider behind it. */
@@ -375,9 +377,12 @@ static void report_v6(const struct event *e)
 	p->v6_trial = false;
 	if (!p->v6_until || e->now_ms < p->v6_until || e->meaning != MEANING_WORKED)
 		return;
+	unsigned incident = p->v6_incident;
 	p->v6_until = 0;
 	p->v6_opened_ms = e->now_ms;
+	p->v6_incident = 0;
 	incident_path_opened(e->r, p, AF_INET6);
+	tell_opened(e, incident);
 }
 
 /* One about a path that was slowed and is open again. */

@@ -51,6 +51,7 @@ static const struct field path_fields[] = {
     {"v6_until", FIELD_TIME, PATH(v6_until), 0},
     {"v6_step", FIELD_COUNT, PATH(v6_step), PATH_LADDER - 1},
     {"v6_opened", FIELD_TIME, PATH(v6_opened_ms), 0},
+    {"v6_incident", FIELD_COUNT, PATH(v6_incident), 4000000000},
     {"silences", FIELD_COUNT, PATH(silences), PATH_SILENCES},
     {"silent", FIELD_TIME, PATH(silent_ms), 0},
     {"silent_last", FIELD_TIME, PATH(silent_last_ms), 0},

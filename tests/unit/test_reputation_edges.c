@@ -325,6 +325,36 @@ static void test_by_hand(void **state)
 	assert_false(incident_find(kit->r, 2)->open);
 }
 
+static void note_opened(void *arg, unsigned number)
+{
+	*(unsigned *)arg = number;
+}
+
+/* Where there is nothing but IPv6, what waits for it waits for its incident. */
+static void test_ipv6_alone(void **state)
+{
+	struct paths *kit = *state;
+	struct reputation_way way = paths_way("ip1", "a");
+	struct reputation_report report = {.reply = "250",
+	    .recipient_domain = "",
+	    .stage = VERDICT_STAGE_END,
+	    .delivered = 1,
+	    .family = AF_INET6};
+	struct verdict v6 = paths_blocked;
+	unsigned opened = 0;
+	way.family = v6.family = AF_INET6;
+	paths_send(kit, &way, &v6, VERDICT_STAGE_MAIL, "550", T0);
+	paths_crash(kit);
+	reputation_on_opened(kit->r, note_opened, &opened);
+	assert_int_equal(paths_ask(kit, &way, T0 + MINUTE, PERMIT_HELD).incident, 1);
+	paths_ask(kit, &way, T0 + HOUR, PERMIT_GO);
+	assert_int_equal(paths_ask(kit, &way, T0 + HOUR, PERMIT_HELD).incident, 1);
+	reputation_report(kit->r, &way, &report, T0 + HOUR);
+	assert_int_equal(opened, 1);
+	assert_false(incident_find(kit->r, 1)->open);
+	paths_ask(kit, &way, T0 + HOUR, PERMIT_GO);
+}
+
 /* What the incident says of the next probe follows what was done by hand. */
 static void test_next_probe_by_hand(void **state)
 {
@@ -432,6 +462,7 @@ int main(void)
 	    TEST(test_clock_set_back_in_a_slow_start),
 	    TEST(test_late_for_each_turn),
 	    TEST(test_by_hand),
+	    TEST(test_ipv6_alone),
 	    TEST(test_next_probe_by_hand),
 	    TEST(test_held_by_hand_during_a_probe),
 	    TEST(test_what_mail_waits_for),
