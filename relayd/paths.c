@@ -91,7 +91,8 @@ static void on_told(void *arg, unsigned number, bool ok)
 		bug("nobody was being told of that incident");
 	t->under_way = false;
 	if (!ok) {
-		timer_start(&p->timer, LOOK_AGAIN_MS);
+		if (!timer_is_running(&p->timer)) /* for one that failed before */
+			timer_start(&p->timer, LOOK_AGAIN_MS);
 		return;
 	}
 	t->number = 0;

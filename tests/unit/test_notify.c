@@ -26,6 +26,7 @@ static struct {
 	struct loop *loop;
 	bool busy;         /* the helper takes no command */
 	unsigned code;     /* intake's answer */
+	unsigned first;    /* times that the command was asked for, for incident 1 */
 	unsigned commands; /* that were run */
 	unsigned mails;    /* that were submitted */
 } played;
@@ -55,7 +56,7 @@ const char *helper_command(const struct helper *helper)
 enum helper_answer helper_run(struct helper *helper, unsigned number, struct span input)
 {
 	(void)helper;
-	assert_int_equal(number, 1);
+	played.first += number == 1;
 	assert_true(input.n > 0);
 	if (played.busy)
 		return HELPER_BUSY;
@@ -205,6 +206,28 @@ static void test_no_mail_goes_before_the_command_has_run(void **state)
 	assert_true(is_noticed());
 }
 
+/* Others that fail meanwhile do not put it off. */
+static void test_it_is_tried_again_whatever_fails_behind_it(void **state)
+{
+	(void)state;
+	char who[16];
+	struct incident_cause cause = {.source = who,
+	    .provider = "",
+	    .klass = VERDICT_RATE_LIMITED,
+	    .rule = "brake-rate",
+	    .help = "",
+	    .text = "too many"};
+	played.busy = true;
+	open_incident();
+	for (unsigned n = 2; n <= 11; n++) {
+		let_pass(MINUTE / 2);
+		snprintf(who, sizeof(who), "login:web%u", n);
+		incident_open(paths_reputation(paths), &cause, clock_steady_ms());
+	}
+	let_pass(1);
+	assert_int_equal(played.first, 6); /* at once, and each minute since */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +235,8 @@ int main(void)
 		test_the_command_runs_once_while_the_mail_waits, begin, end),
 	    cmocka_unit_test_setup_teardown(
 		test_no_mail_goes_before_the_command_has_run, begin, end),
+	    cmocka_unit_test_setup_teardown(
+		test_it_is_tried_again_whatever_fails_behind_it, begin, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
