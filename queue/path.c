@@ -341,6 +341,12 @@ static int64_t ladder_at(const struct path *p, unsigned step)
 	return wait ? wait : PATH_HOUR;
 }
 
+/* None by itself where a person holds it, who had it probed once. */
+static int64_t next_probe(const struct path *p, int64_t at_ms)
+{
+	return p->by_hand ? 0 : at_ms;
+}
+
 void path_hold(struct path *p, const struct path_hold *hold, int64_t now_ms)
 {
 	if (p->held && !hold->is_probe)
@@ -352,20 +358,19 @@ void path_hold(struct path *p, const struct path_hold *hold, int64_t now_ms)
 		p->step = 0;
 	copy_ladder(p, hold->ladder, hold->ladder_count);
 	p->held = true;
-	p->by_hand = false;
 	p->slowed = false;
 	p->until_ms = 0;
 	p->allow = 0;
 	p->hold_class = hold->klass;
 	p->hold_stage = hold->stage;
 	int64_t wait = later(ladder_at(p, p->step), sooner(hold->wait_ms, PATH_WAIT_LIMIT));
-	p->probe_ms = now_ms + wait;
+	p->probe_ms = next_probe(p, now_ms + wait);
 }
 
 void path_probe_again(struct path *p, int64_t after_ms, int64_t now_ms)
 {
 	int64_t wait = sooner(ladder_at(p, p->step), PATH_INTERVAL);
-	p->probe_ms = now_ms + later(wait, sooner(after_ms, PATH_WAIT_LIMIT));
+	p->probe_ms = next_probe(p, now_ms + later(wait, sooner(after_ms, PATH_WAIT_LIMIT)));
 }
 
 void path_reopen(struct path *p, int64_t now_ms)

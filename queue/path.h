@@ -81,7 +81,7 @@ struct path {
 	int64_t until_ms; /* nothing goes before */
 
 	bool held;
-	bool by_hand; /* until the administrator opens it: no probes */
+	bool by_hand; /* until the administrator opens it: no probes but one that he asks for */
 	unsigned step;
 	int64_t ladder[PATH_LADDER]; /* ends with the first 0 */
 	int64_t probe_ms;

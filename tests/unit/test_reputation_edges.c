@@ -377,6 +377,30 @@ static void test_next_probe_by_hand(void **state)
 	paths_ask(kit, &way, T0 + HOUR + MINUTE, PERMIT_GO);
 }
 
+/* One probe by hand that is refused, or says nothing, is the only one. */
+static void test_held_by_hand_and_probed(void **state)
+{
+	static const enum verdict_stage stages[] = {VERDICT_STAGE_RCPT, VERDICT_STAGE_BANNER};
+	struct paths *kit = *state;
+	struct reputation_way way = paths_way("ip1", "a");
+	paths_send(kit, &way, NULL, VERDICT_STAGE_END, "250", T0);
+	assert_true(reputation_hold(kit->r, "a", "ip1", T0));
+	int64_t now = T0;
+	for (int i = 0; i < 2; i++, now += 2 * DAY) {
+		assert_true(reputation_probe_now(kit->r, "a", "ip1", now));
+		paths_ask(kit, &way, now, PERMIT_PROBE);
+		paths_report(
+		    kit, &way, i ? &unknown_retry : &paths_blocked, stages[i], "550", true, now);
+		paths_ask(kit, &way, now + DAY, PERMIT_HELD);
+		assert_int_equal(incident_find(kit->r, 1)->next_probe_ms, 0);
+	}
+	assert_true(reputation_probe_now(kit->r, "a", "ip1", now));
+	paths_ask(kit, &way, now, PERMIT_PROBE);
+	paths_report(kit, &way, NULL, VERDICT_STAGE_END, "250", true, now);
+	paths_ask(kit, &way, now, PERMIT_GO);
+	assert_false(incident_find(kit->r, 1)->open);
+}
+
 /* Its success says nothing against what the administrator has decided since. */
 static void test_held_by_hand_during_a_probe(void **state)
 {
@@ -464,6 +488,7 @@ int main(void)
 	    TEST(test_by_hand),
 	    TEST(test_ipv6_alone),
 	    TEST(test_next_probe_by_hand),
+	    TEST(test_held_by_hand_and_probed),
 	    TEST(test_held_by_hand_during_a_probe),
 	    TEST(test_what_mail_waits_for),
 	    TEST(test_what_silence_has_said),
