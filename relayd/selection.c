@@ -10,6 +10,7 @@
 #include "queue/schedule.h"
 #include "relayd/base/mem.h"
 #include "relayd/brake_who.h"
+#include "smtp/address.h"
 
 void selection_clear(struct selection *s)
 {
@@ -98,20 +99,38 @@ static struct span typed(const char *text)
 	return s;
 }
 
+/* The same domain? Who wrote it may have done so in letters or as xn--. */
+static bool is_same_domain(struct span a, struct span b)
+{
+	struct buf one = {0};
+	struct buf other = {0};
+	bool same = span_equal_nocase(a, b);
+	if (!same && (!span_is_ascii(a) || !span_is_ascii(b)))
+		same = domain_to_ascii(a, &one) && domain_to_ascii(b, &other) &&
+		       span_equal(span_buf(&one), span_buf(&other));
+	buf_free(&one);
+	buf_free(&other);
+	return same;
+}
+
 /* Is ADDRESS the one that was asked for, or at the domain? */
 static bool is_at(const char *address, const char *asked)
 {
 	const char *at = strrchr(address, '@');
-	if (span_equal_nocase(span_text(address), typed(asked)))
-		return true;
-	return at && !strchr(asked, '@') && span_equal_nocase(span_text(at + 1), typed(asked));
+	const char *asked_at = strrchr(asked, '@');
+	if (!at)
+		return span_equal_nocase(span_text(address), typed(asked));
+	if (!asked_at)
+		return is_same_domain(span_text(at + 1), typed(asked));
+	return span_equal_nocase((struct span){address, (size_t)(at - address)},
+		   (struct span){asked, (size_t)(asked_at - asked)}) &&
+	       is_same_domain(span_text(at + 1), typed(asked_at + 1));
 }
 
 bool selection_names(const struct selection *s, const struct batch *batch,
     const char *recipient)
 {
-	return span_equal_nocase(
-		   span_text(destination_name(batch->destination)), typed(s->domain)) ||
+	return is_same_domain(span_text(destination_name(batch->destination)), typed(s->domain)) ||
 	       is_at(recipient, s->domain);
 }
 

@@ -96,6 +96,24 @@ class Queue(Control):
         for nobody in ("", "<>"):
             self.assertEqual(found("--sender", nobody), [""])
 
+    def test_a_name_has_two_spellings(self):
+        """Letters outside of ASCII and xn-- are the same domain, whichever the sender wrote."""
+        self.names.mail_host("xn--bcher-kva.test", "mx.other.test", "127.0.0.1")
+        relay, _ = self.waiting_relay()
+        relay.send("u8@example.jp", "x@xn--bcher-kva.test", TEXT)
+        relay.send("u9@example.jp", "x@b\u00fccher.test", TEXT, mail_options=["SMTPUTF8"])
+        relay.wait_log("result=deferred", 2)
+        self.waits_for_both(relay, "--domain", "b\u00fccher.test", "B\u00dcCHER.test.", "xn--bcher-kva.test",
+                            "x@b\u00fccher.test", "X@B\u00dcCHER.test", "x@xn--bcher-kva.test", "x@XN--bcher-kva.test")
+        for what in ("y@b\u00fccher.test", "b\u00fcher.test", "xn--nonsense-.test", "b\u00fc cher.test"):
+            self.assertEqual(relay.ctl("queue", "list", "--domain", what), [])
+        self.assertEqual(len(relay.ctl("why", "b\u00fccher.test")), 2)
+
+    def waits_for_both(self, relay, option, *spellings):
+        for what in spellings:
+            self.assertEqual([r["from"][:2] for r in relay.ctl("queue", "list", option, what)], ["u8", "u9"],
+                             what)
+
     def test_show_and_cat(self):
         self.receiver.behaviour = LATER
         relay = self.relay().start()
