@@ -175,13 +175,22 @@ static void read_answer(struct output *out, FILE *daemon)
 	out->status = CTL_PROBLEM;
 }
 
+/* An address or a domain was taken for that of recipients; it may be the sender's. */
+static void print_no_why(const char *what)
+{
+	bool is_name = strspn(what, "0123456789abcdefABCDEF") != strlen(what);
+	printf("No mail %s%s is in the queue:\n"
+	       "it was delivered, returned, deleted or never came in.\n"
+	       "The log has a line for each attempt, and for what was deleted.\n",
+	    is_name ? "to " : "of the number ", what);
+	if (is_name)
+		printf("For mail from there:\n  relayctl queue list --sender %s\n", what);
+}
+
 /* Commands with nothing to show say so instead of an empty table. */
 static void print_nothing(const struct ctl *ctl)
 {
 	static const char *const said[CMD_COUNT] = {
-	    [CMD_WHY] =
-		"Nothing of it is in the queue: it was delivered, returned, deleted or never "
-		"came in.\nThe log has a line for each attempt, and for what was deleted.",
 	    [CMD_QUEUE_LIST] = "The queue is empty.",
 	    [CMD_QUEUE_HOLD] = "No message fits.",
 	    [CMD_QUEUE_RELEASE] = "No message fits.",
@@ -193,7 +202,9 @@ static void print_nothing(const struct ctl *ctl)
 	    [CMD_INCIDENTS] = "There is no incident.",
 	    [CMD_BRAKE] = "Nobody has sent anything within a day.",
 	};
-	if (ctl->command == CMD_QUEUE_LIST && ctl->argc)
+	if (ctl->command == CMD_WHY)
+		print_no_why(ctl->argv[0]);
+	else if (ctl->command == CMD_QUEUE_LIST && ctl->argc)
 		puts(said[CMD_QUEUE_HOLD]);
 	else if (said[ctl->command])
 		puts(said[ctl->command]);

@@ -312,10 +312,17 @@ class Queue(Control):
             self.assertLessEqual(max(map(len, done.stdout.splitlines())), 78)
         row, = relay.ctl("why", ids[0])
         self.assertTrue(row["means"] and row["do"])
-        for what in ("nobody@dest.test", "other.test", "0123456789abcdef"):
+        for what in ("nobody@dest.test", "other.test", "localhost", "0123456789abcdef"):
             done = relay.run_ctl("why", what)
             self.assertEqual(done.returncode, 0)
             self.assertIn("it was delivered, returned, deleted or never came in", done.stdout)
+            self.assertEqual("queue list --sender " + what in done.stdout, what[0] != "0")
+        # it asks for recipients; that nothing waits would not be true of the sender's mail
+        for what in ("u0@example.jp", "example.jp"):
+            done = relay.run_ctl("why", what)
+            self.assertIn(f"No mail to {what} is in the queue", done.stdout)
+            self.assertIn(f"queue list --sender {what}", done.stdout)
+            self.assertLessEqual(max(map(len, done.stdout.splitlines())), 78)
         relay.ctl("queue", "hold", ids[0])
         self.assertIn(f"relayctl queue release {ids[0]}", relay.run_ctl("why", ids[0]).stdout)
 
