@@ -165,16 +165,33 @@ static int set_password(const struct ctl *ctl, const struct place *place, const 
 	return result < 0 ? ctl_complain(&why) : CTL_OK;
 }
 
+/* NAME and --generate, in any order. NULL: that is not what was given. */
+static const char *take_name(const struct ctl *ctl, bool *generate)
+{
+	const char *name = NULL;
+	for (size_t i = 0; i < ctl->argc; i++) {
+		const char *word = ctl->argv[i];
+		bool option = strcmp(word, "--generate") == 0 && ctl->command != CMD_USER_REMOVE;
+		if (option ? *generate : name || word[0] == '-')
+			return NULL;
+		if (option)
+			*generate = true;
+		else
+			name = word;
+	}
+	return name;
+}
+
 static int change_user(const struct ctl *ctl, const struct place *place)
 {
-	bool generate = ctl->argc == 2 && strcmp(ctl->argv[1], "--generate") == 0 &&
-			ctl->command != CMD_USER_REMOVE;
+	bool generate = false;
 	struct why why = {0};
-	if ((ctl->argc != 1 && !generate) || ctl->argv[0][0] == '-')
+	const char *name = take_name(ctl, &generate);
+	if (!name)
 		return ctl_usage(ctl);
 	if (ctl->command != CMD_USER_REMOVE)
-		return set_password(ctl, place, ctl->argv[0], generate);
-	if (change_file(place, USERS_REMOVE, ctl->argv[0], NULL, &why) < 0)
+		return set_password(ctl, place, name, generate);
+	if (change_file(place, USERS_REMOVE, name, NULL, &why) < 0)
 		return ctl_complain(&why);
 	return CTL_OK;
 }

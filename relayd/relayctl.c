@@ -36,6 +36,10 @@ static void help(FILE *to)
 {
 	fputs(USAGE "\n\n", to);
 	print_commands(to, NULL, 0);
+	fputs(
+	    "\n--json (one JSON object a line) may stand anywhere, -f and -s only before the command;\n"
+	    "--version, -V: print the version\n",
+	    to);
 	fputs("\nexit status: 0 done, 1 found a problem, 2 wrong usage\n", to);
 }
 
@@ -50,11 +54,31 @@ static int misused(const char *what, const char *option)
 	return -1;
 }
 
+/* Take --json out of the words, wherever it stands among them. */
+static void take_json(struct ctl *ctl, char **words, size_t count)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(words[i], "--json") == 0)
+			ctl->json = true;
+		else
+			words[kept++] = words[i];
+	ctl->words = (const char *const *)words;
+	ctl->word_count = kept;
+}
+
+static bool is_version(const char *word)
+{
+	return strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0;
+}
+
 /* Options stand before the command; --json also behind it. */
 static int take_options(struct ctl *ctl, int argc, char **argv)
 {
 	int i = 1;
-	for (; i < argc && argv[i][0] == '-' && argv[i][1] && !is_help(argv[i]); i++) {
+	for (; i < argc && argv[i][0] == '-' && argv[i][1] && !is_help(argv[i]) &&
+	       !is_version(argv[i]);
+	     i++) {
 		bool socket = strcmp(argv[i], "-s") == 0;
 		bool file = strcmp(argv[i], "-f") == 0;
 		if (strcmp(argv[i], "--json") == 0)
@@ -68,14 +92,21 @@ static int take_options(struct ctl *ctl, int argc, char **argv)
 		else
 			ctl->file = argv[++i], ctl->file_given = true;
 	}
-	if (argc > i && strcmp(argv[argc - 1], "--json") == 0)
-		ctl->json = true, argc--;
-	ctl->words = (const char *const *)argv + i;
-	ctl->word_count = (size_t)(argc - i);
+	take_json(ctl, argv + i, argc > i ? (size_t)(argc - i) : 0);
 	if (ctl->word_count)
 		return 0;
 	help(stderr);
 	return -1;
+}
+
+/* Behind a command -s and -f would be taken for its arguments (log has a -f of its own). */
+static int check_place(const struct ctl *ctl)
+{
+	for (size_t i = 0; i < ctl->argc; i++)
+		if (strcmp(ctl->argv[i], "-s") == 0 ||
+		    (strcmp(ctl->argv[i], "-f") == 0 && ctl->command != CMD_LOG))
+			return misused("before the command stands", ctl->argv[i]);
+	return 0;
 }
 
 /* "queue" alone: what can follow it. */
@@ -136,6 +167,10 @@ int main(int argc, char **argv)
 	size_t used = 0;
 	if (take_options(&ctl, argc, argv) < 0)
 		return CTL_USAGE;
+	if (is_version(ctl.words[0])) {
+		puts("relayctl " RELAYD_VERSION);
+		return finish(CTL_OK);
+	}
 	if (asks_for_help(&ctl))
 		return finish(help_with(&ctl));
 	int command = command_find(ctl.words, ctl.word_count, &used);
@@ -144,6 +179,8 @@ int main(int argc, char **argv)
 	ctl.command = (enum command_id)command;
 	ctl.argv = ctl.words + used;
 	ctl.argc = ctl.word_count - used;
+	if (check_place(&ctl) < 0)
+		return CTL_USAGE;
 	int status =
 	    command_table[command].rights == RIGHTS_LOCAL ? ctl_local(&ctl) : ctl_ask(&ctl);
 	return finish(status);

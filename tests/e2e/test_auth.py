@@ -403,7 +403,7 @@ class Users(Auth):
         self.assertEqual(self.login("new", "another password"), b"235")
         self.assertEqual([u["user"] for u in self.daemon.ctl("-f", self.daemon.conf, "user", "list")],
                          [USER, "new"])
-        row, = self.daemon.ctl("-f", self.daemon.conf, "user", "passwd", "new", "--generate")
+        row, = self.daemon.ctl("-f", self.daemon.conf, "user", "passwd", "--generate", "new")
         self.assertEqual(row["user"], "new")
         self.assertEqual(self.login("new", row["password"]), b"235")
         self.user("remove", "new")
@@ -422,7 +422,9 @@ class Users(Auth):
             self.assertIn(text, self.user(*words, password=password, status=1), words)
         self.user("add", status=2)
         self.user("list", "x", status=2)
-        self.user("remove", "x", "--generate", status=2)
+        for words in (("remove", "x", "--generate"), ("add", "--generate"), ("add", "--generate", "--generate"),
+                      ("add", "x", "y"), ("add", "x", "--generated")):
+            self.user(*words, status=2)
 
     def test_other_lines_stay(self):
         with open(self.users) as f:

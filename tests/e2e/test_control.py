@@ -50,6 +50,11 @@ class Queue(Control):
             self.assertGreater(row["next"], 3 * 3600 - 60)
             self.assertIn("mx.dest.test: 451 4.2.0 <user@dest.test> not now", row["last"])
             self.assertGreater(row["size"], len(TEXT))
+        # --json may stand anywhere
+        for words in (("queue", "list", "--json", "--all"), ("queue", "--json", "list"),
+                      ("queue", "list", "--all", "--json")):
+            lines = relay.run_ctl(*words).stdout.splitlines()
+            self.assertEqual([json.loads(line)["id"] for line in lines], ids, words)
         table = relay.run_ctl("queue", "list").stdout.splitlines()
         self.assertRegex(table[0], r"^id +age +size +state +next +from +to +last$")
         self.assertEqual(len(table), 4)
@@ -285,6 +290,8 @@ class Queue(Control):
         for words, says in ((["-x", "status"], "there is no option -x"), (["-s"], "is missing behind -s"),
                             (["--jsn", "status"], "there is no option --jsn")):
             self.fails(relay, *words, status=2, says=says)
+        for words in (["status", "-s", "x"], ["queue", "list", "-f", "x"], ["config", "check", "-f", "x"]):
+            self.fails(relay, *words, status=2, says=f"before the command stands {words[-2]}")
         self.fails(relay, "queue", "delete", "--all", ids[0], status=2, says="not both")
         self.fails(relay, "queue", "show", status=2, says="give one queue id")
         self.fails(relay, "queue", "show", "x", status=2, says="give one queue id")
@@ -1120,6 +1127,12 @@ class Local(Control):
             self.assertEqual((done.returncode, done.stdout), (1, ""))
             self.assertIn(says, done.stderr)
             self.assertIn("its daemon's socket is not known; give it with -s", done.stderr)
+
+    def test_version(self):
+        for word in ("--version", "-V"):
+            done = self.local(word)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertRegex(done.stdout, r"^relayctl \d[^ ]*\n$")
 
     def test_help(self):
         done = self.local("--help")
