@@ -286,6 +286,36 @@ static void look_at_sources(const struct conf *conf, const struct warning *warni
 	}
 }
 
+/* With the other kind of TLS than that of the port each side waits for the other one to
+ * speak, and all that the log has of it is a timeout. */
+static void look_at_port(
+    const struct warning *warning, const char *key, const char *name, int64_t port, bool implicit)
+{
+	if (port == 465 && !implicit)
+		warn(warning,
+		    "%s: \"%s\" has port 465, where TLS is spoken from the first byte on; "
+		    "expected tls = \"implicit\" with it, or port = 587",
+		    key, name);
+	else if ((port == 587 || port == 25) && implicit)
+		warn(warning,
+		    "%s: \"%s\" has port %d, where TLS begins with STARTTLS; expected port = "
+		    "465 with tls = \"implicit\"",
+		    key, name, (int)port);
+}
+
+static void look_at_ports(const struct conf *conf, const struct warning *warning)
+{
+	for (size_t i = 0; i < conf->listen_count; i++) {
+		const struct conf_listen *l = &conf->listen[i];
+		look_at_port(
+		    warning, "listen", l->address, l->port, l->tls == CONF_LISTEN_TLS_IMPLICIT);
+	}
+	for (size_t i = 0; i < conf->smarthost_count; i++) {
+		const struct conf_smarthost *s = &conf->smarthosts[i];
+		look_at_port(warning, "smarthosts", s->name, s->port, s->tls == CONF_TLS_IMPLICIT);
+	}
+}
+
 /* The first route that fits is taken; mail that none fits waits. */
 static void look_at_routes(const struct conf *conf, const struct warning *warning)
 {
@@ -311,6 +341,7 @@ void settings_warn(const struct settings *s, void (*fn)(void *arg, const char *t
 	look_at_listen(s->conf, &warning);
 	look_at_drop(s->conf, &warning);
 	look_at_sources(s->conf, &warning);
+	look_at_ports(s->conf, &warning);
 	look_at_routes(s->conf, &warning);
 	if (s->server_tls)
 		tls_server_each(s->server_tls, look_at_certificate, &warning);

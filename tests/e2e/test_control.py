@@ -963,6 +963,27 @@ class Local(Control):
         self.assertEqual([f"warning: {line}" for line in said], warnings)
 
     @unittest.skipIf(os.geteuid(), "needs root, to ask as somebody else")
+    def test_a_port_of_the_other_kind_of_tls_is_warned_of(self):
+        """Both sides would wait for the other to speak first, until a timeout."""
+        relay = self.relay()
+        password = os.path.join(relay.folder, "password")
+        with open(os.open(password, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+            f.write("secret\n")
+        relay.change(listen=({"address": "127.0.0.1", "port": 465}, {"address": relay.submit}), smarthosts=(
+            {"name": "a", "host": "a.test", "port": 465, "user": "u", "password_file": password},
+            {"name": "b", "host": "b.test", "port": 465, "tls": "none"},
+            {"name": "c", "host": "c.test", "port": 587, "tls": "implicit"},
+            {"name": "d", "host": "d.test", "tls": "implicit"}, {"name": "e", "host": "e.test"},
+            {"name": "f", "host": "f.test", "port": 2465, "tls": "implicit"},
+            {"name": "g", "host": "g.test", "port": 25, "tls": "may"}))
+        relay.write_conf()
+        done = self.local("config", "check", relay.conf)
+        expected = [f'warning: {key}: "{name}" has port {port}, where TLS .* expected .*tls = "implicit"' for
+                    key, name, port in (("listen", "127.0.0.1", 465), ("smarthosts", "a", 465),
+                                        ("smarthosts", "b", 465), ("smarthosts", "c", 587))]
+        for pattern, line in zip(expected, done.stderr.splitlines(), strict=True):
+            self.assertRegex(line, pattern)
+
     def test_who_checks_is_not_who_reads(self):
         """The key of another user is not to be given to whoever checks."""
         needs_open_tree(self)
