@@ -192,6 +192,16 @@ struct warning {
 	void *arg;
 };
 
+/* "less than a day", "1 day", "20 days" */
+static void add_days(struct buf *out, int64_t seconds)
+{
+	int64_t days = seconds / DAY_S;
+	if (days)
+		buf_addf(out, "%" PRId64 " day%s", days, days == 1 ? "" : "s");
+	else
+		buf_add_text(out, "less than a day");
+}
+
 static void look_at_certificate(void *arg, const char *name, int64_t until_s)
 {
 	const struct warning *warning = arg;
@@ -199,9 +209,10 @@ static void look_at_certificate(void *arg, const char *name, int64_t until_s)
 	int64_t left = until_s - clock_wall_ms() / 1000;
 	if (left >= RENEW_DAYS * DAY_S)
 		return;
-	buf_addf(&text, "the certificate of %s %s %" PRId64 " days; renew it, then: relayctl reload",
-	    name[0] ? name : "(no name)", left > 0 ? "ends in" : "has ended, since",
-	    (left > 0 ? left : -left) / DAY_S);
+	buf_addf(&text, "the certificate of %s %s ", name[0] ? name : "(no name)",
+	    left > 0 ? "ends in" : "has ended, since");
+	add_days(&text, left > 0 ? left : -left);
+	buf_add_text(&text, "; renew it, then: relayctl reload");
 	warning->fn(warning->arg, buf_text(&text));
 	buf_free(&text);
 }

@@ -5,6 +5,7 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import time
 import unittest
 
 from harness import Behaviour, RawClient, free_port
@@ -124,6 +125,16 @@ class IntakeTls(TlsCase):
         self.assertRegex(warnings[0], "certificate of mail.example.org ends in (19|20) days; renew it")
         self.assertIn("certificate of old.example.org has ended, since", warnings[1])
         relay.wait_log("mail.example.org ends in (19|20) days")
+
+    def test_the_last_days_have_names(self):
+        self.pem, self.key_file, _ = self.certificate("relay.example.jp", days=1)
+        soon, soon_key, _ = self.certificate("mail.example.org", days=2)
+        time.sleep(1.1)  # less than two days are left
+        relay = self.start(certificates=({"certificate": soon, "key": soon_key},))
+        warnings = [row["value"] for row in relay.ctl("status") if row["what"] == "warning"]
+        self.assertEqual(warnings, [
+            f"the certificate of {name}; renew it, then: relayctl reload" for name in (
+                "relay.example.jp ends in less than a day", "mail.example.org ends in 1 day")])
 
     @unittest.skipUnless(os.path.exists(FAKETIME), "libfaketime is not installed")
     def test_a_long_life_is_warned_every_day(self):
