@@ -5,6 +5,7 @@
  */
 #include "relayd/sendmail_config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libconfig.h>
@@ -97,8 +98,9 @@ static int take_number(struct reading *r, const config_setting_t *s, long long l
 	int type = config_setting_type(s);
 	*value = config_setting_get_int64(s);
 	if ((type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) || *value < low || *value > high) {
-		char text[64];
-		snprintf(text, sizeof(text), "a number from %lld to %lld is expected", low, high);
+		char text[80];
+		snprintf(text, sizeof(text),
+		    "a number from %lld to %lld without quotes is expected", low, high);
 		return wrong(r, s, text);
 	}
 	return 0;
@@ -159,6 +161,34 @@ static char **place_of(struct reading *r, const char *key)
 	return NULL;
 }
 
+static bool is_path(const char *key)
+{
+	static const char *const keys[] = {"ca_file", "password_file", "socket", "control", "drop"};
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (strcmp(key, keys[i]) == 0)
+			return true;
+	return false;
+}
+
+/* "relay.example.jp:587", as other programs take it, would be a name that is not found. */
+static bool has_port(const char *host)
+{
+	struct in6_addr address;
+	return strpbrk(host, ":[]") && inet_pton(AF_INET6, host, &address) != 1;
+}
+
+/* A text that can not be meant; NULL: it can. */
+static const char *what_is_wrong(const char *key, const char *value)
+{
+	/* the same file is read by a shell at home and by a web server in its own folder */
+	if (is_path(key) && value[0] != '/')
+		return "expected an absolute path (\"/...\"; neither ~ nor the folder of the caller "
+		       "counts)";
+	if (strcmp(key, "host") == 0 && has_port(value))
+		return "expected a name or a numeric address without brackets; port is a key of its own";
+	return NULL;
+}
+
 static int take_setting(struct reading *r, const config_setting_t *s)
 {
 	const char *key = config_setting_name(s);
@@ -176,6 +206,9 @@ static int take_setting(struct reading *r, const config_setting_t *s)
 		return wrong(r, s, "a text in quotes is expected");
 	if (strcmp(key, "password") == 0 && !r->is_private)
 		return wrong(r, s, "others may read this file; chmod 600 it, or use password_file");
+	const char *fault = what_is_wrong(key, value);
+	if (fault)
+		return wrong(r, s, fault);
 	*place = mem_text(value);
 	return 0;
 }
@@ -221,9 +254,23 @@ static int check(struct reading *r)
 		    c->user ? "user" : c->ca_file ? "ca_file" : r->has_port ? "port" : "tls");
 	if (c->host && c->socket)
 		return why_set(r->why, WHY_LOCAL, "%.100s: host and socket exclude each other", r->file);
+	/* each side would wait for the other to speak */
+	if (c->port && strcmp(c->port, "465") == 0 && c->tls != SENDMAIL_TLS_IMPLICIT)
+		return why_set(r->why, WHY_LOCAL,
+		    "%.100s: port 465 speaks TLS from the first byte on; "
+		    "expected tls = \"implicit\" with it",
+		    r->file);
 	if (c->from_domain && (!span_is_ascii(domain) || domain_scan(domain) != domain.n))
 		return why_set(r->why, WHY_LOCAL, "%.100s: from_domain is not a domain name", r->file);
 	return 0;
+}
+
+static int bad_syntax(struct reading *r, const config_t *tree)
+{
+	const char *text = config_error_text(tree);
+	return why_set(r->why, WHY_LOCAL, "%.100s:%d: %s%s", r->file, config_error_line(tree), text,
+	    strcmp(text, "syntax error") == 0 ? "; expected lines like host = \"relay.example.jp\";"
+					      : "");
 }
 
 static int parse(struct reading *r, const char *text)
@@ -232,8 +279,7 @@ static int parse(struct reading *r, const char *text)
 	config_init(&tree);
 	int result = 0;
 	if (!config_read_string(&tree, text))
-		result = why_set(r->why, WHY_LOCAL, "%.100s:%d: %s", r->file,
-		    config_error_line(&tree), config_error_text(&tree));
+		result = bad_syntax(r, &tree);
 	config_setting_t *root = config_root_setting(&tree);
 	for (int i = 0; result == 0 && i < config_setting_length(root); i++)
 		result = take_setting(r, config_setting_get_elem(root, (unsigned)i));

@@ -92,6 +92,9 @@ static void test_values(void **state)
 	assert_int_equal(c.tls, SENDMAIL_TLS_IMPLICIT);
 	assert_string_equal(c.port, "465");
 	sendmail_config_free(&c);
+	assert_null(read_conf("host = \"2001:db8::1\"; tls = \"implicit\"; port = 465;", 0644, &c));
+	assert_string_equal(c.host, "2001:db8::1");
+	sendmail_config_free(&c);
 	assert_null(read_conf("host = \"h\"; tls = \"none\"; drop = \"/d\";", 0644, &c));
 	assert_int_equal(c.tls, SENDMAIL_TLS_NONE);
 	assert_string_equal(c.port, "25");
@@ -167,12 +170,42 @@ static void test_mistakes(void **state)
 	    {"from_domain = \"a b\";", 0600, "from_domain is not a domain name"},
 	    {"from_domain = \"\xc3\xbc.example\";", 0600, "from_domain is not a domain name"},
 	    {"from_domain = \"example.jp.\";", 0600, "from_domain is not a domain name"},
-	    {"host = h", 0600, ":1: syntax error"},
+	    {"host = h", 0600,
+		":1: syntax error; expected lines like host = \"relay.example.jp\";"},
 	    {"host = \"h\";\nhost = \"i\";", 0600, ":2: duplicate setting name"},
 	};
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++)
 		bad(cases[i].text, cases[i].mode, cases[i].said);
+}
+
+/* What is right in the files of other programs, or in a shell. */
+static void test_habits(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *said;
+	} cases[] = {
+	    {"host = \"h:587\";",
+		":1: host: expected a name or a numeric address without "
+		"brackets; port is a key of its own"},
+	    {"host = \"[2001:db8::1]\";", ":1: host: expected a name"},
+	    {"host = \"h\"; port = \"587\";", "from 1 to 65535 without quotes is expected"},
+	    {"host = \"h\"; port = 465;",
+		"port 465 speaks TLS from the first byte on; "
+		"expected tls = \"implicit\" with it"},
+	    {"host = \"h\"; tls = \"starttls\"; port = 465;", "expected tls = \"implicit\""},
+	    {"host = \"h\"; user = \"u\";\npassword_file = \"~/secret\";",
+		":2: password_file: expected an absolute path (\"/...\"; neither ~ nor the folder "
+		"of the caller counts)"},
+	    {"host = \"h\"; ca_file = \"ca.pem\";", ":1: ca_file: expected an absolute path"},
+	    {"socket = \"submit.sock\";", ":1: socket: expected an absolute path"},
+	    {"control = \"c\";", ":1: control: expected an absolute path"},
+	    {"drop = \"./d\";", ":1: drop: expected an absolute path"},
+	};
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++)
+		bad(cases[i].text, 0600, cases[i].said);
 }
 
 /* The password of TEXT in a file of MODE, or what is said. */
@@ -339,6 +372,7 @@ int main(void)
 	    cmocka_unit_test(test_values),
 	    cmocka_unit_test(test_this_machine),
 	    cmocka_unit_test(test_mistakes),
+	    cmocka_unit_test(test_habits),
 	    cmocka_unit_test(test_password_file),
 	    cmocka_unit_test(test_files_that_are_none),
 	    cmocka_unit_test(test_nul),
