@@ -140,6 +140,20 @@ static int read_message(struct call *c)
 	return status;
 }
 
+/* On a host without relayd a file of the caller's was to say where one is, and its name, its
+ * folder or its owner is another one. */
+static int blame_configuration(struct call *c)
+{
+	bool known = c->home && c->home[0] == '/';
+	if (!c->config.is_default)
+		return c->report.status;
+	return sendmail_fail(&c->report, EX_TEMPFAIL,
+	    "no configuration was read: there is neither .relay-sendmail.conf of yours in %s nor "
+	    "%s, and without one a relayd on this machine is meant",
+	    known ? sendmail_shown(span_text(c->home)) : "a home that is known",
+	    SENDMAIL_SYSTEM_FILE);
+}
+
 /* Nobody answered: leave it where relayd will find it. What could not be reached is
  * only worth a word if that does not work either. */
 static int drop_instead(struct call *c, const struct sendmail_job *job)
@@ -147,9 +161,13 @@ static int drop_instead(struct call *c, const struct sendmail_job *job)
 	struct why why = {0};
 	if (!c->config.drop)
 		return c->report.status;
-	if (sendmail_drop(c->config.drop, job, &why) < 0)
-		return sendmail_fail(&c->report, EX_TEMPFAIL, "drop folder %s: %s; the message was not "
-		    "sent, try again later", c->config.drop, why.text);
+	if (sendmail_drop(c->config.drop, job, &why) < 0) {
+		sendmail_fail(&c->report, EX_TEMPFAIL,
+		    "drop folder %s: %s; the message was not "
+		    "sent, try again later",
+		    c->config.drop, why.text);
+		return blame_configuration(c);
+	}
 	buf_clear(&c->report.text);
 	buf_addf(&c->said, "relayd does not answer; the message waits in %s", c->config.drop);
 	return c->report.status = EX_OK;

@@ -21,7 +21,6 @@
 #include "relayd/base/text.h"
 #include "smtp/address.h"
 
-#define SYSTEM_FILE "/etc/relayd/sendmail.conf"
 #define FILE_MAX 65536
 #define TIMEOUT_MAX 3600
 
@@ -367,10 +366,11 @@ int sendmail_config_load(struct sendmail_config *config, const char *home, struc
 	}
 	if (result > 0) {
 		sendmail_config_free(config);
-		result = read_one(config, SYSTEM_FILE, why);
+		result = read_one(config, SENDMAIL_SYSTEM_FILE, why);
 	}
 	if (result < 0)
 		return -1;
+	config->is_default = result > 0 && !environment("RELAY_SENDMAIL_SOCKET");
 	if (environment("RELAY_SENDMAIL_SOCKET")) {
 		/* this one message goes to that socket, whatever the file says */
 		mem_free(config->host);

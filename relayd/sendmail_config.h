@@ -19,6 +19,7 @@
 #ifndef RELAYD_SENDMAIL_CONFIG_H
 #define RELAYD_SENDMAIL_CONFIG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "relayd/base/attr.h"
@@ -26,7 +27,10 @@
 
 enum sendmail_tls { SENDMAIL_TLS_NONE, SENDMAIL_TLS_STARTTLS, SENDMAIL_TLS_IMPLICIT };
 
+#define SENDMAIL_SYSTEM_FILE "/etc/relayd/sendmail.conf"
+
 struct sendmail_config {
+	bool is_default; /* no file was read, nor was a socket in the environment */
 	char *host; /* NULL: the socket */
 	char *port; /* decimal */
 	enum sendmail_tls tls;
