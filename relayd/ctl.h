@@ -35,6 +35,16 @@ int ctl_local(const struct ctl *ctl);
 /* `reputation explain` (ctl_explain.c). */
 int ctl_explain(const struct ctl *ctl);
 
+/* A reply that stands in a line of another program (ctl_quote.c). */
+struct ctl_quote {
+	struct buf reply;
+	const char *stage; /* NULL: not known */
+	struct buf mx;     /* empty: not known */
+};
+/* Result: false when TEXT begins with a reply, or has none. Clear it in both cases. */
+bool ctl_quote_find(const char *text, struct ctl_quote *quote);
+void ctl_quote_clear(struct ctl_quote *quote);
+
 /* `user add|passwd|remove|list` (ctl_user.c). */
 int ctl_user(const struct ctl *ctl);
 

@@ -19,6 +19,8 @@
 #include "relayd/explain.h"
 #include "relayd/rules.h"
 
+#define READ_SHOWN 600 /* bytes of a reply */
+
 struct question {
 	const char *reply;
 	const char *stage; /* NULL: not given */
@@ -143,22 +145,63 @@ static void print_words(const struct verdict *v)
 	buf_free(&line);
 }
 
-static int explain_one(
-    const struct ctl *ctl, const struct verdict_rules *rules, const struct question *q)
+/* What was taken of a longer text, which may be wrong. */
+static void print_question(const struct question *q)
+{
+	struct buf line = {0};
+	text_escape_utf8(&line, span_text(q->reply), READ_SHOWN);
+	if (q->stage)
+		buf_addf(&line, ", stage %s", q->stage);
+	if (q->mx)
+		buf_addf(&line, ", host %s", q->mx);
+	printf("read as:  %s\n", buf_text(&line));
+	buf_free(&line);
+}
+
+/* Without a code it is judged as a connection that failed, which is not what is meant. */
+static void print_no_code(const struct verdict_text *text)
+{
+	if (!text->input.code)
+		puts(
+		    "note:     there is no code like 550 at the beginning, so this is judged as a failure "
+		    "without a reply");
+}
+
+static int explain_question(
+    const struct ctl *ctl, const struct verdict_rules *rules, const struct question *q, bool quoted)
 {
 	struct verdict_text text;
 	struct verdict verdict;
 	bool good = judge(rules, q, &text, &verdict);
-	if (!good) {
-		verdict_text_clear(&text);
-		return usage("--stage: there is no such stage");
-	}
-	if (ctl->json)
+	if (good && ctl->json) {
 		ctl_print_json(object_of(&verdict));
-	else
+	} else if (good) {
+		if (quoted)
+			print_question(q);
+		print_no_code(&text);
 		print_words(&verdict);
+	}
 	verdict_text_clear(&text);
-	return CTL_OK;
+	return good ? CTL_OK : usage("--stage: there is no such stage");
+}
+
+/* What was said on the command line counts more than what stands around the reply. */
+static int explain_one(
+    const struct ctl *ctl, const struct verdict_rules *rules, const struct question *q)
+{
+	struct ctl_quote quote;
+	struct question own = *q;
+	bool quoted = ctl_quote_find(q->reply, &quote);
+	if (quoted) {
+		own.reply = buf_text(&quote.reply);
+		if (!own.stage)
+			own.stage = quote.stage;
+		if (!own.mx && quote.mx.len)
+			own.mx = buf_text(&quote.mx);
+	}
+	int status = explain_question(ctl, rules, &own, quoted);
+	ctl_quote_clear(&quote);
+	return status;
 }
 
 /* REPLY [TAB STAGE [TAB MX]] */

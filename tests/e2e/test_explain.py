@@ -43,6 +43,37 @@ class Explain(unittest.TestCase):
         self.assertIn("hold; probes after 1h, 4h, 1d", out)
         self.assertIn("sender.office.com", out)
 
+    def test_as_other_programs_quote_it(self):
+        """Nobody has the bare reply: it stands in a log line or a bounce of the server before."""
+        for quoted, stage, mx in (
+                (f"host mx.test[192.0.2.9] said: {BANNED} (in reply to RCPT TO command)", "rcpt", "mx.test"),
+                (f"Dec  1 05:00:00 web postfix/smtp[12]: 4DCF: to=<a@b.test>, relay=mx.test[192.0.2.9]:25, "
+                 f"delay=1, dsn=5.7.606, status=bounced (host mx.test[192.0.2.9] said: {BANNED} "
+                 f"(in reply to RCPT TO command))", "rcpt", "mx.test"),
+                (f"host mx.test[2001:db8::9] refused to talk to me: {BANNED}", "banner", "mx.test"),
+                (f"SMTP error from remote mail server after RCPT TO:<a@b.test>: {BANNED}", "rcpt", None),
+                (f"<<< {BANNED}", None, None), (f"smtp; {BANNED}", None, None),
+                (f"Diagnostic-Code: smtp;{BANNED}", None, None)):
+            done = self.run_ctl(quoted)
+            out = done.stdout.decode()
+            self.assertEqual((done.returncode, done.stderr), (0, b""), quoted)
+            self.assertIn("microsoft-banned-ip", out, quoted)
+            self.assertEqual([f"stage {stage}" in out, f"host {mx}" in out], [bool(stage), bool(mx)], out)
+            self.assertRegex(out, r"^read as:  550 5\.7\.606 Access denied.*AS\(1430\)(, (stage|host) .*)?\n")
+            row = json.loads(self.run_ctl(quoted, options=["--json"]).stdout)
+            self.assertEqual(row["rule"], "microsoft-banned-ip")
+        out = self.run_ctl("host a.test[192.0.2.9] said: 550 x (in reply to end of DATA command)", "--stage",
+                           "rcpt", "--mx", "b.test").stdout.decode()
+        self.assertTrue(out.startswith("read as:  550 x, stage rcpt, host b.test\n"), out)
+
+    def test_what_is_no_reply(self):
+        note = "no code like 550"
+        for text, said in (("Access denied", True), ("delivered 550 of 600: 700 x", True), (BANNED, False),
+                           ("550 said: 551 x", False)):
+            out = self.run_ctl(text).stdout.decode()
+            self.assertEqual(note in out, said, text)
+            self.assertNotIn("read as", out)
+
     def test_suppress_is_said_to_be_no_list(self):
         out = self.run_ctl("550 5.1.1 no such user", "--stage", "rcpt").stdout.decode()
         self.assertIn("suppress (back to the sender", out)
