@@ -176,9 +176,13 @@ static void show_record(const struct ctl *ctl, const char *selector, const char 
 	if (file)
 		print_place(file);
 	print_record(selector, domain, record);
+	/* mail that waits was signed when it came in, and is checked when it arrives */
 	if (file)
 		printf("Then add to the domain in relayd.conf, once the record can be seen:\n\n"
-		       "  dkim = ( { selector = \"%s\"; key = \"%s\"; } );\n",
+		       "  dkim = ( { selector = \"%s\"; key = \"%s\"; } );\n\n"
+		       "and then: relayctl reload. Where it takes the place of an old one, leave the old "
+		       "record\nin the DNS for as long as mail can wait (queue.lifetime and "
+		       "reputation.hold_max).\n",
 		    selector, file);
 }
 

@@ -1011,6 +1011,8 @@ class Local(Control):
             self.assertEqual(done.returncode, 0, done.stderr)
             key = f"{folder}/example.jp.{selector}.key"
             self.assertEqual(os.stat(key).st_mode & 0o777, 0o600)
+            for step in ("then: relayctl reload", "takes the place of an old one", "leave the old record"):
+                self.assertIn(step, done.stdout)
             record = self.local("dkim", "record", "example.jp", selector, key)
             self.assertEqual(record.returncode, 0)
             self.assertIn(record.stdout, done.stdout)
