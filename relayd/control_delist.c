@@ -112,7 +112,7 @@ static json_t *page_json(const struct delisting *d, const struct incident *i,
 							      DELIST_ENGLISH)));
 	json_object_set_new(row, "text_ja", filled(facts, delist_text(rules, entry,
 							      DELIST_JAPANESE)));
-	json_object_set_new(row, "asked_ms", json_integer(i->asked_ms));
+	json_object_set_new(row, "asked_ms", json_integer(clock_shown_ms(i->asked_ms)));
 	json_object_set_new(row, "asked_of", json_safe(span_text(i->asked_of)));
 	return row;
 }

@@ -88,7 +88,7 @@ static void add_unknown(void *arg, const struct unknown *u)
 	    verdict_action_name(u->action));
 	json_array_append_new(arg,
 	    json_pack("{s:I,s:I,s:I,s:s,s:o,s:s,s:o}", "count", (json_int_t)u->count, "age",
-		age > 0 ? age : 0, "last_ms", (json_int_t)u->last_ms, "stage",
+		age > 0 ? age : 0, "last_ms", (json_int_t)clock_shown_ms(u->last_ms), "stage",
 		verdict_stage_name(u->stage), "provider", text_json(u->provider), "judged",
 		buf_text(&judged), "reply", json_string(u->text)));
 	buf_free(&judged);

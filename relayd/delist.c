@@ -149,11 +149,11 @@ void delist_ptr_name(const char *address, struct buf *name)
 
 /* ---- facts ---- */
 
-static void add_time(struct buf *out, int64_t ms)
+static void add_time(struct buf *out, int64_t steady_ms)
 {
 	struct tm tm;
 	char text[40];
-	time_t seconds = (time_t)(ms / 1000);
+	time_t seconds = (time_t)(clock_shown_ms(steady_ms) / 1000);
 	gmtime_r(&seconds, &tm);
 	strftime(text, sizeof(text), "%Y-%m-%d %H:%M UTC", &tm);
 	buf_add_text(out, text);

@@ -84,12 +84,12 @@ static const char *what_was_done(const struct incident *i)
 	       "waits without losing its time";
 }
 
-/* "2026-11-21 22:15:01 UTC" */
-static json_t *time_json(int64_t ms)
+/* "2026-11-21 22:15:01 UTC", of a moment of the steady clock */
+static json_t *time_json(int64_t steady_ms)
 {
 	struct tm tm;
 	char text[40];
-	time_t seconds = (time_t)(ms / 1000);
+	time_t seconds = (time_t)(clock_shown_ms(steady_ms) / 1000);
 	gmtime_r(&seconds, &tm);
 	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &tm);
 	return json_string(text);
@@ -101,7 +101,7 @@ static json_t *replies_json(const struct incident *i)
 	for (size_t n = 0; n < i->reply_count; n++)
 		json_array_append_new(list,
 		    json_pack("{s:o,s:I,s:s,s:o,s:s}", "when", time_json(i->replies[n].when_ms),
-			"when_ms", (json_int_t)i->replies[n].when_ms, "stage",
+			"when_ms", (json_int_t)clock_shown_ms(i->replies[n].when_ms), "stage",
 			verdict_stage_name(i->replies[n].stage), "domain",
 			json_text(i->replies[n].domain), "text", i->replies[n].text));
 	return list;
@@ -115,10 +115,12 @@ json_t *notify_json(const struct incident *i)
 	    "provider", json_text(i->provider), "class", verdict_class_name(i->klass),
 	    "sender_domain", json_text(i->sender_domain), "rule", json_text(i->rule),
 	    "help", json_text(i->help), "do", json_text(advice(i)), "done",
-	    what_was_done(i), "family", i->family ? "ipv6" : "", "first_ms", (json_int_t)i->first_ms, "last_ms",
-	    (json_int_t)i->last_ms, "next_probe_ms", (json_int_t)i->next_probe_ms, "met",
-	    (json_int_t)i->met, "rerouted", (json_int_t)i->rerouted, "asked_ms",
-	    (json_int_t)i->asked_ms, "asked_of", json_text(i->asked_of), "replies", replies_json(i));
+	    what_was_done(i), "family", i->family ? "ipv6" : "", "first_ms",
+	    (json_int_t)clock_shown_ms(i->first_ms), "last_ms",
+	    (json_int_t)clock_shown_ms(i->last_ms), "next_probe_ms",
+	    (json_int_t)clock_shown_ms(i->next_probe_ms), "met", (json_int_t)i->met, "rerouted",
+	    (json_int_t)i->rerouted, "asked_ms", (json_int_t)clock_shown_ms(i->asked_ms),
+	    "asked_of", json_text(i->asked_of), "replies", replies_json(i));
 	json_object_set_new(all, "first", time_json(i->first_ms));
 	json_object_set_new(all, "last", time_json(i->last_ms));
 	if (i->next_probe_ms)

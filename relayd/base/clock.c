@@ -48,6 +48,14 @@ int64_t clock_steady_ms(void)
 	return offset + read_ms(CLOCK_MONOTONIC);
 }
 
+int64_t clock_shown_ms(int64_t steady_ms)
+{
+	int64_t shift = clock_wall_ms() - clock_steady_ms();
+	/* less is slewing: what is asked for twice shall be the same */
+	bool set = shift >= 2000 || shift <= -2000;
+	return steady_ms && set ? steady_ms + shift : steady_ms;
+}
+
 void clock_fake(int64_t wall_ms)
 {
 	fake = true;

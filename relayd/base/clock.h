@@ -17,6 +17,10 @@ int64_t clock_mono_us(void); /* the same in microseconds: what others compare wi
  * is scheduled by it does not jump when somebody sets the clock. */
 int64_t clock_steady_ms(void);
 
+/* A moment of the steady clock as the wall clock has it by now, for who reads it; 0, which is
+ * none, stays so. */
+int64_t clock_shown_ms(int64_t steady_ms);
+
 /* From now on both clocks stand still at WALL_MS and move by clock_advance
  * only. Meant for tests; loop.h then jumps to the next timer by itself. */
 void clock_fake(int64_t wall_ms);

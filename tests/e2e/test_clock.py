@@ -2,6 +2,7 @@
 nothing is returned early, nothing is tried in a storm, and new mail is as long-lived as
 ever."""
 import collections
+import datetime
 import os
 import re
 import unittest
@@ -53,6 +54,24 @@ class Clock(Case):
         self.assertEqual(len(relay.log("attempt id=")), len(self.JUMPS))
         self.assertEqual(relay.log("result=failed"), [])
         self.deliver(relay, len(self.JUMPS))
+
+    def test_an_incident_has_the_time_that_people_have(self):
+        relay = self.start()
+        self.receiver.behaviour = Behaviour(rcpt="550 5.7.606 Access denied, banned sending IP [192.0.2.1]")
+        self.jump(relay, "+30d")
+        relay.send("a@example.jp", "user@dest.test", TEXT)
+        line, = relay.wait_log(" incident number=1 ")
+        said = datetime.datetime.fromisoformat(line[:19] + "+00:00")
+        facts = {f["what"]: f["value"] for f in relay.ctl("incidents", "show", "1")}
+        reply = facts.pop("reply")
+        for text, ms, after in ((facts["first"], facts["first_ms"], 0), (facts["last"], facts["last_ms"], 0),
+                                (facts["next_probe"], facts["next_probe_ms"], 3600),
+                                (reply["when"], reply["when_ms"], 0)):
+            at = datetime.datetime.fromtimestamp(ms // 1000, datetime.timezone.utc)
+            self.assertEqual(text, at.strftime("%Y-%m-%d %H:%M:%S UTC"))
+            self.assertLess(abs((at - said).total_seconds() - after), 60, (text, line))
+        self.assertIn(facts["first"][:16] + " UTC", relay.ctl("delist", "1")[0]["text_en"])
+        self.assertLess(relay.ctl("incidents")[0]["age"], 60)
 
     def deliver(self, relay, count):
         self.receiver.behaviour = Behaviour()
