@@ -124,6 +124,10 @@ void schedule_opened(struct schedule *schedule, unsigned incident);
 /* Messages that wait for what INCIDENT is about, among the oldest LOOKS ones. */
 size_t schedule_waiting_for(const struct schedule *schedule, unsigned incident, size_t looks);
 
+/* Of the oldest LOOKS messages: FN for each, once for each incident that it waits for. */
+void schedule_each_waiting(const struct schedule *schedule, size_t looks,
+    void (*fn)(void *arg, unsigned incident), void *arg);
+
 /* The oldest message that waits for what INCIDENT is about, among the first LOOKS, is
  * tried at AT_MS (steady clock) at the latest. NULL: there is none. */
 struct message *schedule_try_one(struct schedule *schedule, unsigned incident,

@@ -140,6 +140,15 @@ size_t schedule_waiting_for(const struct schedule *s, unsigned incident, size_t 
 	return n;
 }
 
+void schedule_each_waiting(const struct schedule *s, size_t looks,
+    void (*fn)(void *arg, unsigned incident), void *arg)
+{
+	for (const struct message *m = s->messages; m && looks; m = m->hh.next, looks--)
+		for (const struct batch *b = m->batches; b; b = b->next_of_message)
+			if (b->blocked && b->incident && blocked_batch(m, b->incident) == b)
+				fn(arg, b->incident);
+}
+
 void schedule_unpace(struct schedule *s, struct destination *d)
 {
 	if (d->paused && !d->dead)

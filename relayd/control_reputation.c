@@ -7,7 +7,9 @@
 
 #include "queue/unknown.h"
 #include "relayd/base/clock.h"
+#include "relayd/base/hash.h"
 #include "relayd/base/log.h"
+#include "relayd/base/mem.h"
 #include "relayd/control_internal.h"
 #include "relayd/delist.h"
 #include "relayd/notify.h"
@@ -41,42 +43,83 @@ static json_t *budget_json(const struct path_view *view)
 
 #define WAITING_LOOKS 200000 /* messages looked at to count those that wait */
 
-static json_int_t waiting_for(const struct request *r, unsigned incident)
+/* So many messages wait for one incident. */
+struct waiting {
+	unsigned incident;
+	json_int_t messages;
+	UT_hash_handle hh;
+};
+
+/* A list of paths; all incidents are counted in one walk through the queue. */
+struct listing {
+	json_t *rows;
+	struct waiting *waiting;
+};
+
+static void count_one(void *arg, unsigned incident)
 {
-	const struct schedule *schedule = deliver_schedule(r->daemon->deliver);
-	return incident ? (json_int_t)schedule_waiting_for(schedule, incident, WAITING_LOOKS) : 0;
+	struct listing *l = arg;
+	struct waiting *w;
+	HASH_FIND(hh, l->waiting, &incident, sizeof(incident), w);
+	if (!w) {
+		w = mem_zero(sizeof(*w));
+		w->incident = incident;
+		HASH_ADD(hh, l->waiting, incident, sizeof(w->incident), w);
+	}
+	w->messages++;
+}
+
+static json_int_t waiting_for(const struct listing *l, unsigned incident)
+{
+	const struct waiting *w;
+	HASH_FIND(hh, l->waiting, &incident, sizeof(incident), w);
+	return w ? w->messages : 0;
+}
+
+static void forget_counts(struct listing *l)
+{
+	struct waiting *w;
+	struct waiting *next;
+	HASH_ITER (hh, l->waiting, w, next) {
+		HASH_DEL(l->waiting, w);
+		mem_free(w);
+	}
 }
 
 static void add_path(void *arg, const struct path_view *view)
 {
-	struct request *r = arg;
+	struct listing *l = arg;
 	json_t *row = json_pack("{s:o,s:o,s:s,s:b,s:f,s:f,s:o,s:I,s:I,s:s,s:o,s:I}", "provider",
 	    text_json(view->provider), "source", text_json(view->source), "state",
 	    path_state_name(view->state), "ipv6_closed", (int)view->ipv6_closed, "window",
 	    view->window, "rate", view->per_minute, "budget", budget_json(view), "running",
-	    (json_int_t)view->running, "waiting", waiting_for(r, view->incident), "rule",
+	    (json_int_t)view->running, "waiting", waiting_for(l, view->incident), "rule",
 	    view->last_rule, "last", json_string(view->last_reply), "next",
 	    seconds_to(view->until_ms));
-	json_array_append_new(r->list, row);
+	json_array_append_new(l->rows, row);
 }
 
 static void add_domain(void *arg, const struct domain_view *view)
 {
-	struct request *r = arg;
+	struct listing *l = arg;
 	char last[48];
 	snprintf(last, sizeof(last), "see incident %u", view->incident);
-	json_array_append_new(r->list,
+	json_array_append_new(l->rows,
 	    json_pack("{s:o,s:o,s:s,s:I,s:s,s:I}", "provider", text_json(view->provider), "source",
 		text_json(view->sender_domain), "state", "domain held", "waiting",
-		waiting_for(r, view->incident), "last", view->incident ? last : "", "next",
+		waiting_for(l, view->incident), "last", view->incident ? last : "", "next",
 		seconds_to(view->until_ms)));
 }
 
 void control_reputation(struct request *r)
 {
-	r->list = json_array();
-	reputation_each(reputation_of(r), clock_steady_ms(), add_path, r);
-	reputation_each_domain(reputation_of(r), add_domain, r);
+	struct listing l = {.rows = json_array()};
+	schedule_each_waiting(
+	    deliver_schedule(r->daemon->deliver), WAITING_LOOKS, count_one, &l);
+	reputation_each(reputation_of(r), clock_steady_ms(), add_path, &l);
+	reputation_each_domain(reputation_of(r), add_domain, &l);
+	forget_counts(&l);
+	r->list = l.rows;
 	request_list(r);
 }
 
@@ -168,7 +211,9 @@ void control_incidents(struct request *r)
 static void add_more(struct request *r, const struct incident *i, json_t *all)
 {
 	const struct delist *entry = delist_of(r->daemon->settings->rules, i);
-	json_object_set_new(all, "waiting", json_integer(waiting_for(r, i->number)));
+	size_t waiting = schedule_waiting_for(
+	    deliver_schedule(r->daemon->deliver), i->number, WAITING_LOOKS);
+	json_object_set_new(all, "waiting", json_integer((json_int_t)waiting));
 	if (!entry)
 		return;
 	json_object_set_new(all, "removal", json_string(entry->name));

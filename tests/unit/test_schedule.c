@@ -597,6 +597,33 @@ static void test_equal_destinations_are_one_batch(void **state)
 	assert_int_equal(kit->count[KIT_STARTED], 2);
 }
 
+static void note_incident(void *arg, unsigned incident)
+{
+	unsigned *seen = arg;
+	seen[incident]++;
+}
+
+/* One message may wait for two providers, and for one with two of its destinations. */
+static void test_each_waiting(void **state)
+{
+	struct kit *kit = *state;
+	unsigned seen[9] = {0};
+	kit->took_ms = -1;
+	const struct message *m =
+	    kit_add(kit, 1, (const char *const[]){"a.test", "b.test", "c.test", NULL});
+	kit_run(kit, 0);
+	for (struct batch *b = m->batches; b; b = b->next_of_message)
+		b->incident = b == m->batches ? 7 : 8;
+	for (int n = 0; n < 3; n++)
+		kit_put_off(kit, 1, clock_steady_ms() + KIT_HOUR, true);
+	kit_add_one(kit, 2, "d.test");
+	schedule_each_waiting(kit->schedule, 10, note_incident, seen);
+	assert_int_equal(seen[7], 1);
+	assert_int_equal(seen[8], 1);
+	schedule_each_waiting(kit->schedule, 0, note_incident, seen);
+	assert_int_equal(seen[7], 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
 
 int main(void)
@@ -636,6 +663,7 @@ int main(void)
 	    T(test_a_million_messages),
 	    T(test_ten_thousand_destinations),
 	    T(test_equal_destinations_are_one_batch),
+	    T(test_each_waiting),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
