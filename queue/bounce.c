@@ -252,14 +252,22 @@ static void print_news(const struct bounce *b, struct buf *out)
 	}
 }
 
+static const char *what_is_attached(const struct bounce *b)
+{
+	if (b->content.n)
+		return "Your message is attached. ";
+	if (b->header.n)
+		return "The header of your message is attached. ";
+	return "Your message can not be read any more: nothing of it is attached.\r\n";
+}
+
 static void print_words(const struct bounce *b, struct buf *out)
 {
 	buf_addf(out, "This is the mail relay at %s.\r\n\r\n", b->hostname);
 	print_news(b, out);
 	for (size_t i = 0; i < b->recipient_count; i++)
 		print_words_of(b, i, out);
-	buf_addf(out, "%s is attached. Its number here is %s.\r\n",
-	    b->content.n ? "Your message" : "The header of your message", b->original_id);
+	buf_addf(out, "%sIts number here is %s.\r\n", what_is_attached(b), b->original_id);
 	if (b->too_much)
 		buf_add_text(out, "All of it was asked for, but it is too long, or not in the 7-bit form\r\n"
 				  "that a report can carry everywhere.\r\n");

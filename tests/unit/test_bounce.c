@@ -107,6 +107,22 @@ static void test_failure(void **state)
 	mem_free(text);
 }
 
+/* Of a message that is damaged nothing is shown, and nothing else is claimed. */
+static void test_unread(void **state)
+{
+	struct bounce_recipient r = one();
+	struct bounce b = report(&r, 1);
+	(void)state;
+	char *text = printed(&b);
+	assert_has(text, "The header of your message is attached. Its number here is 00");
+	mem_free(text);
+	b.header = (struct span){0};
+	text = printed(&b);
+	assert_has(text, "nothing of it is attached.\r\nIts number here is 00000000000000bb.");
+	assert_has_not(text, "The header of your message is attached");
+	mem_free(text);
+}
+
 static void test_delay(void **state)
 {
 	struct bounce_recipient r = one();
@@ -465,6 +481,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_failure),
+	    cmocka_unit_test(test_unread),
 	    cmocka_unit_test(test_delay),
 	    cmocka_unit_test(test_durations),
 	    cmocka_unit_test(test_without_answer),
