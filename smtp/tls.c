@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * OpenSSL contexts. Everything is set here that a default could get wrong, so
- * that the machine's openssl.cnf decides nothing.
+ * OpenSSL contexts. Versions and options are set here, so that the machine's
+ * openssl.cnf can not loosen them; its cipher suites and its security level hold
+ * where a certificate is verified, and for the server.
  */
 #include "smtp/tls.h"
 

@@ -945,6 +945,7 @@ class Local(Control):
         relay.write_conf()
         expected = [r"hostname: \"web01\" .*expected one like", "domains: there are none, so no mail is signed",
                     r"listen: there is no Unix socket.*expected { address = \"/run/relayd/submit.sock\"; }",
+                    r"drop: .*relay-sendmail leaves messages in \"/var/spool/relayd-drop\", where nobody",
                     r"sources: \"default\" begins to send on 2962-11-01 only",
                     r"routes: the one with match = \"b\.test\" is never taken"]
         done = self.local("config", "check", relay.conf)
