@@ -140,8 +140,8 @@ size_t schedule_waiting_for(const struct schedule *s, unsigned incident, size_t 
 	return n;
 }
 
-void schedule_each_waiting(const struct schedule *s, size_t looks,
-    void (*fn)(void *arg, unsigned incident), void *arg)
+void schedule_each_waiting(
+    const struct schedule *s, size_t looks, void (*fn)(void *arg, unsigned incident), void *arg)
 {
 	for (const struct message *m = s->messages; m && looks; m = m->hh.next, looks--)
 		for (const struct batch *b = m->batches; b; b = b->next_of_message)

@@ -104,18 +104,17 @@ static void add_domain(void *arg, const struct domain_view *view)
 	struct listing *l = arg;
 	char last[48];
 	snprintf(last, sizeof(last), "see incident %u", view->incident);
-	json_array_append_new(l->rows,
-	    json_pack("{s:o,s:o,s:s,s:I,s:s,s:I}", "provider", text_json(view->provider), "source",
-		text_json(view->sender_domain), "state", "domain held", "waiting",
-		waiting_for(l, view->incident), "last", view->incident ? last : "", "next",
-		seconds_to(view->until_ms)));
+	json_array_append_new(
+	    l->rows, json_pack("{s:o,s:o,s:s,s:I,s:s,s:I}", "provider", text_json(view->provider),
+			 "source", text_json(view->sender_domain), "state", "domain held",
+			 "waiting", waiting_for(l, view->incident), "last",
+			 view->incident ? last : "", "next", seconds_to(view->until_ms)));
 }
 
 void control_reputation(struct request *r)
 {
 	struct listing l = {.rows = json_array()};
-	schedule_each_waiting(
-	    deliver_schedule(r->daemon->deliver), WAITING_LOOKS, count_one, &l);
+	schedule_each_waiting(deliver_schedule(r->daemon->deliver), WAITING_LOOKS, count_one, &l);
 	reputation_each(reputation_of(r), clock_steady_ms(), add_path, &l);
 	reputation_each_domain(reputation_of(r), add_domain, &l);
 	forget_counts(&l);
@@ -211,8 +210,8 @@ void control_incidents(struct request *r)
 static void add_more(struct request *r, const struct incident *i, json_t *all)
 {
 	const struct delist *entry = delist_of(r->daemon->settings->rules, i);
-	size_t waiting = schedule_waiting_for(
-	    deliver_schedule(r->daemon->deliver), i->number, WAITING_LOOKS);
+	size_t waiting =
+	    schedule_waiting_for(deliver_schedule(r->daemon->deliver), i->number, WAITING_LOOKS);
 	json_object_set_new(all, "waiting", json_integer((json_int_t)waiting));
 	if (!entry)
 		return;
