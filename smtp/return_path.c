@@ -442,6 +442,12 @@ static int check_mended(const struct decision *d, struct span value, struct why 
 	return result;
 }
 
+static int decide_written(struct decision *d, struct span value, struct why *why)
+{
+	int result = decide_value(d, value, why);
+	return result == 0 && d->result->from_reason ? check_mended(d, value, why) : result;
+}
+
 /* Who takes the bytes of unencoded Japanese for themselves may find another address. */
 static int check_plain(const struct decision *d, struct span value, struct why *why)
 {
@@ -479,9 +485,7 @@ static int decide_from(struct decision *d, const struct header *header, struct w
 	if (value.len == 0)
 		make_from(d);
 	else if (d->home)
-		result = decide_value(d, span_buf(&value), why);
-	if (result == 0 && value.len && d->result->from_reason)
-		result = check_mended(d, span_buf(&value), why);
+		result = decide_written(d, span_buf(&value), why);
 	if (result == 0 && d->home)
 		result = check_plain(
 		    d, span_buf(d->result->from_reason ? &d->result->from : &value), why);
