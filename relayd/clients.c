@@ -15,6 +15,7 @@ struct client {
 	UT_hash_handle hh; /* the one seen last stands last */
 	char key[CONN_ADDRESS_TEXT];
 	size_t connections;
+	size_t parting; /* of these: their session is over */
 	int64_t minute_ms; /* when its minute began */
 	size_t entered;    /* connections within it */
 	size_t messages;
@@ -97,7 +98,8 @@ const char *clients_enter(struct clients *clients, const char *key,
 	struct client *c = find(clients, key, now);
 	if (clients->connections >= (size_t)limits->connections)
 		return "421 4.3.2 too many connections here, try again later\r\n";
-	if (c->connections >= (size_t)limits->connections_per_client)
+	size_t most = (size_t)limits->connections_per_client;
+	if (c->connections - c->parting >= most || c->connections >= 2 * most)
 		return "421 4.7.0 too many connections from you, try again later\r\n";
 	if (limits->connections_per_minute &&
 	    c->entered >= (size_t)limits->connections_per_minute)
@@ -108,13 +110,25 @@ const char *clients_enter(struct clients *clients, const char *key,
 	return NULL;
 }
 
-void clients_leave(struct clients *clients, const char *key)
+static struct client *find_present(struct clients *clients, const char *key)
 {
 	struct client *c;
 	HASH_FIND_STR(clients->list, key, c);
 	if (!c || c->connections == 0)
 		bug("a client leaves that was not here");
+	return c;
+}
+
+void clients_part(struct clients *clients, const char *key)
+{
+	find_present(clients, key)->parting++;
+}
+
+void clients_leave(struct clients *clients, const char *key, bool parted)
+{
+	struct client *c = find_present(clients, key);
 	c->connections--;
+	c->parting -= parted;
 	clients->connections--;
 }
 

@@ -24,10 +24,14 @@ void clients_free(struct clients *clients);
 void clients_key(const struct conn_address *peer, uid_t uid, char *key);
 
 /* One more connection. NOW is monotonic, in ms. NULL: it is counted, and ended with
- * clients_leave; else the line to refuse it with. */
+ * clients_leave; else the line to refuse it with. Those of a client whose session is over
+ * (clients_part) do not keep it from the next one, up to as many as it may have sessions. */
 const char *clients_enter(struct clients *clients, const char *key,
     const struct conf_limits *limits, int64_t now);
-void clients_leave(struct clients *clients, const char *key);
+/* The session is over, and its last reply still under way; */
+void clients_part(struct clients *clients, const char *key);
+/* the descriptor is closed, with a session that had PARTED before, or not. */
+void clients_leave(struct clients *clients, const char *key, bool parted);
 
 /* One more message of a client, connected or not. False: too many in this minute. */
 bool clients_send(struct clients *clients, const char *key, const struct conf_limits *limits,

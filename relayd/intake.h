@@ -46,7 +46,8 @@ struct intake_peer {
 	bool unnamed;       /* comes through a balancer that names no client; not trusted */
 	const char *client; /* text for logs and Received: address, "unix:UID" */
 	bool (*may_send)(void *arg); /* one more message; false: too many lately */
-	void *arg;                   /* outlives the session */
+	void (*over)(void *arg);     /* once; the connection may have a last reply to send */
+	void *arg;
 };
 void intake_session(struct intake *intake, struct conn *conn, const struct conf_listen *listen,
     const struct intake_peer *peer);

@@ -202,6 +202,7 @@ static void on_closed(void *arg)
 		login_cancel(session->login);
 	DL_DELETE(intake->sessions, session);
 	intake->session_count--;
+	session->peer.over(session->peer.arg);
 	settings_unref(session->settings);
 	mem_free(session->client);
 	mem_free(session);

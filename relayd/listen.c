@@ -63,6 +63,8 @@ struct proxy_wait {
 struct ticket {
 	struct listen *listen;
 	char key[CONN_ADDRESS_TEXT];
+	bool over;   /* the session is */
+	bool closed; /* the descriptor is; with both it goes */
 };
 
 static void set_accepting(struct listen *l, bool on)
@@ -135,11 +137,27 @@ size_t listen_connections(const struct listen *l)
 
 /* ---- accepting ---- */
 
+static void ticket_check(struct ticket *ticket)
+{
+	if (ticket->over && ticket->closed)
+		mem_free(ticket);
+}
+
+static void session_over(void *arg)
+{
+	struct ticket *ticket = arg;
+	ticket->over = true;
+	if (!ticket->closed)
+		clients_part(ticket->listen->clients, ticket->key);
+	ticket_check(ticket);
+}
+
 static void connection_gone(void *arg)
 {
 	struct ticket *ticket = arg;
-	clients_leave(ticket->listen->clients, ticket->key);
-	mem_free(ticket);
+	clients_leave(ticket->listen->clients, ticket->key, ticket->over);
+	ticket->closed = true;
+	ticket_check(ticket);
 }
 
 static bool counts_message(const struct listen *l, const char *key)
@@ -222,6 +240,7 @@ static void take_client(struct listen *l, const struct conf_listen *conf, int fd
 	    .unnamed = unnamed,
 	    .client = peer->addr.ss_family == AF_UNIX ? key : conn_address_text(peer, text),
 	    .may_send = may_send,
+	    .over = session_over,
 	    .arg = ticket,
 	};
 	struct conn *conn = conn_accept(l->options.loop, fd, INPUT_MAX, NULL, NULL);

@@ -23,7 +23,7 @@ static void connections_of_one_and_of_all(void **state)
 	assert_non_null(strstr(clients_enter(c, "a", &limits, 0), "from you"));
 	assert_null(clients_enter(c, "b", &limits, 0));
 	assert_non_null(strstr(clients_enter(c, "d", &limits, 0), "here"));
-	clients_leave(c, "a");
+	clients_leave(c, "a", false);
 	assert_null(clients_enter(c, "d", &limits, 0));
 	assert_int_equal(clients_connections(c), 3);
 	clients_free(c);
@@ -40,7 +40,7 @@ static void rates_begin_anew_each_minute(void **state)
 		int64_t now = 1000 + minute * 60000;
 		for (int i = 0; i < 2; i++) {
 			assert_null(clients_enter(c, "a", &limits, now));
-			clients_leave(c, "a");
+			clients_leave(c, "a", false);
 		}
 		assert_non_null(strstr(clients_enter(c, "a", &limits, now + 59999), "minute"));
 		for (int i = 0; i < 3; i++)
@@ -60,10 +60,10 @@ static void a_connection_outlives_its_minute(void **state)
 		char key[20];
 		snprintf(key, sizeof(key), "b%d", (int)i);
 		assert_null(clients_enter(c, key, &wide, i * 60000));
-		clients_leave(c, key);
+		clients_leave(c, key, false);
 	}
 	assert_true(clients_known(c) <= 3);
-	clients_leave(c, "a");
+	clients_leave(c, "a", false);
 	assert_int_equal(clients_connections(c), 0);
 	clients_free(c);
 }
@@ -76,7 +76,7 @@ static void a_flood_of_addresses_is_forgotten(void **state)
 		char key[20];
 		snprintf(key, sizeof(key), "k%d", i);
 		assert_null(clients_enter(c, key, &wide, 5));
-		clients_leave(c, key);
+		clients_leave(c, key, false);
 	}
 	assert_true(clients_known(c) <= 20000);
 	clients_free(c);
@@ -98,9 +98,37 @@ static void who_is_one_client(void **state)
 	}
 }
 
+/* Who says goodbye and comes again at once is not refused for the one that is just ending;
+ * who stays behind each goodbye is. */
+static void test_parting(void **state)
+{
+	(void)state;
+	const struct conf_limits limits = {.connections = 10, .connections_per_client = 2};
+	struct clients *c = clients_new();
+	for (int i = 0; i < 2; i++)
+		assert_null(clients_enter(c, "a", &limits, 0));
+	assert_non_null(clients_enter(c, "a", &limits, 0));
+	for (int i = 0; i < 2; i++) {
+		clients_part(c, "a");
+		assert_null(clients_enter(c, "a", &limits, 0));
+	}
+	clients_part(c, "a");
+	assert_non_null(strstr(clients_enter(c, "a", &limits, 0), "from you"));
+	assert_int_equal(clients_connections(c), 4);
+	clients_leave(c, "a", true);
+	assert_null(clients_enter(c, "a", &limits, 0));
+	clients_leave(c, "a", false);
+	for (int i = 0; i < 2; i++)
+		clients_leave(c, "a", true);
+	clients_leave(c, "a", false);
+	assert_int_equal(clients_connections(c), 0);
+	clients_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_parting),
 	    cmocka_unit_test(connections_of_one_and_of_all),
 	    cmocka_unit_test(rates_begin_anew_each_minute),
 	    cmocka_unit_test(a_connection_outlives_its_minute),
