@@ -15,7 +15,7 @@ struct client {
 	UT_hash_handle hh; /* the one seen last stands last */
 	char key[CONN_ADDRESS_TEXT];
 	size_t connections;
-	size_t parting; /* of these: their session is over */
+	size_t parting;    /* of these: their session is over */
 	int64_t minute_ms; /* when its minute began */
 	size_t entered;    /* connections within it */
 	size_t messages;
